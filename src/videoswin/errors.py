@@ -1,0 +1,61 @@
+"""Every error a user can cause, in one small tree.
+
+Each is one line that names the file or the setting, gives the reason and ends with what to do next. The command line
+prints the line and exits with code 2; Python callers catch :class:`VideoSwinError` or one of its children.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from os import PathLike, fspath
+
+__all__ = ["ConfigError", "MissingExtraError", "VideoError", "VideoSwinError", "WeightsError", "nearest"]
+
+
+class VideoSwinError(Exception):
+    """Root of all errors raised on purpose by this package."""
+
+
+class ConfigError(VideoSwinError, ValueError):
+    """A setting, shape, label or index row that cannot be used."""
+
+
+class MissingExtraError(VideoSwinError, ImportError):
+    """An optional library is needed; the message holds the install command."""
+
+
+class _FileError(VideoSwinError):
+    """An error about one file: ``path: reason. hint``."""
+
+    def __init__(self, path: str | PathLike[str], reason: str, hint: str = "") -> None:
+        self.path = _one_line(fspath(path))
+        self.reason = _one_line(reason).rstrip(".")
+        self.hint = _one_line(hint)
+        super().__init__(self.path, self.reason, self.hint)  # the arguments, so that copies across processes work
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}. {self.hint}".strip()
+
+
+class VideoError(_FileError):
+    """A video that cannot be opened, decoded or trusted."""
+
+
+class WeightsError(_FileError):
+    """A checkpoint that cannot be read, recognised or trusted."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: the nearest valid one, or all of them.
+
+    >>> nearest("swin3d_tn", ["swin3d_t", "swin3d_s"])
+    'Did you mean "swin3d_t"?'
+    """
+    names = sorted(valid)
+    close = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    if close:
+        return f'Did you mean "{close[0]}"?'
+    return "Choose one of: " + ", ".join(names) + "."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()) if any(c in text for c in "\r\n\t") else text

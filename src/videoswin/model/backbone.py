@@ -1,0 +1,133 @@
+"""The backbone, read as Figure 1 of the paper: patches, then four stages of blocks with merging in between."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from videoswin.errors import ConfigError
+from videoswin.model.blocks import PatchEmbed, PatchMerging, SwinBlock
+from videoswin.model.config import AXES, Grid, SwinConfig
+from videoswin.model.windows import Partition, partition
+
+__all__ = ["Stage", "SwinBackbone"]
+
+
+class SwinBackbone(nn.Module):
+    """Video (B, 3, T, H, W) -> feature map (B, 8C, T/2, H/32, W/32). Parameter names are those of the public code."""
+
+    def __init__(self, config: SwinConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbed(config.patch_size, config.in_channels, config.embed_dim, config.patch_norm)
+        rates = iter(_linear_drop_path(config))
+        last = len(config.depths) - 1
+        self.layers = nn.ModuleList(
+            Stage(config, i, drop_path=[next(rates) for _ in range(depth)], merge=i < last)
+            for i, depth in enumerate(config.depths)
+        )
+        self.norm = nn.LayerNorm(config.num_features)
+        self.apply(self._init_weights)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """(B, 3, T, H, W), normalised -> (B, 8C, T', H', W')."""
+        return self.forward_pyramid(video)[-1]
+
+    def forward_pyramid(self, video: Tensor) -> list[Tensor]:
+        """(B, 3, T, H, W) -> every stage's map before merging, finest first: (B, C * 2**i, T', H_i, W_i).
+
+        The last one carries the final norm, and is what :meth:`forward` returns.
+        """
+        maps = list(self.stage_maps(video))
+        maps[-1] = self.norm(maps[-1])
+        return [m.permute(0, 4, 1, 2, 3) for m in maps]
+
+    def stage_maps(self, video: Tensor) -> Iterator[Tensor]:
+        """Channels-last maps (B, T', H_i, W_i, C * 2**i), one a stage, before merging and without the final norm."""
+        x = self.patch_embed(self.checked(video))
+        for stage in self.layers:
+            x = stage(x)
+            yield x
+            x = stage.downsample(x)
+
+    def checked(self, video: Tensor) -> Tensor:
+        """The video itself, or a :class:`ConfigError` that names the wrong axis."""
+        if video.ndim != 5:
+            raise ConfigError(f"A video batch is (B, {self.config.in_channels}, T, H, W); got shape {tuple(video.shape)}.")
+        if video.shape[1] != self.config.in_channels:
+            raise ConfigError(
+                f"Axis 1 holds the {self.config.in_channels} colour channels of (B, C, T, H, W); "
+                f"got {video.shape[1]} in shape {tuple(video.shape)}."
+            )
+        for axis, size, patch in zip(AXES, video.shape[2:], self.config.patch_size, strict=True):
+            if size < patch:
+                raise ConfigError(f"Axis {axis} is {size} long, less than one patch ({patch}); give at least {patch}.")
+        if not video.is_floating_point():
+            raise ConfigError(f"The model takes normalised floats; got {video.dtype}. Use Preprocessing, or to_clip().")
+        return video
+
+    def set_grad_checkpointing(self, enabled: bool = True) -> None:
+        """Recompute each block in the backward pass: less memory, about a third more time."""
+        for stage in self.layers:
+            stage.grad_checkpointing = enabled
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Linear: truncated normal, biases 0; tables: truncated normal .02; the patch convolution keeps PyTorch's own.
+
+        The paper's std is .02 whatever the width. At 96 channels and more that is near 1/sqrt(fan in); at 32 it makes
+        attention start nearly flat, and motion is learnt after a long plateau (docs/log.md).
+        """
+        if isinstance(module, nn.Linear):
+            std = 0.02 if self.config.init == "paper" else 1 / math.sqrt(module.in_features)
+            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        table = getattr(module, "relative_position_bias_table", None)
+        if isinstance(table, nn.Parameter):
+            nn.init.trunc_normal_(table, std=0.02)
+
+
+class Stage(nn.Module):
+    """Blocks at one resolution; odd blocks shift their windows by half (paper section 3.2)."""
+
+    def __init__(self, config: SwinConfig, index: int, drop_path: list[float], merge: bool) -> None:
+        super().__init__()
+        self.config = config
+        self.grad_checkpointing = False
+        dim, heads = config.stage_dims[index], config.num_heads[index]
+        self.blocks = nn.ModuleList(
+            SwinBlock(dim, heads, config.window_size, config.mlp_ratio, rate) for rate in drop_path
+        )
+        self.downsample = PatchMerging(dim) if merge else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T', H', W', C) -> (B, T', H', W', C)."""
+        batch, *grid, dim = x.shape
+        tokens = x.reshape(batch, -1, dim)
+        for i, block in enumerate(self.blocks):
+            boxes = self.boxes((grid[0], grid[1], grid[2]), i, x.device)
+            if self.grad_checkpointing and self.training:
+                tokens = checkpoint(block, tokens, boxes, use_reentrant=False)
+            else:
+                tokens = block(tokens, boxes)
+        return tokens.view(batch, *grid, dim)
+
+    def boxes(self, grid: Grid, block: int, device: torch.device) -> Partition:
+        """The partition that a block uses on a token grid."""
+        config = self.config
+        return partition(grid, config.window_size, block_shift(config, block), config.relative_bias, config.padding, device)
+
+
+def block_shift(config: SwinConfig, block: int) -> Grid:
+    """(0, 0, 0) for even blocks of a stage, half the window for odd ones."""
+    if block % 2 == 0:
+        return 0, 0, 0
+    t, h, w = config.window_size
+    return t // 2, h // 2, w // 2
+
+
+def _linear_drop_path(config: SwinConfig) -> list[float]:
+    blocks = sum(config.depths)
+    return [config.drop_path * i / max(blocks - 1, 1) for i in range(blocks)]

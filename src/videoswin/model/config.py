@@ -1,0 +1,120 @@
+"""The numbers that define a Video Swin Transformer, checked once, at the door."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+from videoswin.errors import ConfigError, nearest
+
+__all__ = ["Grid", "Init", "Padding", "RelativeBias", "SwinConfig"]
+
+Grid = tuple[int, int, int]
+"""Sizes along (time, height, width), in tokens, pixels or frames as the context says."""
+
+RelativeBias = Literal["exact", "official"]
+Padding = Literal["attended", "masked"]
+Init = Literal["paper", "fan_in"]
+
+AXES = ("T", "H", "W")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwinConfig:
+    """Architecture of one model (paper, section 3). The defaults are Swin-T.
+
+    Sizes are in tokens except ``patch_size`` (frames, pixels, pixels).
+    """
+
+    embed_dim: int = 96
+    """Channels C after the patch embedding; stage i works with C * 2**i."""
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    num_heads: tuple[int, ...] = (3, 6, 12, 24)
+    window_size: Grid = (8, 7, 7)
+    patch_size: Grid = (2, 4, 4)
+    in_channels: int = 3
+    mlp_ratio: float = 4.0
+    patch_norm: bool = True
+    num_classes: int = 400
+    drop_path: float = 0.1
+    """Stochastic depth of the last block; it grows linearly from 0 over the blocks."""
+    head_dropout: float = 0.5
+    relative_bias: RelativeBias = "exact"
+    """How a window that is clipped in space reads the bias table: "exact" by true offsets; "official" as the public
+    code does, by the first rows and columns of the full window's index (differs from the paper, see docs)."""
+    padding: Padding = "attended"
+    """Grids that no whole number of windows fills: "attended" pads with zeros after the norm and attends to them, as
+    the public code does and its weights expect; "masked" attends to real tokens only."""
+    init: Init = "paper"
+    """"paper": truncated normal, std .02; "fan_in": std 1/sqrt(fan in), which narrow models need to learn motion."""
+
+    def __post_init__(self) -> None:
+        for name in ("depths", "num_heads", "window_size", "patch_size"):
+            object.__setattr__(self, name, _int_tuple(name, getattr(self, name)))
+        for name in ("window_size", "patch_size"):
+            if len(getattr(self, name)) != 3:
+                raise ConfigError(f"{name}={getattr(self, name)} needs three sizes: (T, H, W).")
+        if not self.depths or len(self.depths) != len(self.num_heads):
+            raise ConfigError(
+                f"depths={self.depths} and num_heads={self.num_heads} need one number each per stage, at least one stage."
+            )
+        for name in ("embed_dim", "in_channels"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1.")
+        if self.num_classes < 0:
+            raise ConfigError(f"num_classes={self.num_classes} must be 0 (features only) or more.")
+        for stage, (dim, heads) in enumerate(zip(self.stage_dims, self.num_heads, strict=True)):
+            if dim % heads:
+                raise ConfigError(
+                    f"num_heads[{stage}]={heads} does not divide the {dim} channels of stage {stage + 1}; choose a divisor."
+                )
+        for name in ("drop_path", "head_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be in [0, 1).")
+        if self.mlp_ratio <= 0:
+            raise ConfigError(f"mlp_ratio={self.mlp_ratio} must be positive.")
+        for name, kind in (("relative_bias", RelativeBias), ("padding", Padding), ("init", Init)):
+            if getattr(self, name) not in get_args(kind):
+                raise ConfigError(f'{name}="{getattr(self, name)}" is unknown. {nearest(str(getattr(self, name)), get_args(kind))}')
+
+    @property
+    def stage_dims(self) -> tuple[int, ...]:
+        """Channels of each stage: C, 2C, 4C, 8C for four stages."""
+        return tuple(self.embed_dim * 2**i for i in range(len(self.depths)))
+
+    @property
+    def num_features(self) -> int:
+        """Channels of the last stage (8C for four stages)."""
+        return self.stage_dims[-1]
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; an unknown field is a :class:`ConfigError`."""
+        self._refuse_unknown(changes)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, ready for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`; an unknown field is a :class:`ConfigError`."""
+        cls._refuse_unknown(data)
+        return cls(**data)
+
+    @classmethod
+    def _refuse_unknown(cls, data: Mapping[str, Any]) -> None:
+        known = [f.name for f in dataclasses.fields(cls)]
+        for key in data:
+            if key not in known:
+                raise ConfigError(f'SwinConfig has no field "{key}". {nearest(key, known)}')
+
+
+def _int_tuple(name: str, value: Any) -> tuple[int, ...]:
+    try:
+        numbers = tuple(value)
+    except TypeError:
+        numbers = ()
+    if not numbers or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
+        raise ConfigError(f"{name}={value!r} must be a list of positive whole numbers.")
+    return numbers

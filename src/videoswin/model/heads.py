@@ -1,0 +1,62 @@
+"""Classification: average over space and time, dropout, one linear layer (the public code's I3DHead)."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from videoswin.model.backbone import SwinBackbone
+from videoswin.model.config import SwinConfig
+
+__all__ = ["ClassificationHead", "VideoSwin"]
+
+
+class ClassificationHead(nn.Module):
+    """Pooled features -> logits."""
+
+    def __init__(self, num_features: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(num_features, num_classes)
+        nn.init.normal_(self.fc.weight, std=0.01)
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, 8C, T', H', W') -> (B, num_classes)."""
+        return self.fc(self.dropout(features.mean(dim=(2, 3, 4))))
+
+
+class VideoSwin(nn.Module):
+    """Video Swin Transformer with a classification head.
+
+    ``model(video)`` takes a normalised clip batch (B, 3, T, H, W) and gives logits (B, num_classes); with
+    ``num_classes=0``, pooled features (B, 8C). Shapes it cannot take are a :class:`~videoswin.errors.ConfigError`.
+    """
+
+    def __init__(self, config: SwinConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = SwinBackbone(config)
+        self.head = (
+            ClassificationHead(config.num_features, config.num_classes, config.head_dropout) if config.num_classes else None
+        )
+
+    def forward(self, video: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> logits (B, num_classes)."""
+        features = self.forward_features(video)
+        return features.mean(dim=(2, 3, 4)) if self.head is None else self.head(features)
+
+    def forward_features(self, video: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> (B, 8C, T', H', W') after the final norm."""
+        return self.backbone(video)
+
+    def forward_pyramid(self, video: Tensor) -> list[Tensor]:
+        """(B, 3, T, H, W) -> the stages' maps, finest first, for detection and localisation heads."""
+        return self.backbone.forward_pyramid(video)
+
+    def set_grad_checkpointing(self, enabled: bool = True) -> None:
+        """Trade about a third more training time for less memory."""
+        self.backbone.set_grad_checkpointing(enabled)
+
+    def extra_repr(self) -> str:
+        changed: dict[str, Any] = {k: v for k, v in self.config.to_dict().items() if v != SwinConfig().to_dict()[k]}
+        return ", ".join(f"{k}={v}" for k, v in changed.items())
