@@ -8,7 +8,15 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from os import PathLike, fspath
 
-__all__ = ["ConfigError", "MissingExtraError", "VideoError", "VideoSwinError", "WeightsError", "nearest"]
+__all__ = [
+    "ConfigError",
+    "MissingExtraError",
+    "TrainingError",
+    "VideoError",
+    "VideoSwinError",
+    "WeightsError",
+    "nearest",
+]
 
 
 class VideoSwinError(Exception):
@@ -21,6 +29,10 @@ class ConfigError(VideoSwinError, ValueError):
 
 class MissingExtraError(VideoSwinError, ImportError):
     """An optional library is needed; the message holds the install command."""
+
+
+class TrainingError(VideoSwinError):
+    """A run that cannot go on: a loss that is no number, an interruption. The message says what was saved."""
 
 
 class _FileError(VideoSwinError):
@@ -51,11 +63,15 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     'Did you mean "swin3d_t"?'
     """
     names = sorted(valid)
-    close = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    by_lower_case = {known.lower(): known for known in names}
+    close = get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
     if close:
-        return f'Did you mean "{close[0]}"?'
+        return f'Did you mean "{by_lower_case[close[0]]}"?'
     return "Choose one of: " + ", ".join(names) + "."
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()) if any(c in text for c in "\r\n\t") else text
+    """Text that stays on one line and can be printed: line breaks become spaces, other odd characters escapes."""
+    if not text.isprintable():
+        text = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from videoswin.errors import ConfigError
+from videoswin.model.attention import BoxAttention
 from videoswin.model.blocks import PatchEmbed, PatchMerging, SwinBlock
-from videoswin.model.config import AXES, Grid, SwinConfig
+from videoswin.model.config import Grid, SwinConfig, check_clip_size
 from videoswin.model.windows import Partition, partition
 
 __all__ = ["Stage", "SwinBackbone"]
@@ -55,15 +56,15 @@ class SwinBackbone(nn.Module):
     def checked(self, video: Tensor) -> Tensor:
         """The video itself, or a :class:`ConfigError` that names the wrong axis."""
         if video.ndim != 5:
-            raise ConfigError(f"A video batch is (B, {self.config.in_channels}, T, H, W); got shape {tuple(video.shape)}.")
+            raise ConfigError(
+                f"A video batch is (B, {self.config.in_channels}, T, H, W); got shape {tuple(video.shape)}."
+            )
         if video.shape[1] != self.config.in_channels:
             raise ConfigError(
                 f"Axis 1 holds the {self.config.in_channels} colour channels of (B, C, T, H, W); "
                 f"got {video.shape[1]} in shape {tuple(video.shape)}."
             )
-        for axis, size, patch in zip(AXES, video.shape[2:], self.config.patch_size, strict=True):
-            if size < patch:
-                raise ConfigError(f"Axis {axis} is {size} long, less than one patch ({patch}); give at least {patch}.")
+        check_clip_size(self.config, (video.shape[2], video.shape[3], video.shape[4]))
         if not video.is_floating_point():
             raise ConfigError(f"The model takes normalised floats; got {video.dtype}. Use Preprocessing, or to_clip().")
         return video
@@ -74,19 +75,23 @@ class SwinBackbone(nn.Module):
             stage.grad_checkpointing = enabled
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Linear: truncated normal, biases 0; tables: truncated normal .02; the patch convolution keeps PyTorch's own.
+        """Linear: truncated normal, biases 0. Bias tables: truncated normal .02, or local. The patch convolution keeps
+        PyTorch's own.
 
-        The paper's std is .02 whatever the width. At 96 channels and more that is near 1/sqrt(fan in); at 32 it makes
-        attention start nearly flat, and motion is learnt after a long plateau (docs/log.md).
+        The paper's .02 suits models that start from image weights. A narrow one that starts from nothing has nearly flat
+        attention with it, and the tables, which alone say where a token is, move too slowly (docs/log.md).
         """
+        paper = self.config.init == "paper"
         if isinstance(module, nn.Linear):
-            std = 0.02 if self.config.init == "paper" else 1 / math.sqrt(module.in_features)
+            std = 0.02 if paper else 1 / math.sqrt(module.in_features)
             nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        table = getattr(module, "relative_position_bias_table", None)
-        if isinstance(table, nn.Parameter):
-            nn.init.trunc_normal_(table, std=0.02)
+        if isinstance(module, BoxAttention):
+            if paper:
+                nn.init.trunc_normal_(module.relative_position_bias_table, std=0.02)
+            else:
+                module.look_at_neighbours()
 
 
 class Stage(nn.Module):
@@ -105,7 +110,7 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T', H', W', C) -> (B, T', H', W', C)."""
         batch, *grid, dim = x.shape
-        tokens = x.reshape(batch, -1, dim)
+        tokens = x.reshape(batch, grid[0] * grid[1] * grid[2], dim)
         for i, block in enumerate(self.blocks):
             boxes = self.boxes((grid[0], grid[1], grid[2]), i, x.device)
             if self.grad_checkpointing and self.training:
@@ -114,10 +119,13 @@ class Stage(nn.Module):
                 tokens = block(tokens, boxes)
         return tokens.view(batch, *grid, dim)
 
+    @torch.compiler.disable  # looked up, not traced: a compiler would cut the boxes anew on every call
     def boxes(self, grid: Grid, block: int, device: torch.device) -> Partition:
         """The partition that a block uses on a token grid."""
         config = self.config
-        return partition(grid, config.window_size, block_shift(config, block), config.relative_bias, config.padding, device)
+        return partition(
+            grid, config.window_size, block_shift(config, block), config.relative_bias, config.padding, device
+        )
 
 
 def block_shift(config: SwinConfig, block: int) -> Grid:

@@ -1,6 +1,7 @@
 """The numbers that define a Video Swin Transformer, checked once, at the door."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
@@ -14,7 +15,7 @@ Grid = tuple[int, int, int]
 
 RelativeBias = Literal["exact", "official"]
 Padding = Literal["attended", "masked"]
-Init = Literal["paper", "fan_in"]
+Init = Literal["paper", "local"]
 
 AXES = ("T", "H", "W")
 
@@ -46,7 +47,8 @@ class SwinConfig:
     """Grids that no whole number of windows fills: "attended" pads with zeros after the norm and attends to them, as
     the public code does and its weights expect; "masked" attends to real tokens only."""
     init: Init = "paper"
-    """"paper": truncated normal, std .02; "fan_in": std 1/sqrt(fan in), which narrow models need to learn motion."""
+    """"paper": linear layers and bias tables start as a truncated normal, std .02. "local", for narrow models trained from
+    nothing: std 1/sqrt(fan in), and each head's bias table starts as a look at one neighbour in space and time."""
 
     def __post_init__(self) -> None:
         for name in ("depths", "num_heads", "window_size", "patch_size"):
@@ -59,23 +61,27 @@ class SwinConfig:
                 f"depths={self.depths} and num_heads={self.num_heads} need one number each per stage, at least one stage."
             )
         for name in ("embed_dim", "in_channels"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1.")
-        if self.num_classes < 0:
-            raise ConfigError(f"num_classes={self.num_classes} must be 0 (features only) or more.")
+            if not _is_int(getattr(self, name)) or getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)!r} must be a whole number, 1 or more.")
+        if not _is_int(self.num_classes) or self.num_classes < 0:
+            raise ConfigError(f"num_classes={self.num_classes!r} must be 0 (features only) or a whole number above.")
         for stage, (dim, heads) in enumerate(zip(self.stage_dims, self.num_heads, strict=True)):
             if dim % heads:
                 raise ConfigError(
                     f"num_heads[{stage}]={heads} does not divide the {dim} channels of stage {stage + 1}; choose a divisor."
                 )
         for name in ("drop_path", "head_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)} must be in [0, 1).")
-        if self.mlp_ratio <= 0:
-            raise ConfigError(f"mlp_ratio={self.mlp_ratio} must be positive.")
+            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)!r} must be in [0, 1).")
+        if not _is_number(self.mlp_ratio) or int(self.embed_dim * self.mlp_ratio) < 1:
+            raise ConfigError(f"mlp_ratio={self.mlp_ratio!r} must be a number that leaves at least one hidden channel.")
+        if not isinstance(self.patch_norm, bool):
+            raise ConfigError(f"patch_norm={self.patch_norm!r} must be true or false.")
         for name, kind in (("relative_bias", RelativeBias), ("padding", Padding), ("init", Init)):
             if getattr(self, name) not in get_args(kind):
-                raise ConfigError(f'{name}="{getattr(self, name)}" is unknown. {nearest(str(getattr(self, name)), get_args(kind))}')
+                raise ConfigError(
+                    f'{name}="{getattr(self, name)}" is unknown. {nearest(str(getattr(self, name)), get_args(kind))}'
+                )
 
     @property
     def stage_dims(self) -> tuple[int, ...]:
@@ -107,14 +113,26 @@ class SwinConfig:
         known = [f.name for f in dataclasses.fields(cls)]
         for key in data:
             if key not in known:
-                raise ConfigError(f'SwinConfig has no field "{key}". {nearest(key, known)}')
+                raise ConfigError(f'SwinConfig has no field "{key}". {nearest(str(key), known)}')
+
+
+def check_clip_size(config: SwinConfig, size: Grid) -> None:
+    """(T, H, W) in frames and pixels; a :class:`ConfigError` names the axis that is less than one patch."""
+    for axis, length, patch in zip(AXES, size, config.patch_size, strict=True):
+        if length < patch:
+            raise ConfigError(f"Axis {axis} is {length} long, less than one patch ({patch}); give at least {patch}.")
 
 
 def _int_tuple(name: str, value: Any) -> tuple[int, ...]:
-    try:
-        numbers = tuple(value)
-    except TypeError:
-        numbers = ()
-    if not numbers or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
+    numbers = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if not numbers or not all(_is_int(n) and n > 0 for n in numbers):
         raise ConfigError(f"{name}={value!r} must be a list of positive whole numbers.")
     return numbers
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_int(value) or (isinstance(value, float) and math.isfinite(value))

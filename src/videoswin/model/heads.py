@@ -37,7 +37,9 @@ class VideoSwin(nn.Module):
         self.config = config
         self.backbone = SwinBackbone(config)
         self.head = (
-            ClassificationHead(config.num_features, config.num_classes, config.head_dropout) if config.num_classes else None
+            ClassificationHead(config.num_features, config.num_classes, config.head_dropout)
+            if config.num_classes
+            else None
         )
 
     def forward(self, video: Tensor) -> Tensor:

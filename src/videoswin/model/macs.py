@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from videoswin.model.backbone import block_shift
-from videoswin.model.config import Grid, SwinConfig
+from videoswin.model.config import Grid, SwinConfig, check_clip_size
 from videoswin.model.windows import clip_window, partition
 
 __all__ = ["Macs", "count_macs", "stage_grids"]
@@ -25,6 +25,7 @@ class Macs(NamedTuple):
 
 def stage_grids(config: SwinConfig, frames: int, height: int, width: int) -> list[Grid]:
     """Token grids (T', H', W') of the stages, for a clip of ``frames`` x ``height`` x ``width`` pixels."""
+    check_clip_size(config, (frames, height, width))
     t, h, w = (-(-n // p) for n, p in zip((frames, height, width), config.patch_size, strict=True))
     grids = []
     for _ in config.depths:

@@ -14,7 +14,7 @@ put every token back where it was (`inverse`). No roll, no mask, no products tha
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import torch
@@ -74,6 +74,7 @@ def clip_window(grid: Grid, window: Grid, shift: Grid) -> tuple[Grid, Grid]:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # the cached indices serve training too, whoever asked first
 def partition(
     grid: Grid, window: Grid, shift: Grid, relative_bias: RelativeBias, padding: Padding, device: torch.device
 ) -> Partition:
@@ -110,7 +111,7 @@ def _segments(n: int, window: int, shift: int, padding: Padding) -> list[Segment
     # Rolled by -shift, the first `shift` tokens of a shifted axis come to sit last in the last window.
     return [
         Segment(start, stop, window - shift if shift and start == 0 else 0)
-        for start, stop in zip(cuts, cuts[1:], strict=False)
+        for start, stop in pairwise(cuts)
     ]
 
 

@@ -1,0 +1,1 @@
+"""The tests mirror the package: tests/model/ checks src/videoswin/model/, and so on."""

@@ -1,0 +1,187 @@
+"""Boxes tile the grid, as Figure 3 of the paper draws them."""
+
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.model.helpers import CPU, boxes, windowings
+from tests.reference.slow_swin import tokens_of
+from videoswin.model.config import Grid
+from videoswin.model.windows import Partition, clip_window, partition
+
+modes = st.sampled_from(["exact", "official"])
+paddings = st.sampled_from(["attended", "masked"])
+
+
+def volume(grid: Grid) -> int:
+    return grid[0] * grid[1] * grid[2]
+
+
+def cell(place: Grid, shift: Grid, window: Grid) -> Grid:
+    """Number of the window that a token falls into, along each axis."""
+    t, h, w = ((i - s) // size for i, s, size in zip(place, shift, window, strict=True))
+    return t, h, w
+
+
+def members(made: Partition) -> list[list[int]]:
+    """The token indices of every box."""
+    result, start = [], 0
+    for group in made.groups:
+        for _ in range(group.count):
+            result.append(made.order[start : start + group.tokens_per_box].tolist())
+            start += group.tokens_per_box
+    assert start == len(made.order)
+    return result
+
+
+@given(windowings(), modes, paddings)
+def test_boxes_tile_the_grid(case: tuple[Grid, Grid, Grid], relative_bias: str, padding: str) -> None:
+    grid, window, shift = case
+    made = boxes(grid, window, shift, relative_bias, padding)
+    real = [token for box in members(made) for token in box if token != volume(grid)]
+    assert sorted(real) == list(range(volume(grid)))
+
+
+@given(windowings(), modes, paddings)
+def test_inverse_undoes_order(case: tuple[Grid, Grid, Grid], relative_bias: str, padding: str) -> None:
+    grid, window, shift = case
+    made = boxes(grid, window, shift, relative_bias, padding)
+    assert made.order[made.inverse].equal(torch.arange(volume(grid)))
+
+
+@given(windowings(), paddings)
+def test_tokens_share_a_box_exactly_when_no_cut_parts_them(case: tuple[Grid, Grid, Grid], padding: str) -> None:
+    grid, window, shift = case
+    made = boxes(grid, window, shift, padding=padding)
+    clipped, shift = clip_window(grid, window, shift)
+    at = tokens_of(grid)
+    for box in members(made):
+        cells = {cell(at[token], shift, clipped) for token in box if token < len(at)}
+        assert len(cells) <= 1  # a box of padding alone has none
+    busy = sum(any(token < len(at) for token in box) for box in members(made))
+    assert busy == len({cell(place, shift, clipped) for place in at})
+
+
+@given(windowings(), modes, paddings)
+def test_padding_appears_only_where_asked_and_needed(
+    case: tuple[Grid, Grid, Grid], relative_bias: str, padding: str
+) -> None:
+    grid, window, shift = case
+    made = boxes(grid, window, shift, relative_bias, padding)
+    clipped, _ = clip_window(grid, window, shift)
+    added = sum(token == volume(grid) for token in made.order.tolist())
+    if padding == "masked":
+        assert added == 0
+    else:
+        t, h, w = (-(-n // size) * size for n, size in zip(grid, clipped, strict=True))
+        assert added == t * h * w - volume(grid)
+    assert made.padded == (added > 0)
+
+
+@given(windowings(longest=12), paddings)
+def test_every_shape_is_listed_once(case: tuple[Grid, Grid, Grid], padding: str) -> None:
+    grid, window, shift = case
+    shapes = [group.shape for group in boxes(grid, window, shift, padding=padding).groups]
+    assert len(shapes) == len(set(shapes))
+
+
+@given(
+    st.tuples(*[st.integers(1, 20)] * 3),
+    st.tuples(st.sampled_from([2, 4, 8, 16]), st.integers(1, 7), st.integers(1, 7)),
+    modes,
+)
+def test_half_shifted_windows_come_in_at_most_18_shapes(grid: Grid, window: Grid, relative_bias: str) -> None:
+    """Along an even axis (the paper's time) both border segments are half a window: 2 lengths, and 3 x 3 in space."""
+    shift = (window[0] // 2, window[1] // 2, window[2] // 2)
+    assert len(boxes(grid, window, shift, relative_bias).groups) <= 18
+
+
+@given(windowings(), modes, paddings)
+def test_bias_rows_lie_in_the_table(case: tuple[Grid, Grid, Grid], relative_bias: str, padding: str) -> None:
+    grid, window, shift = case
+    rows = (2 * window[0] - 1) * (2 * window[1] - 1) * (2 * window[2] - 1)
+    for group in boxes(grid, window, shift, relative_bias, padding).groups:
+        n = volume(group.shape)
+        assert group.tokens_per_box == n
+        assert group.bias_index.shape == (n, n)
+        assert int(group.bias_index.min()) >= 0
+        assert int(group.bias_index.max()) < rows
+
+
+def test_figure_3_regular() -> None:
+    made = boxes((8, 8, 8), (4, 4, 4))
+    assert [(group.count, group.shape) for group in made.groups] == [(8, (4, 4, 4))]  # 2 x 2 x 2
+
+
+def test_figure_3_shifted() -> None:
+    made = boxes((8, 8, 8), (4, 4, 4), (2, 2, 2))
+    assert sum(group.count for group in made.groups) == 27  # 3 x 3 x 3
+    assert {group.shape: group.count for group in made.groups} == {
+        (t, h, w): (2 if t == 2 else 1) * (2 if h == 2 else 1) * (2 if w == 2 else 1)
+        for t, h, w in product((2, 4), repeat=3)
+    }
+    assert not made.padded
+
+
+def test_shifted_swin_t_stage_1_has_18_shapes() -> None:
+    made = boxes((16, 56, 56), (8, 7, 7), (4, 3, 3))
+    assert len(made.groups) == 18  # 2 along time (4, 8) x 3 x 3 in space (3, 7, 4)
+
+
+@pytest.mark.parametrize(
+    ("grid", "window", "shift", "clipped", "kept"),
+    [
+        ((8, 7, 7), (8, 7, 7), (4, 3, 3), (8, 7, 7), (0, 0, 0)),  # equal sizes count as fitting
+        ((9, 7, 8), (8, 7, 7), (4, 3, 3), (8, 7, 7), (4, 0, 3)),
+        ((4, 5, 14), (8, 7, 7), (4, 3, 3), (4, 5, 7), (0, 0, 3)),
+    ],
+)
+def test_clip_rule(grid: Grid, window: Grid, shift: Grid, clipped: Grid, kept: Grid) -> None:
+    assert clip_window(grid, window, shift) == (clipped, kept)
+
+
+def test_a_clip_in_time_alone_reads_the_same_bias_in_both_modes() -> None:
+    exact, official = (boxes((4, 14, 14), (8, 7, 7), (4, 3, 3), mode) for mode in ("exact", "official"))
+    assert exact.order.equal(official.order)
+    for ours, theirs in zip(exact.groups, official.groups, strict=True):
+        assert ours.bias_index.equal(theirs.bias_index)
+
+
+@pytest.mark.parametrize("side", [4, 5, 6])
+def test_a_clip_in_space_scrambles_the_public_codes_bias(side: int) -> None:
+    """Inputs under 224 pixels clip stage 4: nearly all of the slice's rows are of other offsets."""
+    exact, official = (boxes((8, side, side), (8, 7, 7), (4, 3, 3), mode).groups[0] for mode in ("exact", "official"))
+    wrong = (exact.bias_index != official.bias_index).double().mean()
+    assert wrong > 0.97
+
+
+def test_the_same_grid_is_cut_once() -> None:
+    assert boxes((4, 6, 6), (2, 3, 3), (1, 1, 1)) is boxes((4, 6, 6), (2, 3, 3), (1, 1, 1))
+    assert boxes((4, 6, 6), (2, 3, 3), (1, 1, 1)) is not boxes((4, 6, 6), (2, 3, 3), (0, 0, 0))
+
+
+def test_the_cache_is_bounded() -> None:
+    limit = partition.cache_info().maxsize
+    assert limit is not None
+    assert limit <= 256
+    for side in range(1, limit + 10):
+        boxes((1, 1, side), (1, 1, 1))
+    assert partition.cache_info().currsize <= limit
+
+
+def test_boxes_first_cut_in_inference_mode_serve_training() -> None:
+    """Evaluating before training must not leave tensors in the cache that autograd refuses."""
+    partition.cache_clear()
+    with torch.inference_mode():
+        made = boxes((4, 6, 6), (2, 3, 3), (1, 1, 1))
+    tensors = [made.order, made.inverse, *(group.bias_index for group in made.groups)]
+    assert not any(tensor.is_inference() for tensor in tensors)
+
+
+def test_boxes_lie_on_the_device_asked_for() -> None:
+    assert boxes((4, 6, 6), (2, 3, 3)).order.device == CPU
+    elsewhere = partition((4, 6, 6), (2, 3, 3), (0, 0, 0), "exact", "attended", torch.device("meta"))
+    assert {elsewhere.order.device.type, elsewhere.groups[0].bias_index.device.type} == {"meta"}
