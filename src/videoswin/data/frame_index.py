@@ -1,0 +1,90 @@
+"""Which frames a video holds and where decoding may start to reach one: plain numbers, no decoder."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["FrameIndex", "KeyFrame", "is_shown"]
+
+_SEEK_GAP = 16  # packets; walking over fewer than these is cheaper than flushing the decoder
+
+
+class KeyFrame(NamedTuple):
+    """A packet at which decoding may start: its presentation and decoding time, its place among the packets."""
+
+    pts: int
+    dts: int | None
+    order: int
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """All frames of a video, numbered in display order.
+
+    ``stamps``: int64 ``(N,)``, sorted presentation times in units of the stream's time base. ``keys``: sorted.
+    ``reordered``: the packets are stored in another order than they are shown. ``counted``: the packets did not tell
+    the frames, so that all were decoded once; then ``keys`` is empty and a frame is known by its place in the output.
+    """
+
+    stamps: np.ndarray
+    keys: list[KeyFrame]
+    reordered: bool = False
+    counted: bool = False
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    @classmethod
+    def of_packets(cls, stamps: np.ndarray, keys: list[KeyFrame]) -> "FrameIndex | None":
+        """The index that the packets tell; None if they leave a doubt.
+
+        Doubtful are: two frames at one time, and a recording that starts inside a scene (its first packets refer to
+        pictures that are not there, so they may or may not decode).
+        """
+        reordered = bool((np.diff(stamps) < 0).any())
+        stamps, keys = np.sort(stamps), sorted(keys)
+        if not len(stamps) or not keys or not (np.diff(stamps) > 0).all():
+            return None
+        starts_with_key = keys[0].order == 0 and keys[0].pts <= stamps[0]
+        return cls(stamps, keys, reordered) if starts_with_key else None
+
+    def number_of(self, pts: int | None) -> int:
+        """The number of the frame shown at ``pts``; -1 if no packet announced one."""
+        if pts is None:
+            return -1
+        place = int(np.searchsorted(self.stamps, pts))
+        return place if place < len(self) and self.stamps[place] == pts else -1
+
+    def starting_points(self, number: int) -> Iterator[KeyFrame | None]:
+        """Where decoding may start to reach frame ``number``, nearest first; None is the beginning of the file."""
+        nearest = self._key_before(number)
+        yield from (self.keys[place] for place in (nearest, nearest - 1) if place >= 0)
+        yield None
+
+    def seek_pays(self, position: int, number: int) -> bool:
+        """Whether a decoder that has taken ``position`` packets gets to frame ``number`` faster by a seek."""
+        nearest = self._key_before(number)
+        return nearest >= 0 and self.keys[nearest].order > position + _SEEK_GAP
+
+    def _key_before(self, number: int) -> int:
+        # By presentation time: frames shown before a key frame but stored after it need the scene before.
+        return bisect_right(self.keys, int(self.stamps[number]), key=lambda key: key.pts) - 1
+
+
+def is_shown(codec: str, data: memoryview) -> bool:
+    """Whether a packet gives a frame of its own: VP8 and VP9 have packets that are only referred to.
+
+    VP8 (RFC 6386, 9.1): bit 4 of the first byte is show_frame. VP9 (bitstream specification, 6.2): after the marker
+    and the profile come show_existing_frame, frame_type and show_frame; a superframe ends with a shown frame.
+    """
+    if codec == "vp8":
+        return bool(data[0] & 0x10)
+    if codec == "vp9":
+        is_superframe = data[-1] & 0xE0 == 0xC0
+        spare = 1 if data[0] & 0x30 == 0x30 else 0  # profile 3 has a reserved bit
+        show_existing, show = data[0] & (0x08 >> spare), data[0] & (0x02 >> spare)
+        return bool(is_superframe or show_existing or show)
+    return True

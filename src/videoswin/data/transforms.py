@@ -1,0 +1,376 @@
+"""Resize, crop, flip and vary the frames of a clip.
+
+Frames are torch uint8 ``(T, H, W, 3)`` RGB in and out; sizes are (height, width) in pixels. A random
+operation draws once per clip, from the :class:`torch.Generator` it is given, and treats all frames alike: a
+crop or a colour that jumps from frame to frame would be motion that was never there. The one exception is the
+grain of :class:`GaussianNoise`.
+
+Resizing is bilinear. The public code resizes with OpenCV, which does not smooth before it shrinks;
+``antialias=False`` gives that result to within one grey level. The default is ``antialias=True``: at the
+authors' own step, 256 to 224 lines, it differs by 0.4 grey levels on average, and a 1080-line recording stays
+free of the shimmer that their Kinetics copies, shrunk to 256 lines by FFmpeg beforehand, do not have either.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from videoswin.data.flip import FlipLabels
+from videoswin.errors import ConfigError
+
+__all__ = [
+    "ColourJitter",
+    "FlipLabels",
+    "GaussianNoise",
+    "RandomAffine",
+    "RandomErasing",
+    "Resize",
+    "center_crop",
+    "horizontal_flip",
+    "random_resized_crop",
+    "resize_short_side",
+    "resize_stretch",
+    "three_crops",
+    "to_clip",
+    "uniform",
+]
+
+_LONGEST_SIDE = 8192  # pixels; a 4000x1 video would otherwise become 896000x224 on the way to a crop
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey of torchvision, PIL and OpenCV
+
+
+# Resize ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A resize to be done while decoding, one frame ``(H, W, 3)`` or a clip ``(T, H, W, 3)`` at a time.
+
+    ``short_side``: the shorter side becomes this many pixels, the shape of the picture is kept; None: the
+    frame is stretched to ``size``. Hashable, so that it can name what a cache holds.
+    """
+
+    short_side: int | None
+    size: tuple[int, int]
+    antialias: bool = True
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) that a frame of ``height`` x ``width`` gets. ConfigError if the result would be
+        absurdly long.
+        """
+        if self.short_side is None:
+            return self.size
+        scale = self.short_side / min(height, width)
+        shape = int(height * scale + 0.5), int(width * scale + 0.5)  # rounds as mmcv.rescale_size does
+        if max(shape) > _LONGEST_SIDE:
+            raise ConfigError(
+                f"A frame of {width}x{height} pixels is too narrow for a short side of {self.short_side}: "
+                f"it would become {shape[1]}x{shape[0]}. Crop the video, or set short_side=None to stretch it."
+            )
+        return shape
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        height, width = frames.shape[-3:-1]
+        clip = frames if frames.ndim == 4 else frames[None]
+        resized = _interpolate(clip, self.shape(height, width), self.antialias)
+        return resized if frames.ndim == 4 else resized[0]
+
+
+def resize_short_side(frames: Tensor, size: int, antialias: bool = True) -> Tensor:
+    """Scale so that the shorter side is ``size`` pixels; the other one is rounded to the nearest pixel."""
+    return Resize(size, (size, size), antialias)(frames)
+
+
+def resize_stretch(frames: Tensor, size: tuple[int, int], antialias: bool = True) -> Tensor:
+    """Scale to ``size`` whatever the shape of the picture: nothing is cut off, circles become ellipses."""
+    return Resize(None, size, antialias)(frames)
+
+
+def _interpolate(frames: Tensor, size: tuple[int, int], antialias: bool) -> Tensor:
+    if tuple(frames.shape[1:3]) == tuple(size):
+        return frames
+    planes = frames.permute(0, 3, 1, 2)  # a view: torch resizes channels-last bytes directly
+    if antialias and frames.device.type == "cpu":
+        # Twice as fast, and as right as PIL: rounded after each of the two directions, so off by up to 1.
+        resized = F.interpolate(planes, size=size, mode="bilinear", align_corners=False, antialias=True)
+    else:  # rounded once, because antialias=False is there to be close to the public code; and for other devices
+        floats = F.interpolate(planes.float(), size=size, mode="bilinear", align_corners=False, antialias=antialias)
+        resized = _to_bytes(floats)
+    return resized.permute(0, 2, 3, 1).contiguous()
+
+
+# Crop -----------------------------------------------------------------------------------------------------------------
+
+
+def center_crop(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle ``size`` of the frames, as a view. ConfigError if the frames are smaller."""
+    top, left = _steps(frames, size)
+    return _crop(frames, top, left, size)
+
+
+def three_crops(frames: Tensor, size: tuple[int, int]) -> list[Tensor]:
+    """Three views along the longer side, in the order of the public code (``ThreeCrop``): left, right,
+    middle, or top, bottom, middle when the frame is tall. ConfigError if the frames are smaller.
+
+    ``step = (W - w) // 2`` and the second crop starts at ``2 * step``, so an odd column at the far side is
+    not seen. Across the shorter side the crops are centred.
+    """
+    height, width = frames.shape[1:3]
+    top, left = _steps(frames, size)
+    if height - size[0] > width - size[1]:
+        return [_crop(frames, y, left, size) for y in (0, 2 * top, top)]
+    return [_crop(frames, top, x, size) for x in (0, 2 * left, left)]
+
+
+def random_resized_crop(
+    frames: Tensor,
+    size: tuple[int, int],
+    generator: Generator,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    antialias: bool = True,
+) -> Tensor:
+    """Cut a random part of ``scale`` of the area and ``ratio`` width to height, and resize it to ``size``.
+
+    As in the public code and torchvision: ratios are drawn on a log scale, ten tries, then the central square
+    (of the public code).
+    """
+    height, width = frames.shape[1:3]
+    top, left, h, w = _crop_box(height, width, generator, scale, ratio)
+    return _interpolate(_crop(frames, top, left, (h, w)), size, antialias)
+
+
+def _crop_box(
+    height: int, width: int, generator: Generator, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """Top, left, height, width in pixels."""
+    box = _random_box(height, width, generator, scale, ratio)
+    if box is not None:
+        return box
+    side = min(height, width)
+    return (height - side) // 2, (width - side) // 2, side, side
+
+
+def _random_box(
+    height: int, width: int, generator: Generator, area: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[int, int, int, int] | None:
+    """A box inside the frame, or None after ten tries that stick out."""
+    for _ in range(10):
+        pixels = uniform(generator, *area) * height * width
+        aspect = math.exp(uniform(generator, math.log(ratio[0]), math.log(ratio[1])))
+        h, w = max(1, round(math.sqrt(pixels / aspect))), max(1, round(math.sqrt(pixels * aspect)))
+        if h <= height and w <= width:
+            return _randint(generator, height - h), _randint(generator, width - w), h, w
+    return None
+
+
+def _steps(frames: Tensor, size: tuple[int, int]) -> tuple[int, int]:
+    height, width = frames.shape[1:3]
+    if size[0] > height or size[1] > width:
+        raise ConfigError(
+            f"A crop of {size[0]}x{size[1]} (height x width) does not fit frames of {height}x{width}. "
+            "Resize to at least the size of the crop first."
+        )
+    return (height - size[0]) // 2, (width - size[1]) // 2
+
+
+def _crop(frames: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
+    return frames[:, top : top + size[0], left : left + size[1]]
+
+
+# Flip -----------------------------------------------------------------------------------------------------------------
+
+
+def horizontal_flip(frames: Tensor) -> Tensor:
+    """Mirror left and right. The label may have to change too: see :class:`FlipLabels`."""
+    return frames.flip(2)
+
+
+# Vary -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ColourJitter:
+    """Vary the light and colours of a clip; a strength of 0 switches a part off.
+
+    ``brightness``, ``contrast``, ``saturation``: factors are drawn from ``[1 - s, 1 + s]``. ``hue``: turn of
+    the colour circle, drawn from ``[-s, s]`` (0.5 is half a turn). ``grayscale``: probability of a grey clip.
+
+    All parts are linear in RGB, so they are composed into one 3x3 matrix and applied in one pass, clipped
+    once at the end. Hue is turned in the YIQ plane, not in HSV: cheaper by far, and it keeps the brightness.
+    Contrast is about the mean grey of the whole clip.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    grayscale: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, limit in {
+            "brightness": 1.0,
+            "contrast": 1.0,
+            "saturation": 1.0,
+            "hue": 0.5,
+            "grayscale": 1.0,
+        }.items():
+            _require_range(f"ColourJitter.{name}", getattr(self, name), 0.0, limit)
+
+    def __call__(self, frames: Tensor, generator: Generator) -> Tensor:
+        if self == ColourJitter():
+            return frames
+        mean = torch.stack([frame.float().mean((0, 1)) for frame in frames]).mean(0)
+        matrix, offset = self._draw(mean, generator)
+        varied = torch.empty_like(frames, memory_format=torch.contiguous_format)
+        for new, frame in zip(varied, frames, strict=True):  # frame by frame stays in the processor's cache: 3x faster
+            planes = torch.addmm(offset[:, None], matrix, frame.reshape(-1, 3).T.float())
+            new.view(-1, 3).copy_(_to_bytes(planes).T)
+        return varied
+
+    def _draw(self, mean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """The 3x3 matrix and the offset ``(3,)`` that turn a pixel into the new one. ``mean``: mean RGB of
+        the clip.
+        """
+        luma = torch.tensor(_LUMA, device=mean.device)
+        brightness, contrast, saturation = (
+            uniform(generator, 1 - strength, 1 + strength)
+            for strength in (self.brightness, self.contrast, self.saturation)
+        )
+        turn = uniform(generator, -self.hue, self.hue)
+        if uniform(generator, 0.0, 1.0) < self.grayscale:
+            saturation = 0.0
+        colours = saturation * torch.eye(3, device=mean.device) + (1 - saturation) * luma.expand(3, 3)
+        matrix = brightness * contrast * (_hue_matrix(turn).to(mean.device) @ colours)
+        offset = (1 - contrast) * brightness * (luma @ mean)  # grey, which neither saturation nor hue changes
+        return matrix, offset.expand(3)
+
+
+def _hue_matrix(turn: float) -> Tensor:
+    to_yiq = torch.tensor([_LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)], dtype=torch.float64)
+    c, s = math.cos(2 * math.pi * turn), math.sin(2 * math.pi * turn)
+    rotation = torch.tensor([[1, 0, 0], [0, c, -s], [0, s, c]], dtype=torch.float64)
+    return (torch.linalg.inv(to_yiq) @ rotation @ to_yiq).float()
+
+
+@dataclass(frozen=True)
+class RandomAffine:
+    """Rotate, zoom and shift a clip about its centre; the border pixels are drawn out to fill the frame.
+
+    ``degrees``: rotation from ``[-d, d]``; ``shift``: from ``[-s, s]`` of the height and of the width;
+    ``scale``: zoom range.
+    """
+
+    degrees: float = 0.0
+    shift: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        _require_range("RandomAffine.degrees", self.degrees, 0.0, 180.0)
+        _require_range("RandomAffine.shift", self.shift, 0.0, 1.0)
+        _require_pair("RandomAffine.scale", self.scale, 0.1, 10.0)
+
+    def __call__(self, frames: Tensor, generator: Generator) -> Tensor:
+        count, height, width, channels = frames.shape
+        angle = math.radians(uniform(generator, -self.degrees, self.degrees))
+        zoom = uniform(generator, *self.scale)
+        right, down = (2 * uniform(generator, -self.shift, self.shift) for _ in range(2))  # the frame spans -1 to 1
+        c, s, shape = math.cos(angle) / zoom, math.sin(angle) / zoom, height / width
+        turn = torch.tensor([[c, -s * shape], [s / shape, c]])  # from a place in the result to the place it shows
+        theta = torch.cat([turn, -turn @ torch.tensor([[right], [down]])], dim=1)[None].to(frames.device)
+        planes = (
+            frames.permute(0, 3, 1, 2).reshape(1, count * channels, height, width).float()
+        )  # one grid for all frames
+        grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
+        moved = F.grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return _to_bytes(moved).reshape(count, channels, height, width).permute(0, 2, 3, 1).contiguous()
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Add sensor noise: its strength, drawn from ``[0, std]`` grey levels, is that of the clip, its grain new
+    in each frame.
+    """
+
+    std: float
+
+    def __post_init__(self) -> None:
+        _require_range("GaussianNoise.std", self.std, 0.0, 255.0)
+
+    def __call__(self, frames: Tensor, generator: Generator) -> Tensor:
+        strength = uniform(generator, 0.0, self.std)
+        noise = torch.randn(frames.shape, generator=generator).to(frames.device)
+        return _to_bytes(frames + strength * noise)
+
+
+@dataclass(frozen=True)
+class RandomErasing:
+    """With ``probability``, paint one box over, the same in all frames, in the mean colour of the clip.
+
+    ``area``: part of the frame; ``ratio``: width to height. After timm's ``RandomErasing``, which the
+    authors' recipe for Something-Something v2 uses with probability 0.25 and one region for all frames.
+    """
+
+    probability: float = 0.25
+    area: tuple[float, float] = (0.02, 1 / 3)
+    ratio: tuple[float, float] = (0.3, 1 / 0.3)
+
+    def __post_init__(self) -> None:
+        _require_range("RandomErasing.probability", self.probability, 0.0, 1.0)
+        _require_pair("RandomErasing.area", self.area, 0.0, 1.0)
+        _require_pair("RandomErasing.ratio", self.ratio, 0.01, 100.0)
+
+    def __call__(self, frames: Tensor, generator: Generator) -> Tensor:
+        if uniform(generator, 0.0, 1.0) >= self.probability:
+            return frames
+        box = _random_box(frames.shape[1], frames.shape[2], generator, self.area, self.ratio)
+        if box is None:
+            return frames
+        top, left, height, width = box
+        erased = frames.clone()
+        _crop(erased, top, left, (height, width))[:] = _to_bytes(frames.float().mean((0, 1, 2)))
+        return erased
+
+
+# Hand over to the model -----------------------------------------------------------------------------------------------
+
+
+def to_clip(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 ``(T, H, W, 3)`` to float32 ``(3, T, H, W)``: ``(value - mean) / std`` per channel, on the scale
+    0 to 255.
+    """
+    clip = frames.permute(3, 0, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    shape = (3, 1, 1, 1)
+    clip -= torch.tensor(mean, dtype=torch.float32, device=clip.device).view(shape)
+    clip /= torch.tensor(std, dtype=torch.float32, device=clip.device).view(shape)
+    return clip
+
+
+def uniform(generator: Generator, low: float, high: float) -> float:
+    """One number of ``[low, high)``. Always draws, so that a strength of 0 does not shift the draws that
+    follow.
+    """
+    return low + (high - low) * float(torch.rand((), dtype=torch.float64, generator=generator))
+
+
+def _randint(generator: Generator, high: int) -> int:
+    """One whole number of ``[0, high]``."""
+    return int(torch.randint(high + 1, (), generator=generator))
+
+
+def _to_bytes(values: Tensor) -> Tensor:
+    return values.round().clamp(0, 255).to(torch.uint8)
+
+
+def _require_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # also refuses nan
+        raise ConfigError(f"{name} is {value!r}. Use a number from {low:g} to {high:g}.")
+
+
+def _require_pair(name: str, pair: tuple[float, float], low: float, high: float) -> None:
+    if not (len(pair) == 2 and low <= pair[0] <= pair[1] <= high and pair[1] > 0):
+        raise ConfigError(f"{name} is {pair!r}. Use two rising numbers from {low:g} to {high:g}.")
