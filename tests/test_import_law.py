@@ -11,6 +11,8 @@ import pytest
 
 SRC = Path(__file__).parent.parent / "src" / "videoswin"
 MAX_LINES = 450
+# One idea that takes more room: everything that touches PyAV has to stand in one file.
+LONGER = {"data/decode.py": 520}
 
 # What each layer may import of ours. "verbs" are the modules at the top (classifier, predict, ...) and train/;
 # "root" is the package itself, `import videoswin`.
@@ -68,8 +70,8 @@ def violations(root: Path) -> list[str]:
             if top == "av" and here != "data":
                 found.append(f"{where}:{line}: only data/ may import av")
         lines = len(file.read_text(encoding="utf-8").splitlines())
-        if lines > MAX_LINES:
-            found.append(f"{where}: {lines} lines, more than {MAX_LINES}; one idea a file")
+        if lines > (limit := LONGER.get(str(where), MAX_LINES)):
+            found.append(f"{where}: {lines} lines, more than {limit}; one idea a file")
     return found
 
 

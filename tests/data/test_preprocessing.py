@@ -98,9 +98,12 @@ def test_stretch_sees_the_whole_width():
     assert float(clip[0, 0, 0, -1] - clip[0, 0, 0, 0]) >= 19
 
 
-def test_three_crops_of_a_stretched_frame_are_refused():
-    with pytest.raises(ConfigError, match=r"Three crops need .* Use 4x1 views"):
-        Preprocessing(short_side=None).views(FakeVideo(), Views(4, 3))
+def test_three_crops_of_a_stretched_frame_come_from_a_wider_one():
+    stretch = Preprocessing(clip_len=4, size=(35, 35), short_side=None, mean=(0, 0, 0), std=(1, 1, 1))
+    left, right, middle = stretch.views(FakeVideo(), Views(1, 3)).clips[:, 0, 0, 0]
+    assert stretch.resize_for(3).size == (35, 40)
+    assert float(left[0]) < float(middle[0]) < float(right[0])
+    assert float(left[-1]) < float(middle[-1]) < float(right[-1])
 
 
 def test_a_sliver_is_an_error_about_the_video():

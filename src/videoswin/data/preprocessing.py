@@ -73,6 +73,11 @@ class Views:
             raise ConfigError(f'Views "{text}" are not understood. Write clips x crops, such as 1x1 or 4x3.')
         return cls(int(clips), int(crops))
 
+    @classmethod
+    def of(cls, views: "Views | str") -> "Views":
+        """Views as they are, text parsed."""
+        return views if isinstance(views, Views) else cls.parse(views)
+
     def __str__(self) -> str:
         return f"{self.num_clips}x{self.num_crops}"
 
@@ -197,8 +202,17 @@ class Preprocessing:
 
     @property
     def view_resize(self) -> Resize:
-        """What each frame of an evaluation goes through while it is decoded."""
-        return Resize(self.short_side, self.size, self.antialias)
+        """What each frame of a one-crop evaluation goes through while it is decoded."""
+        return self.resize_for(num_crops=1)
+
+    def resize_for(self, num_crops: int) -> Resize:
+        """What each frame goes through while it is decoded. Three crops of a stretched frame need room beside
+        them: it becomes 8/7 wider, as in training, and the crops are its left, right and middle part.
+        """
+        height, width = self.size
+        if self.short_side is None and num_crops == 3:
+            width = _enlarged(width)
+        return Resize(self.short_side, (height, width), self.antialias)
 
     def indices(self, times: Tensor, num_clips: int = 1) -> Tensor:
         """The frames of the clips to evaluate: int64 ``(num_clips, T)``, from the frame times, ``(N,)``
@@ -213,14 +227,13 @@ class Preprocessing:
     def views(self, video: VideoLike, views: Views) -> ViewBatch:
         """Decode the frames of all views, each frame once, resize it once, and cut the crops.
 
-        Raises VideoError if the video cannot be decoded or its frames are absurdly narrow, and ConfigError
-        for three crops of stretched frames.
+        Raises VideoError if the video cannot be decoded or its frames are absurdly narrow.
         """
-        self.check_views(views)
-        check_shape(video, self.view_resize)
+        resize = self.resize_for(views.num_crops)
+        check_shape(video, resize)
         indices = self.indices(video.times, views.num_clips)
         wanted, places = torch.unique(indices, return_inverse=True)
-        frames = video.get_frames(wanted, each=self.view_resize).data
+        frames = video.get_frames(wanted, each=resize).data
         clips = torch.empty((len(views), 3, self.clip_len, *self.size))
         for clip, place in zip(clips.split(views.num_crops), places, strict=True):
             self._fill(clip, frames[place])
@@ -232,16 +245,6 @@ class Preprocessing:
             spans=torch.stack([times.min(dim=1).values, times.max(dim=1).values], dim=1),
             repeated=repeated.repeat_interleave(views.num_crops),
         )
-
-    def check_views(self, views: Views) -> None:
-        """ConfigError if these views make no sense here; a caller with many videos asks before the first
-        one.
-        """
-        if views.num_crops == 3 and self.short_side is None:
-            raise ConfigError(
-                "Three crops need a frame larger than the crop, but this preprocessing stretches the frame to it, "
-                f"so all three would be the same. Use {views.num_clips}x1 views."
-            )
 
     def _fill(self, clip: Tensor, frames: Tensor) -> None:
         """Write the crops of resized frames ``(T, h, w, 3)`` into ``clip``, ``(num_crops, 3, T, H, W)``."""

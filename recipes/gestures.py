@@ -1,0 +1,118 @@
+"""The shipped gesture model: fine-tune from generated motion, cross-validate by scene, test once.
+
+    python recipes/pretrain_motion.py --out runs/motion
+    python recipes/gestures.py DATA/labels.csv --start runs/motion --out runs/gestures --folds 5
+    python recipes/gestures.py DATA/labels.csv --start runs/motion --out runs/gestures --final
+
+DATA is a CSV with path,label,split,group. ``--folds`` trains one model per fold of groups (all clips with a split) and
+reports the mean; nothing is chosen on the held-out part: every fold runs the same number of epochs and keeps its last
+weights. ``--validate`` does the same inside the training split only, which is where the settings below were chosen.
+``--final`` trains on the training split, and tests once.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from videoswin.classifier import Classifier, load
+from videoswin.data.dataset import ClipDataset, FrameCache
+from videoswin.data.index import Row, read_index
+from videoswin.data.preprocessing import Views
+from videoswin.evaluate import Evaluation, evaluate_rows
+from videoswin.train.loop import Trainer
+from videoswin.train.metrics import EpochRow, Tally
+from videoswin.train.settings import TrainSettings
+from videoswin.train.split import k_folds
+from videoswin.train.start import AUGMENTS, adopt
+
+SETTINGS = TrainSettings(
+    epochs=40, batch_size=16, lr=5e-4, backbone_lr_ratio=0.5, warmup_epochs=3, precision="bf16", label_smoothing=0.1
+)
+AUGMENT = "strong"
+DROP_PATH = 0.1
+VIEWS = Views(num_clips=1, num_crops=1)
+
+
+class Quiet:
+    """One line every ten epochs."""
+
+    def step(self, epoch: int, step: int, steps: int, tally: Tally, lr: float) -> None:
+        pass
+
+    def epoch(self, row: EpochRow, best: bool) -> None:
+        if row.epoch % 10 == 0:
+            print(f"  epoch {row.epoch}: loss {row.train_loss:.3f}, train {row.train_top1:.1%}, {row.seconds:.0f} s", flush=True)
+
+
+def fine_tune(
+    rows: Sequence[Row], labels: tuple[str, ...], start: Classifier, out: Path, cache: FrameCache, settings: TrainSettings
+) -> Classifier:
+    """One model on ``rows``, its last weights."""
+    torch.manual_seed(settings.seed)
+    model, fresh = adopt(start, labels, drop_path=DROP_PATH, head_dropout=0.2)
+    if fresh:
+        print(f"  labels that start afresh: {', '.join(fresh)}")
+    classifier = Classifier(model, start.preprocessing, labels, name="swin3d_micro_gestures")
+    clips = ClipDataset(rows, labels, start.preprocessing, AUGMENTS[AUGMENT], cache, settings.seed)
+    clips.prepare()
+    Trainer(classifier, clips, None, settings, out).run(Quiet())
+    return classifier
+
+
+def cross_validate(rows: Sequence[Row], folds: int, labels: tuple[str, ...], start: Classifier, out: Path, seed: int) -> None:
+    """Trains ``folds`` models and pools what they say about the clips they did not see."""
+    parts = k_folds(rows, folds, seed)
+    cache = FrameCache()
+    pooled, figures = [], []
+    for number, held_out in enumerate(parts):
+        began = time.perf_counter()
+        kept = [row for part in parts if part is not held_out for row in part]
+        classifier = fine_tune(kept, labels, start, out / f"fold-{number + 1}", cache, SETTINGS)
+        evaluation = Evaluation(labels, VIEWS, tuple(evaluate_rows(classifier, held_out, VIEWS)))
+        pooled.extend(evaluation.rows)
+        figures.append(evaluation.top1)
+        minutes = (time.perf_counter() - began) / 60
+        print(f"fold {number + 1}: {evaluation.top1:.3f} of {len(held_out)} clips ({minutes:.1f} min)", flush=True)
+    whole = Evaluation(labels, VIEWS, tuple(pooled))
+    whole.write_confusion(out / "confusion.png", title=f"{folds} folds by scene")
+    whole.write_csv(out / "predictions.csv")
+    result = {"folds": figures, **whole.to_dict()}
+    (out / "cross_validation.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"pooled over {len(pooled)} clips: top-1 {whole.top1:.3f}, mean class {whole.mean_class:.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--start", type=Path, required=True, help="checkpoint to start from")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--validate", type=int, metavar="K", help="K folds inside the training split")
+    group.add_argument("--folds", type=int, metavar="K", help="K folds over all clips")
+    group.add_argument("--final", action="store_true", help="train on the training split, test once")
+    arguments = parser.parse_args()
+
+    start = load(arguments.start)
+    index = read_index(arguments.data)
+    train = [row for row in index.rows if row.split == "train"]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.final:
+        classifier = fine_tune(train, index.labels, start, arguments.out / "final", FrameCache(), SETTINGS)
+        test = [row for row in index.rows if row.split == "test"]
+        evaluation = Evaluation(index.labels, VIEWS, tuple(evaluate_rows(classifier, test, VIEWS)))
+        evaluation.write_confusion(arguments.out / "test_confusion.png", title="held-out scenes")
+        evaluation.write_csv(arguments.out / "test_predictions.csv")
+        print(f"test: top-1 {evaluation.top1:.3f}, mean class {evaluation.mean_class:.3f} of {len(test)} clips")
+    elif arguments.validate:
+        cross_validate(train, arguments.validate, index.labels, start, arguments.out, arguments.seed)
+    else:
+        cross_validate(index.rows, arguments.folds, index.labels, start, arguments.out, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

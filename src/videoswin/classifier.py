@@ -1,0 +1,326 @@
+"""A classifier: the model together with what it cannot do without, the preprocessing and the names of its classes.
+
+On disk it is one folder, a checkpoint, of two files:
+
+    runs/wave/best/
+        model.safetensors   the numbers
+        config.json         everything else: architecture, preprocessing, labels, threshold, how well it did
+
+Loading trusts neither. Names and shapes of the tensors are compared with the architecture before any memory is taken,
+and must agree exactly: a checkpoint that fits "nearly" would classify, badly, without a word.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videoswin.data.preprocessing import Preprocessing, Views
+from videoswin.errors import ConfigError, WeightsError, nearest
+from videoswin.model import PRESETS, SwinConfig, VideoSwin
+from videoswin.predict import LabelScore, Prediction, predict
+from videoswin.weights.files import read_header, read_tensors, replace_folder, settled_folder, write_tensors
+
+__all__ = ["Classifier", "bundled_checkpoints", "load"]
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+_ASSETS = Path(__file__).parent / "assets"
+_MAX_CONFIG_BYTES = 16 * 2**20
+_MAX_LISTED = 5
+_REQUIRED = ("format", "version", "model", "preprocessing", "id2label")
+_OPTIONAL = ("name", "label2id", "none_threshold", "metrics", "notes")
+
+
+@dataclass
+class Classifier:
+    """A model, its preprocessing and its labels; ``classifier("clip.mp4")`` gives a :class:`Prediction`.
+
+    ``labels``: the name of each class, in the order of the model's outputs. ``none_threshold``: a best score below it
+    means "none of these". ``metrics`` and ``notes``: how well it does and how it was made, kept in the checkpoint.
+
+    Raises:
+        ConfigError: the labels do not match the model's outputs, a value is out of range, or the model cannot take the
+            clips that the preprocessing makes.
+    """
+
+    model: VideoSwin
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    name: str = "unnamed"
+    none_threshold: float | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        self.labels = tuple(self.labels)
+        _check_labels(self.labels, self.model.config.num_classes)
+        _check_threshold(self.none_threshold)
+        _check_clips_fit(self.model, self.preprocessing)
+
+    def __call__(self, source: str | Path | bytes, views: Views | str = "1x1", top_k: int = 5) -> Prediction:
+        """Classify one video: a local file, or the bytes of one. See :func:`videoswin.predict.predict`.
+
+        >>> prediction = classifier("clip.mp4", views="4x3")  # doctest: +SKIP
+        >>> prediction.label, prediction.span  # doctest: +SKIP
+        ('circle', Span(start=0.0, end=2.1))
+        """
+        return predict(self, source, views, top_k)
+
+    def __repr__(self) -> str:
+        p = self.preprocessing
+        clip = f"{p.clip_len}x{p.size[0]}x{p.size[1]}"
+        return f'Classifier("{self.name}", {len(self.labels)} labels, {self.num_parameters:,} parameters, clips {clip})'
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
+
+    def decide(self, best: LabelScore) -> str | None:
+        """The label, or None ("none of these") if its score is below ``none_threshold``."""
+        return None if self.none_threshold is not None and best.score < self.none_threshold else best.label
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``config.json`` holds."""
+        return {
+            "format": "videoswin",
+            "version": 1,
+            "name": self.name,
+            "model": self.model.config.to_dict(),
+            "preprocessing": self.preprocessing.to_dict(),
+            "id2label": {str(i): label for i, label in enumerate(self.labels)},
+            "label2id": {label: i for i, label in enumerate(self.labels)},
+            "none_threshold": self.none_threshold,
+            "metrics": self.metrics,
+            "notes": self.notes,
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write the checkpoint; an older one in ``folder`` is replaced in one step, or not at all.
+
+        Raises:
+            WeightsError: ``folder`` holds something that is no checkpoint, or a weight is NaN or infinite.
+        """
+        with replace_folder(folder, marker=CONFIG_FILE) as new:
+            self.write_files(new)
+
+    def write_files(self, folder: Path) -> None:
+        """The two files of a checkpoint, into an existing folder; for callers that put more beside them."""
+        write_tensors(folder / WEIGHTS_FILE, self.model.state_dict())
+        try:
+            text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"The metrics or notes cannot be written as JSON ({error}). Use finite numbers and text."
+            ) from None
+        (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load(path_or_name: str | Path) -> Classifier:
+    """Load a checkpoint: the folder that a training run made ("runs/wave/best"), or one that comes with the package.
+
+    The model is in evaluation mode, in float32, on the CPU.
+
+    Raises:
+        ConfigError: there is no such folder or name.
+        WeightsError: the checkpoint is damaged, of another kind, or its parts do not agree.
+
+    >>> classifier = load("swin3d_micro_gestures")  # doctest: +SKIP
+    """
+    folder = _find(path_or_name)
+    config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+    settings = _read_config(config_path)
+    model_config = _swin_config(config_path, settings["model"])
+    try:
+        preprocessing = Preprocessing.from_dict(_table(config_path, settings, "preprocessing"))
+        labels = _labels(config_path, settings)
+        # Compared before the weights are read: the error should be about the cause.
+        _check_labels(labels, model_config.num_classes)
+        model = _load_model(model_config, weights_path)
+        return Classifier(
+            model=model,
+            preprocessing=preprocessing,
+            labels=labels,
+            name=str(settings.get("name") or folder.resolve().name),
+            none_threshold=settings.get("none_threshold"),
+            metrics=_table(config_path, settings, "metrics"),
+            notes=str(settings.get("notes", "")),
+        )
+    except ConfigError as error:
+        reason, _, hint = str(error).partition(". ")
+        raise WeightsError(config_path, reason, hint) from None
+
+
+def bundled_checkpoints() -> tuple[str, ...]:
+    """Names of the checkpoints that come with the package."""
+    if not _ASSETS.is_dir():
+        return ()
+    return tuple(sorted(path.parent.name for path in _ASSETS.glob(f"*/{CONFIG_FILE}")))
+
+
+def sample_videos() -> list[Path]:
+    """The sample clips that come with the package."""
+    return sorted((_ASSETS / "samples").glob("*.mp4"))
+
+
+def _find(path_or_name: str | Path) -> Path:
+    text = str(path_or_name)
+    if text in bundled_checkpoints() and not os.path.exists(text):
+        return _ASSETS / text
+    if "\0" in text:
+        raise ConfigError(f"{text!r} is no path. Give a checkpoint folder.")
+    folder = settled_folder(path_or_name)
+    if os.path.isdir(folder):
+        return folder
+    if os.path.isfile(folder):
+        raise ConfigError(
+            f"{text} is a file, and a checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}. Give that."
+        )
+    if text in PRESETS:
+        raise ConfigError(f'"{text}" is an architecture without weights. Train it: videoswin train DATA --model {text}')
+    hint = nearest(text, bundled_checkpoints()) if bundled_checkpoints() else "Give the folder of a training run."
+    raise ConfigError(f'There is no checkpoint "{text}", neither a folder nor one that comes with videoswin. {hint}')
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise WeightsError(
+            path, "the file was not found", f"A checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}"
+        )
+    try:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise WeightsError(
+                path, f"it has more than {_MAX_CONFIG_BYTES:,} bytes", "This is not a videoswin checkpoint"
+            )
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(path, f"this is no valid JSON ({error})", "Copy or download the checkpoint again") from None
+    except OSError as error:
+        raise WeightsError(path, f"the file cannot be read ({error.strerror})", "Check its rights (ls -l)") from None
+    if not isinstance(settings, dict) or settings.get("format") != "videoswin":
+        raise WeightsError(path, 'its field "format" is not "videoswin"', "Give a checkpoint that videoswin saved")
+    if settings.get("version") != 1:
+        reason = f'its field "version" is {settings.get("version")!r}, this videoswin reads version 1'
+        raise WeightsError(path, reason, "Update videoswin: pip install --upgrade videoswin")
+    _check_fields(path, settings)
+    return settings
+
+
+def _check_fields(path: Path, settings: Mapping[str, Any]) -> None:
+    for name in _REQUIRED:
+        if name not in settings:
+            raise WeightsError(path, f'the field "{name}" is missing', "Copy or download the checkpoint again")
+    for name in settings:
+        if name not in (*_REQUIRED, *_OPTIONAL):
+            raise WeightsError(path, f'there is no field "{name}"', nearest(name, (*_REQUIRED, *_OPTIONAL)))
+
+
+def _table(path: Path, settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = settings.get(name, {})
+    if not isinstance(value, dict):
+        raise WeightsError(path, f'the field "{name}" is not a table', "Copy or download the checkpoint again")
+    return value
+
+
+def _swin_config(path: Path, values: Any) -> SwinConfig:
+    try:
+        return SwinConfig.from_dict(values)
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:  # ConfigError is a ValueError
+        reason = str(error).rstrip(".")
+        raise WeightsError(
+            path, f'the field "model" describes no model ({reason})', "Correct it, or copy it again"
+        ) from None
+
+
+def _labels(path: Path, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    id2label = _table(path, settings, "id2label")
+    numbers = [str(i) for i in range(len(id2label))]
+    if set(id2label) != set(numbers) or not all(isinstance(label, str) for label in id2label.values()):
+        reason = f'the field "id2label" does not give one name to each of the numbers 0 to {len(id2label) - 1}'
+        raise WeightsError(path, reason, 'Write it as {"0": "name", "1": "name", ...}')
+    labels = tuple(id2label[number] for number in numbers)
+    label2id = settings.get("label2id")
+    if label2id is not None and label2id != {label: i for i, label in enumerate(labels)}:
+        raise WeightsError(
+            path, 'the fields "label2id" and "id2label" contradict each other', "Correct one, or drop label2id"
+        )
+    return labels
+
+
+def _load_model(config: SwinConfig, path: Path) -> VideoSwin:
+    """The model with the file's weights, in float32; names and shapes are compared first, without taking memory."""
+    header = read_header(path)
+    if sum(config.depths) > len(header):  # more blocks than tensors, perhaps billions: do not even build it
+        _refuse(path, [f"the model has {sum(config.depths)} blocks, the file {len(header)} tensors"])
+    try:
+        with torch.device("meta"):
+            model = VideoSwin(config)
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        raise WeightsError(path.with_name(CONFIG_FILE), f'the field "model" is too large to build ({error})') from None
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    _refuse(path, _differences(expected, {name: info.shape for name, info in header.items()}))
+    model.load_state_dict({name: _own_float32(t) for name, t in read_tensors(path).items()}, assign=True)
+    return model.requires_grad_(True).eval()
+
+
+def _own_float32(tensor: Tensor) -> Tensor:
+    """A copy: what the library returns may live in the mapped file, and die with it."""
+    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+
+
+def _differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """What keeps a file's tensors from being a model's, in words; empty if nothing does."""
+    shapes = [
+        f"{name} is {_shape(found[name])}, not {_shape(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    groups = [
+        ("missing", [name for name in expected if name not in found]),
+        ("not part of the model", [name for name in found if name not in expected]),
+        ("of another shape", shapes),
+    ]
+    return [f"{len(items)} {what}: {_some(items)}" for what, items in groups if items]
+
+
+def _refuse(path: Path, differences: list[str]) -> None:
+    if differences:
+        hint = f"Use weights that were saved with this {CONFIG_FILE}"
+        raise WeightsError(path, f"the tensors do not fit the model of {CONFIG_FILE} ({'; '.join(differences)})", hint)
+
+
+def _some(items: list[str]) -> str:
+    more = f" and {len(items) - _MAX_LISTED} more" if len(items) > _MAX_LISTED else ""
+    return ", ".join(items[:_MAX_LISTED]) + more
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
+
+
+def _check_labels(labels: tuple[str, ...], num_classes: int) -> None:
+    if len(labels) != num_classes or not labels:
+        raise ConfigError(
+            f"The model has {num_classes} outputs and there are {len(labels)} labels; give one label for each."
+        )
+    twice = sorted({label for label in labels if labels.count(label) > 1}) if len(set(labels)) < len(labels) else []
+    if twice:
+        raise ConfigError(f'The label "{twice[0]}" is used for more than one class; give each its own.')
+
+
+def _check_threshold(threshold: Any) -> None:
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if threshold is not None and not (is_number and 0 <= threshold <= 1):
+        raise ConfigError(f"none_threshold={threshold!r} must be a score between 0 and 1, or None.")
+
+
+def _check_clips_fit(model: VideoSwin, preprocessing: Preprocessing) -> None:
+    clip = torch.empty((1, model.config.in_channels, preprocessing.clip_len, *preprocessing.size), device="meta")
+    model.backbone.checked(clip)
+    if model.config.in_channels != 3:
+        raise ConfigError(f"in_channels={model.config.in_channels}, and videos have 3 colour channels; use 3.")

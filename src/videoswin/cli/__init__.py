@@ -1,0 +1,1 @@
+"""The command ``videoswin``: one file per verb. Nothing imports this package."""

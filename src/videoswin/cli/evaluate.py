@@ -1,0 +1,110 @@
+"""``videoswin evaluate``: how good a checkpoint is on labelled videos."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from videoswin.cli.output import DONE, SOME_UNREADABLE, add_row, counted, percent, progress, say, show, table
+
+if TYPE_CHECKING:
+    from videoswin.data.index import Index
+    from videoswin.evaluate import Evaluation
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    data: Annotated[Path, Parameter(name="DATA")],
+    /,
+    *,
+    weights: Annotated[str, Parameter(metavar="CHECKPOINT")],
+    views: Annotated[str, Parameter(metavar="CLIPSxCROPS")] = "1x1",
+    split: str | None = None,
+    json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    out: Path | None = None,
+) -> int:
+    """Measure how good a checkpoint is on labelled videos.
+
+    Prints top-1, top-5 and mean class accuracy and a table of the classes. A video that cannot be read is listed and
+    counted as wrong; the exit code is then 1.
+
+    For example:
+
+        videoswin evaluate videos.csv --split test --weights runs/mine/best
+        videoswin evaluate folder/ --weights runs/mine/best --out figures/
+
+    Parameters
+    ----------
+    data
+        A folder of class folders, or a CSV file with the columns path,label[,split,group].
+    weights
+        A checkpoint: the folder of a training run, or the name of one that comes with videoswin.
+    views
+        Clips x crops whose scores are averaged: 1x1 is quick, 4x3 is the paper's protocol and takes 12 times as long.
+    split
+        Only the videos of this split, such as test; by default all of them.
+    json_only
+        Print one JSON object and nothing else: n, top1, top5, mean_class, unreadable.
+    out
+        Also write confusion.png and predictions.csv into this folder.
+    """
+    from videoswin.classifier import load
+    from videoswin.data.index import read_index
+    from videoswin.data.preprocessing import Views
+    from videoswin.evaluate import Evaluation, evaluate_rows
+
+    classifier = load(weights)
+    chosen_views = Views.of(views)
+    index = read_index(data, split=split, labels=classifier.labels)
+    _warn(index, split)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    results = evaluate_rows(classifier, index.rows, chosen_views)
+    rows = []
+    for result in progress(results, len(index), "Evaluating"):
+        rows.append(result)
+        if result.error:
+            say(f"counted as wrong: {result.error}")
+    evaluation = Evaluation(classifier.labels, chosen_views, tuple(rows))
+    if json_only:
+        print(json.dumps(evaluation.to_dict()))
+    else:
+        _show(evaluation)
+    if out is not None:
+        evaluation.write_confusion(out / "confusion.png", title=classifier.name)
+        evaluation.write_csv(out / "predictions.csv")
+        say(f"wrote {out / 'confusion.png'} and {out / 'predictions.csv'}")
+    return SOME_UNREADABLE if evaluation.unreadable else DONE
+
+
+def _warn(index: "Index", split: str | None) -> None:
+    """Figures that look too good have two common reasons, and both can be seen in the index."""
+    named = {name: count for name, count in index.splits.items() if name}
+    if split is None and len(named) > 1:
+        parts = ", ".join(f"{name} {count}" for name, count in named.items())
+        say(f"all splits are evaluated together ({parts}); use --split to choose one.")
+    if split is not None and index.shared_groups:
+        say(f"{counted(len(index.shared_groups), 'group')} in more than one split: the figures may look too good.")
+
+
+def _show(evaluation: "Evaluation") -> None:
+    classes = table(
+        "label", "videos", "correct", "recall", "precision", right=["videos", "correct", "recall", "precision"]
+    )
+    for c in evaluation.per_class:
+        recall = percent(c.recall) if c.n else "-"
+        precision = percent(c.precision) if c.predicted else "-"
+        add_row(classes, c.label, str(c.n), str(c.correct), recall, precision)
+    show(classes)
+    show()
+    summary = table("what", "figure", right=["figure"], header=False)
+    add_row(summary, "top-1", percent(evaluation.top1))
+    add_row(summary, "top-5", percent(evaluation.top5))
+    add_row(summary, "mean class", percent(evaluation.mean_class))
+    add_row(summary, "videos", f"{evaluation.n:,}")
+    if evaluation.unreadable:
+        add_row(summary, "unreadable", f"{len(evaluation.unreadable):,}")
+    add_row(summary, "views", str(evaluation.views))
+    show(summary)

@@ -1,0 +1,106 @@
+"""The command ``videoswin``: finds the verb, and turns every outcome into an exit code and, if need be, one line.
+
+Exit codes: 0 all went well; 1 it ran to the end, but some videos could not be read; 2 it could not be done (the line on
+stderr says why); 130 interrupted by Ctrl-C. Verbs live in files of their own, and these import PyTorch when they run,
+not when they are imported, so that ``videoswin --help`` does not wait for it.
+"""
+
+import inspect
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from cyclopts import App, CycloptsError, Group
+
+from videoswin import __version__
+from videoswin.cli.demo import demo
+from videoswin.cli.evaluate import evaluate
+from videoswin.cli.info import info
+from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say
+from videoswin.cli.predict import predict
+from videoswin.cli.train import train
+from videoswin.errors import VideoSwinError
+
+__all__ = ["app", "main"]
+
+_HELP = """Video Swin Transformer: train on your videos, and put labels on new ones.
+
+Try it on the clips that come with it:
+
+    videoswin demo
+
+Train on a folder of class folders, see how good it is, and use it:
+
+    videoswin train DATA --model swin3d_micro --out runs/mine
+    videoswin evaluate DATA --split test --weights runs/mine/best
+    videoswin predict clip.mp4 --weights runs/mine/best
+"""
+
+app = App(
+    name="videoswin",
+    help=_HELP,
+    help_epilogue="Each command has its own help, with examples: videoswin predict --help",
+    help_format="plaintext",
+    version=__version__,
+    group_commands=Group("Commands", sort_key=0),
+    suppress_keyboard_interrupt=False,
+)
+
+
+def _add_verb(verb: Callable[..., int], usage: str) -> None:
+    """The docstring is the help: paragraphs are unwrapped to fit any terminal, indented examples stay as they are."""
+    text, _, _ = (inspect.getdoc(verb) or "").partition("\n\nParameters\n")
+    paragraphs = (p if p.startswith(" ") else " ".join(p.split()) for p in text.split("\n\n"))
+    name = verb.__name__
+    app.command(
+        verb,
+        help="\n\n".join(paragraphs),
+        help_epilogue="",
+        usage=f"Usage: videoswin {name} {usage}",
+        sort_key=len(_VERBS),
+    )
+    _VERBS.append(name)
+
+
+_VERBS: list[str] = []
+_add_verb(demo, "[OPTIONS]")
+_add_verb(predict, "FILE... --weights CHECKPOINT [OPTIONS]")
+_add_verb(train, "DATA --model MODEL --out RUN [OPTIONS]")
+_add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
+_add_verb(info, "MODEL [OPTIONS]")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (by default, that of the process) and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a label must not crash a terminal that lacks its letters
+    tokens = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return code if isinstance(code, int) else DONE
+    except CycloptsError as error:
+        say(f"{_sentence(str(error))} See: {_help_command(error)}")
+    except VideoSwinError as error:
+        say(str(error))
+    except BrokenPipeError:  # the reader (| head) has seen enough; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:  # no rights, no space: about output, since input has errors of its own
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"{where}{error.strerror or error}. Check the rights and the space there.")
+    except KeyboardInterrupt:
+        say("interrupted.")
+        return INTERRUPTED
+    return FAILED
+
+
+def _sentence(text: str) -> str:
+    text = printable(" ".join(text.split()))
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _help_command(error: CycloptsError) -> str:
+    return " ".join(["videoswin", *(error.command_chain or ()), "--help"])

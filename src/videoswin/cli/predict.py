@@ -1,0 +1,96 @@
+"""``videoswin predict``: labels for videos."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from videoswin.cli.output import DONE, FAILED, SOME_UNREADABLE, add_row, bar, percent, progress, say, show, table
+
+if TYPE_CHECKING:
+    from videoswin.predict import Prediction
+
+__all__ = ["predict"]
+
+
+def predict(
+    files: Annotated[tuple[str, ...], Parameter(name="FILE")],
+    /,
+    *,
+    weights: Annotated[str, Parameter(metavar="CHECKPOINT")],
+    views: Annotated[str, Parameter(metavar="CLIPSxCROPS")] = "1x1",
+    top_k: int = 5,
+    json_lines: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    report: Path | None = None,
+) -> int:
+    """Put labels on videos.
+
+    A folder stands for the videos in it and below it. A file that cannot be read is reported and does not stop the
+    others; the exit code is then 1, or 2 if none could be read.
+
+    For example:
+
+        videoswin predict clip.mp4 --weights runs/mine/best
+        videoswin predict clips/ --weights runs/mine/best --report labels.html
+        videoswin predict *.mp4 --weights runs/mine/best --json > labels.jsonl
+
+    Parameters
+    ----------
+    files
+        Videos, or folders of videos.
+    weights
+        A checkpoint: the folder of a training run, or the name of one that comes with videoswin.
+    views
+        Clips x crops whose scores are averaged: 1x1 is quick, 4x3 looks at all of the video and takes 12 times as long.
+    top_k
+        How many labels to show for each video.
+    json_lines
+        Print one JSON object a line and nothing else: path, duration_s, views, predictions, error.
+    report
+        Also write this web page, with frames beside the scores.
+    """
+    from videoswin.classifier import load
+    from videoswin.predict import Failure, find_videos, predict_many
+
+    classifier = load(weights)
+    page = None
+    if report is not None:
+        from videoswin.report import FILM_FRAMES, Report
+
+        page = Report(classifier, report)
+    paths = find_videos(files)
+    results = predict_many(classifier, paths, views, top_k, film=FILM_FRAMES if page else 0)
+    failed = 0
+    for result in progress(results, len(paths), "Looking at videos"):
+        if json_lines:
+            print(json.dumps(result.to_dict()), flush=True)
+        if isinstance(result, Failure):
+            failed += 1
+            say(str(result.error))
+        elif not json_lines:
+            _show(result)
+        if page:
+            page.add(result)
+    if page:
+        page.write()
+        say(f"report written to {page.path}")
+    return _exit_code(failed, len(paths))
+
+
+def _show(prediction: "Prediction") -> None:
+    span = prediction.span
+    looped = "; too short, frames repeat" if prediction.repeated else ""
+    show(f"{prediction.path}  ({prediction.duration_s:.2f} s, looked at {span.start:.2f} to {span.end:.2f} s{looped})")
+    if prediction.label is None:
+        show("  none of these: the best score is below the checkpoint's threshold")
+    scores = table("", "label", "score", "bar", right=["score"], header=False)
+    for label, score in prediction.predictions:
+        add_row(scores, "", label, percent(score), bar(score))
+    show(scores)
+
+
+def _exit_code(failed: int, total: int) -> int:
+    if failed == total:
+        return FAILED
+    return SOME_UNREADABLE if failed else DONE

@@ -1,0 +1,66 @@
+"""A training run as a person sees it: a live bar at a terminal, one line an epoch elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from videoswin.cli.output import percent, show
+from videoswin.train.loop import Watch
+from videoswin.train.metrics import EpochRow, Tally
+
+__all__ = ["watch_run"]
+
+
+class _Lines:
+    """One line an epoch, on stdout."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def step(self, epoch: int, step: int, steps: int, tally: Tally, lr: float) -> None:
+        pass
+
+    def epoch(self, row: EpochRow, best: bool) -> None:
+        held_out = "" if row.val_top1 is None else f"   held out {percent(row.val_top1):>7}{' *' if best else '  '}"
+        show(
+            f"epoch {row.epoch:>3}/{self.epochs}   loss {row.train_loss:.3f}   accuracy {percent(row.train_top1):>7}{held_out}"
+            f"   {row.clips_per_s:.1f} clips/s   {row.seconds:.0f} s"
+        )
+
+
+class _Bar(_Lines):
+    """The lines, and below them a bar for the run with the current epoch's figures."""
+
+    def __init__(self, epochs: int, progress: Progress) -> None:
+        super().__init__(epochs)
+        self.progress = progress
+        self.task = progress.add_task("", total=None, figures="")
+
+    def step(self, epoch: int, step: int, steps: int, tally: Tally, lr: float) -> None:
+        self.progress.update(
+            self.task,
+            description=f"epoch {epoch}/{self.epochs}",
+            total=self.epochs * steps,
+            completed=(epoch - 1) * steps + step,
+            figures=f"loss {tally.loss:.3f}  accuracy {percent(tally.top1)}  lr {lr:.1e}",
+        )
+
+
+@contextmanager
+def watch_run(epochs: int) -> Iterator[Watch]:
+    """The watcher for this terminal."""
+    if not sys.stderr.isatty():
+        yield _Lines(epochs)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console, redirect_stdout=sys.stdout.isatty()) as progress:
+        yield _Bar(epochs, progress)

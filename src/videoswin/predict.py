@@ -1,0 +1,232 @@
+"""A video in, labels with scores and times out.
+
+Every view of the video goes through the model, each view's logits become probabilities, and the views' probabilities
+are averaged (the paper's 4x3 protocol averages twelve; 1x1 is one clip from the middle, centre crop).
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from videoswin.data.decode import Frames, Limits, Video, open_video
+from videoswin.data.index import VIDEO_SUFFIXES
+from videoswin.data.preprocessing import ViewBatch, Views
+from videoswin.data.transforms import Resize
+from videoswin.errors import ConfigError, VideoError
+
+if TYPE_CHECKING:
+    from videoswin.classifier import Classifier
+
+__all__ = ["Failure", "LabelScore", "Prediction", "Span", "find_videos", "predict", "predict_many", "score_views"]
+
+DEFAULT_LIMITS = Limits()
+_SUFFIX_HINT = f"Known are {' '.join(sorted(VIDEO_SUFFIXES))}; other files can be named one by one"
+_VIEWS_AT_ONCE = 4  # memory of a forward pass grows with the views in it, speed on a CPU hardly does
+_FILM_BOX = (160, 288)  # height, width in pixels: readable beside the scores, 10 kB a frame
+
+
+class LabelScore(NamedTuple):
+    """A label and the probability that the model gives it, 0 to 1."""
+
+    label: str
+    score: float
+
+
+class Span(NamedTuple):
+    """From the first to the last frame that a view shows, in seconds since the start of the video."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says about one video.
+
+    ``label`` is the best label, or None for "none of these": the best score is below the checkpoint's threshold.
+    ``predictions`` are the best labels with their scores, best first, whatever the threshold. ``spans`` tell what part
+    of the video each view showed; ``repeated`` counts the frames of a view that repeat others because the video is
+    shorter than the clip. ``film`` holds some of the frames that were looked at, for people, if they were asked for.
+    """
+
+    path: str
+    duration_s: float
+    views: Views
+    label: str | None
+    predictions: tuple[LabelScore, ...]
+    spans: tuple[Span, ...]
+    repeated: int
+    film: Frames | None = None
+
+    @property
+    def span(self) -> Span:
+        """From the first to the last frame that any view shows, in seconds."""
+        return Span(min(s.start for s in self.spans), max(s.end for s in self.spans))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line that ``videoswin predict --json`` prints."""
+        predictions = [{"label": label, "score": round(score, 6)} for label, score in self.predictions]
+        return _line(self.path, round(self.duration_s, 3), self.views, predictions, None)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A video that could not be read, and why; one of the results of :func:`predict_many`."""
+
+    path: str
+    views: Views
+    error: VideoError
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line that ``videoswin predict --json`` prints."""
+        return _line(self.path, None, self.views, [], " ".join(str(self.error).split()))
+
+
+def predict(
+    classifier: "Classifier",
+    source: str | Path | bytes,
+    views: Views | str = "1x1",
+    top_k: int = 5,
+    *,
+    film: int = 0,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Prediction:
+    """Classify one video.
+
+    Args:
+        source: a local file, or the bytes of one.
+        views: clips x crops to average, such as "1x1" or "4x3".
+        top_k: how many labels to report; all of them if there are fewer.
+        film: how many of the frames that were looked at to keep in ``Prediction.film``.
+        limits: what one untrusted file may cost.
+
+    Raises:
+        VideoError: the video cannot be opened or decoded.
+        ConfigError: ``views`` or ``top_k`` make no sense.
+    """
+    views = Views.of(views)
+    _require_top_k(top_k)
+    with open_video(source, limits=limits) as video:
+        batch = classifier.preprocessing.views(video, views)
+        frames = _film(classifier, video, views, film) if film else None
+        path, duration_s = video.info.path, video.info.duration_s
+    scores = score_views(classifier.model, batch.clips)
+    best = _best(scores, classifier.labels, top_k)
+    return Prediction(
+        path=path,
+        duration_s=duration_s,
+        views=views,
+        label=classifier.decide(best[0]),
+        predictions=best,
+        spans=tuple(Span(start, end) for start, end in batch.spans.tolist()),
+        repeated=_most_repeated(batch),
+        film=frames,
+    )
+
+
+def predict_many(
+    classifier: "Classifier",
+    paths: Iterable[str | Path],
+    views: Views | str = "1x1",
+    top_k: int = 5,
+    *,
+    film: int = 0,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Iterator[Prediction | Failure]:
+    """Classify videos one after the other, as :func:`predict`; a video that cannot be read gives a :class:`Failure`.
+
+    Folders stand for the videos in them (:func:`find_videos`).
+    """
+    views = Views.of(views)
+    _require_top_k(top_k)
+    for path in find_videos(paths):
+        try:
+            if os.path.isdir(path):
+                raise VideoError(path, "no videos found in this folder", _SUFFIX_HINT)
+            yield predict(classifier, path, views, top_k, film=film, limits=limits)
+        except VideoError as error:
+            yield Failure(str(path), views, error)
+
+
+def find_videos(paths: Iterable[str | Path]) -> list[str | Path]:
+    """The paths, with each folder replaced by the video files in it and below it, sorted.
+
+    Files are taken as they are given, whatever their suffix; inside folders the suffix decides, names that start with a
+    dot are passed over, and links to other folders are not followed. A folder without videos, or one that cannot be
+    opened, stays in the list, so that it is reported.
+    """
+    found: list[str | Path] = []
+    for path in paths:
+        found.extend(_videos_below(path) if os.path.isdir(path) else [path])
+    return found
+
+
+def _videos_below(folder: str | Path) -> list[Path]:
+    closed: list[Path] = []
+    files: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(parent, name) for name in names if _is_video_name(name)]
+    return sorted([*files, *closed]) or [Path(folder)]
+
+
+def _is_video_name(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
+def score_views(model: nn.Module, clips: Tensor) -> Tensor:
+    """Normalised clips (V, 3, T, H, W), the views of one video -> probabilities (num_classes,), float32 on the CPU."""
+    weight = next(model.parameters())
+    with _evaluating(model), torch.inference_mode():
+        chunks = [
+            model(chunk.to(weight.device, weight.dtype)).float().softmax(dim=-1).cpu()
+            for chunk in clips.split(_VIEWS_AT_ONCE)
+        ]
+    return torch.cat(chunks).mean(dim=0)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the length of a ``with`` block; a model in training goes on training afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _best(scores: Tensor, labels: tuple[str, ...], top_k: int) -> tuple[LabelScore, ...]:
+    top = scores.topk(min(top_k, len(labels)))
+    return tuple(LabelScore(labels[i], s) for i, s in zip(top.indices.tolist(), top.values.tolist(), strict=True))
+
+
+def _film(classifier: "Classifier", video: Video, views: Views, count: int) -> Frames:
+    """``count`` of the frames that the views show, evenly spread, in the video's own shape, (count, h, w, 3)."""
+    seen = classifier.preprocessing.indices(video.times, views.num_clips).unique()
+    chosen = seen[torch.linspace(0, len(seen) - 1, min(count, len(seen))).round().long()]
+    height, width = video.info.height, video.info.width
+    scale = min(_FILM_BOX[0] / height, _FILM_BOX[1] / width, 1.0)
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return video.get_frames(chosen, each=Resize(None, size))
+
+
+def _most_repeated(batch: ViewBatch) -> int:
+    return int(batch.repeated.max())
+
+
+def _require_top_k(top_k: int) -> None:
+    if top_k < 1:
+        raise ConfigError(f"top_k={top_k} asks for no labels at all; use 1 or more.")
+
+
+def _line(
+    path: str, duration_s: float | None, views: Views, predictions: list[dict[str, Any]], error: str | None
+) -> dict[str, Any]:
+    return {"path": path, "duration_s": duration_s, "views": str(views), "predictions": predictions, "error": error}

@@ -1,0 +1,90 @@
+"""What a stopped run needs to go on: a checkpoint, and beside it the optimiser's moments and where the run stands.
+
+Tensors go to safetensors and numbers to JSON, so resuming reads no pickle either. Random states are not saved: every draw
+of a run is a function of (seed, epoch, step), see loop.py.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from videoswin.classifier import WEIGHTS_FILE, Classifier
+from videoswin.errors import WeightsError
+from videoswin.train.metrics import Tally
+from videoswin.weights.files import read_tensors, replace_folder, settled_folder, write_tensors
+
+__all__ = ["Progress", "load_state", "save_state"]
+
+OPTIMIZER_FILE, PROGRESS_FILE = "optimizer.safetensors", "progress.json"
+
+
+@dataclass
+class Progress:
+    """Where a run stands, between two optimiser steps."""
+
+    epoch: int = 0
+    """Epochs completed."""
+    step: int = 0
+    """Optimiser steps completed within the current epoch."""
+    best: float = -1.0
+    """Best validation accuracy so far, in [0, 1]; -1 before the first, or without validation."""
+    best_epoch: int = 0
+    tally: Tally = field(default_factory=Tally)
+    """The figures of the current epoch so far."""
+    seconds: float = 0.0
+    """Spent on the current epoch so far."""
+
+
+def save_state(
+    folder: Path, classifier: Classifier, optimizer: Optimizer, progress: Progress, settings: dict[str, Any]
+) -> None:
+    """Replaces ``folder`` in one step; it can also be loaded as a checkpoint. ``settings`` have to be the same on resume."""
+    moments: dict[str, Tensor] = {}
+    for index, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            moments[f"{index}.{name}"] = torch.as_tensor(value)
+    with replace_folder(folder, marker=PROGRESS_FILE) as new:
+        classifier.write_files(new)
+        write_tensors(new / OPTIMIZER_FILE, moments)
+        text = json.dumps({"progress": asdict(progress), "settings": settings}, indent=2)
+        (new / PROGRESS_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_state(folder: Path, classifier: Classifier, optimizer: Optimizer, settings: dict[str, Any]) -> Progress:
+    """Fills the classifier's model and the optimiser and gives the progress.
+
+    Raises:
+        WeightsError: no state there, or it belongs to a run with other settings (each named).
+    """
+    folder = settled_folder(folder)
+    path = folder / PROGRESS_FILE
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        progress = Progress(**{**saved["progress"], "tally": Tally(**saved["progress"]["tally"])})
+        before = dict(saved["settings"])
+    except OSError:
+        raise WeightsError(path, "there is no run to resume here", "Start it without --resume") from None
+    except (ValueError, KeyError, TypeError):
+        raise WeightsError(path, "the file is damaged, so the run cannot be resumed", "Use another --out") from None
+    changed = [f"{k} {before.get(k)!r} -> {v!r}" for k, v in settings.items() if before.get(k) != v]
+    if changed:
+        reason = "the run was started with other settings: " + ", ".join(changed)
+        raise WeightsError(path, reason, "Use the same ones, or another --out")
+    try:
+        classifier.model.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
+    except RuntimeError as error:
+        raise WeightsError(
+            folder / WEIGHTS_FILE, f"the weights are another model's ({error})", "Use another --out"
+        ) from None
+    state = optimizer.state_dict()
+    state["state"] = {}
+    for key, value in read_tensors(folder / OPTIMIZER_FILE).items():
+        index, name = key.split(".", 1)
+        state["state"].setdefault(int(index), {})[name] = value.clone()  # it may live in the file, which is replaced
+    optimizer.load_state_dict(state)
+    return progress
