@@ -36,7 +36,9 @@ class TinyCnn(nn.Module):
             layers += [nn.Conv3d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm3d(after), nn.ReLU()]
         self.features = nn.Sequential(*layers)
         # Time is kept to the end: the order of movements is the class.
-        self.head = nn.Sequential(nn.AdaptiveAvgPool3d((4, 2, 2)), nn.Flatten(), nn.Dropout(0.3), nn.Linear(2048, num_classes))
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool3d((4, 2, 2)), nn.Flatten(), nn.Dropout(0.3), nn.Linear(2048, num_classes)
+        )
 
     def forward(self, clips: Tensor) -> Tensor:
         return self.head(self.features(clips))

@@ -1,6 +1,6 @@
 """Re-encodes a few clips small enough to ship: 171 pixels high, H.264, every frame and its time kept.
 
-    python recipes/make_samples.py OUT clip.mp4 [clip.mp4 ...]
+python recipes/make_samples.py OUT clip.mp4 [clip.mp4 ...]
 """
 
 import sys

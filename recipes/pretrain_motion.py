@@ -2,7 +2,7 @@
 
     python recipes/pretrain_motion.py --out runs/motion
 
-Nothing real is read. See docs/training.md for why this exists, and docs/log.md for what it replaced.
+Nothing real is read. See docs/train.md for why this exists, and docs/log.md for what it replaced.
 """
 
 import argparse

@@ -6,7 +6,7 @@ import torch
 
 from tests.tiny import LABELS, PREPROCESSING, tiny_classifier, write_video
 from videoswin.data.decode import Limits, open_video
-from videoswin.data.preprocessing import Preprocessing, Views
+from videoswin.data.preprocessing import Views
 from videoswin.errors import ConfigError, VideoError
 from videoswin.predict import Failure, Prediction, find_videos, predict, predict_many, score_views
 

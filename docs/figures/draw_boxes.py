@@ -50,7 +50,9 @@ def cuboid(origin: tuple[float, float, float], size: tuple[int, int, int], colou
     for corners, opacity in faces:
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (project(*corner) for corner in corners))
         lines.append(f'<polygon points="{points}" fill="#fff"/>')  # so that what is behind does not shine through
-        lines.append(f'<polygon points="{points}" fill="{colour}" fill-opacity="{opacity}" stroke="#fff" stroke-width="1"/>')
+        lines.append(
+            f'<polygon points="{points}" fill="{colour}" fill-opacity="{opacity}" stroke="#fff" stroke-width="1"/>'
+        )
     return lines
 
 
@@ -73,7 +75,9 @@ def main() -> None:
     body = list(
         itertools.chain(
             panel((0, 0, 0), 30, "Regular: 2 x 2 x 2 boxes", "every box is a full 4 x 4 x 4 window"),
-            panel((2, 2, 2), 400, "Shifted by 2: 3 x 3 x 3 boxes", "1 full box (blue); the others are cut by the border"),
+            panel(
+                (2, 2, 2), 400, "Shifted by 2: 3 x 3 x 3 boxes", "1 full box (blue); the others are cut by the border"
+            ),
         )
     )
     svg = [

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from videoswin.data.preprocessing import Preprocessing, Views
     from videoswin.errors import (
         ConfigError,
+        Interrupted,
         MissingExtraError,
         TrainingError,
         VideoError,
@@ -38,6 +39,7 @@ __all__ = [
     "ConfigError",
     "Evaluation",
     "Frames",
+    "Interrupted",
     "LabelScore",
     "Limits",
     "MissingExtraError",
@@ -65,6 +67,7 @@ _HOMES = {
     "videoswin.data.preprocessing": ("Preprocessing", "Views"),
     "videoswin.errors": (
         "ConfigError",
+        "Interrupted",
         "MissingExtraError",
         "TrainingError",
         "VideoError",

@@ -33,6 +33,7 @@ WEIGHTS_FILE = "model.safetensors"
 _ASSETS = Path(__file__).parent / "assets"
 _MAX_CONFIG_BYTES = 16 * 2**20
 _MAX_LISTED = 5
+_WHAT_IT_IS = f"A checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}"
 _REQUIRED = ("format", "version", "model", "preprocessing", "id2label")
 _OPTIONAL = ("name", "label2id", "none_threshold", "metrics", "notes")
 
@@ -189,9 +190,9 @@ def _find(path_or_name: str | Path) -> Path:
 
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise WeightsError(
-            path, "the file was not found", f"A checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}"
-        )
+        best = path.parent / "best"  # of a training run, people give the run's folder
+        hint = f"Did you mean {best}?" if (best / CONFIG_FILE).is_file() else _WHAT_IT_IS
+        raise WeightsError(path, "the file was not found", hint)
     try:
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise WeightsError(

@@ -10,6 +10,7 @@ from os import PathLike, fspath
 
 __all__ = [
     "ConfigError",
+    "Interrupted",
     "MissingExtraError",
     "TrainingError",
     "VideoError",
@@ -32,7 +33,11 @@ class MissingExtraError(VideoSwinError, ImportError):
 
 
 class TrainingError(VideoSwinError):
-    """A run that cannot go on: a loss that is no number, an interruption. The message says what was saved."""
+    """A run that cannot go on: a loss or a gradient that is no number. The message says what was saved."""
+
+
+class Interrupted(VideoSwinError):
+    """A run that was asked to stop, by Ctrl-C or SIGTERM, and has saved where it stands."""
 
 
 class _FileError(VideoSwinError):

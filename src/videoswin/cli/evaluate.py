@@ -24,6 +24,7 @@ def evaluate(
     split: str | None = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     out: Path | None = None,
+    device: str = "auto",
 ) -> int:
     """Measure how good a checkpoint is on labelled videos.
 
@@ -49,13 +50,17 @@ def evaluate(
         Print one JSON object and nothing else: n, top1, top5, mean_class, unreadable.
     out
         Also write confusion.png and predictions.csv into this folder.
+    device
+        auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
     from videoswin.classifier import load
     from videoswin.data.index import read_index
     from videoswin.data.preprocessing import Views
+    from videoswin.device import choose_device
     from videoswin.evaluate import Evaluation, evaluate_rows
 
     classifier = load(weights)
+    classifier.model.to(choose_device(device))
     chosen_views = Views.of(views)
     index = read_index(data, split=split, labels=classifier.labels)
     _warn(index, split)

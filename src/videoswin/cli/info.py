@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["info"]
 
+_LONGEST = 4096  # frames or pixels: counting what is executed lists the boxes, which takes memory
+
 
 def info(
     model: Annotated[str, Parameter(name="MODEL")],
@@ -104,8 +106,8 @@ def _facts(subject: _Subject, clip: tuple[int, int, int]) -> dict[str, Any]:
     from videoswin.model import VideoSwin, count_macs, stage_grids
 
     for name, n in zip(("frames", "size", "size"), clip, strict=True):
-        if n < 1:
-            raise ConfigError(f"{name}={n} must be at least 1.")
+        if not 1 <= n <= _LONGEST:
+            raise ConfigError(f"{name}={n} must be from 1 to {_LONGEST}.")
     with torch.device("meta"):  # shapes without memory: the large models take a second and 800 MB otherwise
         network = VideoSwin(subject.config)
         network.backbone.checked(torch.empty(1, subject.config.in_channels, *clip))

@@ -20,7 +20,7 @@ from videoswin.cli.info import info
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say
 from videoswin.cli.predict import predict
 from videoswin.cli.train import train
-from videoswin.errors import VideoSwinError
+from videoswin.errors import Interrupted, VideoSwinError
 
 __all__ = ["app", "main"]
 
@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else DONE
     except CycloptsError as error:
         say(f"{_sentence(str(error))} See: {_help_command(error)}")
+    except Interrupted as error:
+        say(str(error))
+        return INTERRUPTED
     except VideoSwinError as error:
         say(str(error))
     except BrokenPipeError:  # the reader (| head) has seen enough; Python would complain once more at its end

@@ -23,6 +23,7 @@ def predict(
     top_k: int = 5,
     json_lines: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     report: Path | None = None,
+    device: str = "auto",
 ) -> int:
     """Put labels on videos.
 
@@ -49,11 +50,15 @@ def predict(
         Print one JSON object a line and nothing else: path, duration_s, views, predictions, error.
     report
         Also write this web page, with frames beside the scores.
+    device
+        auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
     from videoswin.classifier import load
+    from videoswin.device import choose_device
     from videoswin.predict import Failure, find_videos, predict_many
 
     classifier = load(weights)
+    classifier.model.to(choose_device(device))
     page = None
     if report is not None:
         from videoswin.report import FILM_FRAMES, Report

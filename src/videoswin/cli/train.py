@@ -34,6 +34,7 @@ def train(
     clip_len: int | None = None,
     sampling: str | None = None,
     frame_interval: int | None = None,
+    fps: float | None = None,
     size: int | None = None,
     whole_frame: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
     augment: str = "standard",
@@ -42,6 +43,7 @@ def train(
     precision: str = "float32",
     seed: int = 0,
     workers: int = 0,
+    device: str = "auto",
     skip_bad: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
     resume: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
 ) -> int:
@@ -79,7 +81,7 @@ def train(
     weight_decay
         Decay of weight matrices; norms, biases and relative position tables have none.
     warmup_epochs
-        Epochs over which the learning rate rises; a cosine then takes it to 0.
+        Epochs over which the learning rate rises, at most a quarter of the run; a cosine then takes it to 0.
     drop_path
         Stochastic depth of the last block; by default the model's own.
     label_smoothing
@@ -90,6 +92,8 @@ def train(
         How frames are chosen: interval (every n-th), uniform (spread over the whole video), or time.
     frame_interval
         Every n-th frame, with --sampling interval.
+    fps
+        Frames per second, with --sampling time.
     size
         Height and width of a clip in pixels.
     whole_frame
@@ -108,11 +112,14 @@ def train(
         Same seed, same run.
     workers
         Processes that prepare clips; 0 is best when all clips fit in memory.
+    device
+        auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     skip_bad
         Leave out clips that cannot be decoded, and list them, instead of stopping.
     resume
         Continue the run in --out.
     """
+    from videoswin.device import choose_device
     from videoswin.train.loop import Trainer
     from videoswin.train.settings import TrainSettings
     from videoswin.train.start import Preferences, make_plan
@@ -134,6 +141,7 @@ def train(
         clip_len=clip_len,
         sampling=sampling,
         frame_interval=frame_interval,
+        fps=fps,
         size=size,
         whole_frame=whole_frame,
         augment=augment,
@@ -144,19 +152,22 @@ def train(
     plan = make_plan(data, out, model, weights, preferences, seed, resume)
     for line in plan.notes:
         say(line)
+    plan.classifier.model.to(choose_device(device))
     _prepare(plan, skip_bad)
     trainer = Trainer(plan.classifier, plan.train_clips, plan.val_clips, settings, out)
     if resume:
         trainer.resume()
-        say(f"going on in epoch {trainer.progress.epoch + 1}, after step {trainer.progress.step}")
+        progress = trainer.progress
+        done = progress.epoch >= settings.epochs
+        say("all epochs were done" if done else f"going on in epoch {progress.epoch + 1}, after step {progress.step}")
 
     from videoswin.cli.watch import watch_run
 
     with watch_run(settings.epochs) as watch:
-        rows = trainer.run(watch)
-    last = rows[-1]
-    held_out = "" if last.val_top1 is None else f", held-out accuracy {percent(max(trainer.progress.best, 0))} at best"
-    show(f"Trained {counted(last.epoch, 'epoch')}{held_out}. The checkpoint: {out / 'best'}")
+        trainer.run(watch)
+    progress = trainer.progress
+    held_out = f", held-out accuracy {percent(progress.best)} at best" if plan.val_clips is not None else ""
+    show(f"Trained {counted(progress.epoch, 'epoch')}{held_out}. The checkpoint: {out / 'best'}")
     show(f"Use it:  videoswin predict clip.mp4 --weights {out / 'best'}")
     return DONE
 
@@ -172,6 +183,5 @@ def _prepare(plan: "Plan", skip_bad: bool) -> None:
 def _prepare_part(name: str, clips: "ClipDataset", on_bad: str) -> None:
     with steps(len(clips), f"Reading {name} clips") as step:
         done = clips.prepare(on_bad, lambda *_: step())
-    say(f"{counted(done.clips, name + ' clip')}, {done.cached} of them kept in memory")
-    for row, reason in done.skipped:
-        say(f"left out: {row.path}: {reason}")
+    left_out = f"; {counted(len(done.skipped), 'unreadable clip')} left out, listed above" if done.skipped else ""
+    say(f"{counted(done.clips, name + ' clip')}, {done.cached} of them kept in memory{left_out}")

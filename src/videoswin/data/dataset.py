@@ -302,7 +302,10 @@ class ClipLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for batch in self._loader:
             if isinstance(batch, VideoError):
-                raise batch
+                try:
+                    raise batch
+                finally:
+                    del batch  # else error, traceback and this frame hold each other, and the workers, alive
             yield batch
 
     def __len__(self) -> int:

@@ -41,6 +41,7 @@ VIDEO_SUFFIXES = frozenset(
         ".asf",
         ".avi",
         ".flv",
+        ".gif",
         ".m2ts",
         ".m4v",
         ".mkv",

@@ -1,4 +1,4 @@
-"""Multi-head self-attention inside boxes, with the 3D relative position bias (paper section 3.3)."""
+"""Multi-head self-attention inside boxes, with the 3D relative position bias (paper section 3.2)."""
 
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,8 @@
 """The backbone, read as Figure 1 of the paper: patches, then four stages of blocks with merging in between."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,13 @@ from videoswin.model.config import Grid, SwinConfig, check_clip_size
 from videoswin.model.windows import Partition, partition
 
 __all__ = ["Stage", "SwinBackbone"]
+
+_Method = TypeVar("_Method", bound=Callable[..., object])
+
+
+def _not_traced(method: _Method) -> _Method:
+    """Boxes are looked up, not compiled: a compiler does not know the cache and would cut them anew on every call."""
+    return torch.compiler.disable(method)  # type: ignore[return-value]
 
 
 class SwinBackbone(nn.Module):
@@ -48,7 +56,7 @@ class SwinBackbone(nn.Module):
     def stage_maps(self, video: Tensor) -> Iterator[Tensor]:
         """Channels-last maps (B, T', H_i, W_i, C * 2**i), one a stage, before merging and without the final norm."""
         x = self.patch_embed(self.checked(video))
-        for stage in self.layers:
+        for stage in self.stages:
             x = stage(x)
             yield x
             x = stage.downsample(x)
@@ -71,8 +79,13 @@ class SwinBackbone(nn.Module):
 
     def set_grad_checkpointing(self, enabled: bool = True) -> None:
         """Recompute each block in the backward pass: less memory, about a third more time."""
-        for stage in self.layers:
+        for stage in self.stages:
             stage.grad_checkpointing = enabled
+
+    @property
+    def stages(self) -> list["Stage"]:
+        """The stages, finest first (``layers`` in the public code's parameter names)."""
+        return [stage for stage in self.layers if isinstance(stage, Stage)]
 
     def _init_weights(self, module: nn.Module) -> None:
         """Linear: truncated normal, biases 0. Bias tables: truncated normal .02, or local. The patch convolution keeps
@@ -119,7 +132,7 @@ class Stage(nn.Module):
                 tokens = block(tokens, boxes)
         return tokens.view(batch, *grid, dim)
 
-    @torch.compiler.disable  # looked up, not traced: a compiler would cut the boxes anew on every call
+    @_not_traced
     def boxes(self, grid: Grid, block: int, device: torch.device) -> Partition:
         """The partition that a block uses on a token grid."""
         config = self.config

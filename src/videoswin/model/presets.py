@@ -1,4 +1,4 @@
-"""The models of the paper (section 3.1, "Architecture Variants", and section 4) and a small one, as one table."""
+"""The models of the paper (section 3.3, "Architecture Variants", and section 4) and a small one, as one table."""
 
 from typing import Any
 

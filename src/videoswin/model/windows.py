@@ -109,10 +109,7 @@ def _segments(n: int, window: int, shift: int, padding: Padding) -> list[Segment
     end = n if padding == "masked" else -(-n // window) * window
     cuts = [0, *range(shift or window, end, window), end]
     # Rolled by -shift, the first `shift` tokens of a shifted axis come to sit last in the last window.
-    return [
-        Segment(start, stop, window - shift if shift and start == 0 else 0)
-        for start, stop in pairwise(cuts)
-    ]
+    return [Segment(start, stop, window - shift if shift and start == 0 else 0) for start, stop in pairwise(cuts)]
 
 
 def _token_indices(box: tuple[Segment, ...], grid: Grid, pad_index: int) -> Tensor:
@@ -124,7 +121,7 @@ def _token_indices(box: tuple[Segment, ...], grid: Grid, pad_index: int) -> Tens
 
 
 def _bias_index(shape: Grid, window: Grid) -> Tensor:
-    """(n, n) rows of the (2P-1)(2M-1)(2M-1) table for all token pairs of a box, by true offsets (paper, eq. 3)."""
+    """(n, n) rows of the (2P-1)(2M-1)(2M-1) table for all token pairs of a box, by true offsets (paper, eq. 2)."""
     coords = torch.stack(torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")).flatten(1)  # (3, n)
     offset = coords[:, :, None] - coords[:, None, :]  # (3, n, n)
     p, m, k = (o + w - 1 for o, w in zip(offset, window, strict=True))

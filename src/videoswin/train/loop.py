@@ -26,7 +26,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from videoswin.classifier import Classifier
 from videoswin.data.dataset import ClipDataset, ClipLoader, clip_generator
-from videoswin.errors import TrainingError
+from videoswin.errors import Interrupted, TrainingError
 from videoswin.train.interrupt import Interruption
 from videoswin.train.metrics import EpochRow, Tally, draw_curves, read_rows, write_rows
 from videoswin.train.optim import build_optimizer, learning_rate_factor
@@ -50,7 +50,8 @@ class Trainer:
     """One run. ``classifier`` is trained in place; ``train_clips`` and ``val_clips`` give (3, T, H, W) clips.
 
     Raises:
-        TrainingError: a loss that is not finite (before it reaches the weights), or an interruption (state saved).
+        TrainingError: a loss or gradient that is not finite, before it reaches the weights.
+        Interrupted: Ctrl-C or SIGTERM; the state is saved.
         WeightsError: nothing to resume, or the settings differ from the run's.
     """
 
@@ -64,6 +65,7 @@ class Trainer:
     ) -> None:
         self.classifier = classifier
         self.model = classifier.model
+        self.device = next(self.model.parameters()).device
         self.train_clips = train_clips
         self.val_clips = val_clips
         self.settings = settings
@@ -103,7 +105,7 @@ class Trainer:
             watch.step(progress.epoch + 1, progress.step, self.steps_per_epoch, progress.tally, lr)
             if interruption.asked:
                 self._save_state()
-                raise TrainingError(
+                raise Interrupted(
                     f"Stopped in epoch {progress.epoch + 1} after step {progress.step}; everything is saved in "
                     f"{self.out}. Continue with the same command and --resume."
                 )
@@ -123,9 +125,8 @@ class Trainer:
         torch.manual_seed(
             clip_generator(self.settings.seed, self.progress.epoch, -2 - self.progress.step).initial_seed()
         )
-        with self._autocast():
-            logits = self.model(clips)
-        logits = logits.float()
+        logits = self._logits(clips)
+        labels = labels.to(self.device)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
         self._require_finite("loss", loss, indices)
         self.optimizer.zero_grad(set_to_none=True)
@@ -133,7 +134,12 @@ class Trainer:
         norm = clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         self._require_finite("gradient", norm, indices)  # a finite loss can have one that is not
         self.optimizer.step()
-        return loss.item(), logits.detach()
+        return loss.item(), logits.detach().cpu()
+
+    def _logits(self, clips: Tensor) -> Tensor:
+        """float32 (B, num_classes), on the model's device."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            return self.model(clips.to(self.device)).float()
 
     def _require_finite(self, what: str, value: Tensor, indices: Tensor) -> None:
         if torch.isfinite(value):
@@ -157,12 +163,9 @@ class Trainer:
         return learning_rate_factor(
             self.progress.epoch * per_epoch + step,
             self.settings.epochs * per_epoch,
-            round(self.settings.warmup_epochs * per_epoch),
+            # A short run would otherwise end before its warm-up does.
+            round(min(self.settings.warmup_epochs, self.settings.epochs / 4) * per_epoch),
         )
-
-    def _autocast(self) -> torch.autocast:
-        device = next(self.model.parameters()).device.type
-        return torch.autocast(device, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
     @torch.inference_mode()
     def _validate(self) -> Tally | None:
@@ -173,9 +176,8 @@ class Trainer:
         tally = Tally()
         batches = _chunks(list(range(len(self.val_clips))), self.settings.batch_size)
         for clips, labels, _ in self._load(self.val_clips, batches):
-            with self._autocast():
-                logits = self.model(clips)
-            tally.add(F.cross_entropy(logits.float(), labels).item(), logits, labels)
+            logits = self._logits(clips).cpu()
+            tally.add(F.cross_entropy(logits, labels).item(), logits, labels)
         return tally
 
     # What is written --------------------------------------------------------------------------------------------------

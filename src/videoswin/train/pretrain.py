@@ -75,7 +75,7 @@ def pretrain(
     torch.manual_seed(seed)
     pointers = _Pointers(model)
     for number, phase in enumerate(phases):
-        clips = _draw(phase, preprocessing, seed + 1000 * (number + 1), processes)
+        clips = _draw(phase, preprocessing, 1_000_000 * seed + 1000 * (number + 1), processes)
         _run_phase(model, pointers, preprocessing, phase, clips, watch)
 
 
@@ -123,7 +123,9 @@ def _run_phase(
         heat_loss, tip_loss = pointers.losses(maps, tips)
         loss = F.cross_entropy(logits, labels, label_smoothing=0.05) + 0.5 * heat_loss + tip_loss
         if not torch.isfinite(loss):
-            raise TrainingError(f"The pretraining loss became {loss.item()} at step {step + 1}. Lower the learning rate.")
+            raise TrainingError(
+                f"The pretraining loss became {loss.item()} at step {step + 1}. Lower the learning rate."
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         clip_grad_norm_([*model.parameters(), *pointers.parameters()], 5.0)
@@ -183,7 +185,9 @@ def _normalised(frames: Tensor, preprocessing: Preprocessing) -> Tensor:
 def _draw(phase: Phase, preprocessing: Preprocessing, seed: int, processes: int) -> MotionBatch:
     """The phase's clips, a little larger than the model's so that crops have room, from several processes."""
     working = preprocessing.working_resize.size
-    jobs = [(_CHUNK, preprocessing.clip_len, working, seed + i, phase.clutter) for i in range(-(-phase.clips // _CHUNK))]
+    jobs = [
+        (_CHUNK, preprocessing.clip_len, working, seed + i, phase.clutter) for i in range(-(-phase.clips // _CHUNK))
+    ]
     with get_context("spawn").Pool(processes) as pool:
         parts = [MotionBatch(*map(torch.from_numpy, arrays)) for arrays in pool.imap(_draw_chunk, jobs)]
     return MotionBatch(*(torch.cat(columns) for columns in zip(*parts, strict=True)))

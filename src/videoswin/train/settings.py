@@ -24,6 +24,7 @@ class TrainSettings:
     """Learning rate of the backbone, as a share of ``lr``; 0.1 is the paper's from image weights (table 7)."""
     weight_decay: float = 0.05
     warmup_epochs: float = 2.5
+    """Epochs over which the learning rate rises; never more than a quarter of the run."""
     label_smoothing: float = 0.1
     max_grad_norm: float = 5.0
     """The gradient is scaled down to this norm when it is longer."""

@@ -44,7 +44,7 @@ def k_folds(rows: Sequence[Row], folds: int, seed: int = 0) -> list[list[Row]]:
         members[row.group or f"\0{number}"].append(row)
     if len(members) < folds:
         raise ConfigError(
-            f"{len(members)} groups cannot be spread over {folds} parts; give more groups, or a val split of your own."
+            f"Too few groups or single clips ({len(members)}) to make {folds} parts of; add some, or make a val split."
         )
     names = sorted(members)
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).tolist()

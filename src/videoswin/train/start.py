@@ -15,6 +15,7 @@ from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine
 from videoswin.errors import ConfigError, nearest
 from videoswin.model import VideoSwin, create_model
 from videoswin.train.split import hold_out
+from videoswin.train.state import require_state
 from videoswin.weights.files import settled_folder
 
 __all__ = ["AUGMENTS", "MICRO_PREPROCESSING", "Plan", "Preferences", "adopt", "make_plan"]
@@ -45,6 +46,7 @@ class Preferences:
     clip_len: int | None = None
     sampling: str | None = None
     frame_interval: int | None = None
+    fps: float | None = None
     size: int | None = None
     whole_frame: bool = False
     augment: str = "standard"
@@ -87,13 +89,15 @@ def make_plan(
         )
     if not resume and ((out / "metrics.csv").exists() or settled_folder(out / "last").exists()):
         raise ConfigError(f"{out} holds a run already. Go on with it by --resume, or give another --out.")
+    if resume:
+        require_state(out / "last")
     index = read_index(data)
     train_rows, val_rows, split_note = _rows(index, wanted.val_share, seed)
     classifier, start_note = _classifier(index.labels, model, weights, wanted, seed)
     augment = AUGMENTS[wanted.augment]
     if augment is not None and wanted.flip:
         augment = replace(augment, flip=True)
-    notes = [split_note, start_note]
+    notes = [split_note, start_note, *_left_out(index, train_rows, val_rows)]
     if index.shared_groups:
         named = ", ".join(index.shared_groups[:5])
         notes.append(f"beware: groups on both sides of a split make every figure look too good: {named}")
@@ -145,6 +149,18 @@ def _rows(index: Index, val_share: float, seed: int) -> tuple[list[Row], list[Ro
     return kept, held_out, f"{len(kept)} training clips; {len(held_out)} held out for validation ({by})."
 
 
+def _left_out(index: Index, train: list[Row], validation: list[Row]) -> list[str]:
+    """Notes on clips that no part of the run sees, and classes that nothing is learnt about."""
+    notes = []
+    used = {row.split for row in (*train, *validation)}
+    for name, count in index.splits.items():
+        if name and name != "test" and name not in used:
+            notes.append(f'{count} clips of the split "{name}" are not used: it is neither "train" nor "val".')
+    if missing := sorted(set(index.labels) - {row.label for row in train}):
+        notes.append(f"beware: no training clip for {len(missing)} of the classes: {', '.join(missing[:5])}")
+    return notes
+
+
 def _classifier(
     labels: tuple[str, ...], model: str | None, weights: str | None, wanted: Preferences, seed: int
 ) -> tuple[Classifier, str]:
@@ -166,7 +182,7 @@ def _classifier(
 def _preprocessing(base: Preprocessing, wanted: Preferences) -> Preprocessing:
     changes: dict[str, Any] = {
         name: getattr(wanted, name)
-        for name in ("clip_len", "sampling", "frame_interval")
+        for name in ("clip_len", "sampling", "frame_interval", "fps")
         if getattr(wanted, name) is not None
     }
     sampling = wanted.sampling or base.sampling
@@ -174,7 +190,7 @@ def _preprocessing(base: Preprocessing, wanted: Preferences) -> Preprocessing:
         raise ConfigError(
             f'frame_interval={wanted.frame_interval} has no say with sampling="{sampling}"; add sampling="interval", or leave it out.'
         )
-    if sampling != "time":
+    if sampling != "time" and wanted.fps is None:
         changes["fps"] = None
     if wanted.size is not None:
         changes["size"] = (wanted.size, wanted.size)

@@ -18,7 +18,7 @@ from videoswin.errors import WeightsError
 from videoswin.train.metrics import Tally
 from videoswin.weights.files import read_tensors, replace_folder, settled_folder, write_tensors
 
-__all__ = ["Progress", "load_state", "save_state"]
+__all__ = ["Progress", "load_state", "require_state", "save_state"]
 
 OPTIMIZER_FILE, PROGRESS_FILE = "optimizer.safetensors", "progress.json"
 
@@ -55,21 +55,27 @@ def save_state(
         (new / PROGRESS_FILE).write_text(text + "\n", encoding="utf-8")
 
 
+def require_state(folder: Path) -> Path:
+    """The folder, or what a cut-off save left of it; a :class:`WeightsError` if there is no run to resume."""
+    folder = settled_folder(folder)
+    if not (folder / PROGRESS_FILE).is_file():
+        raise WeightsError(folder, "there is no run to resume here", "Start it without --resume")
+    return folder
+
+
 def load_state(folder: Path, classifier: Classifier, optimizer: Optimizer, settings: dict[str, Any]) -> Progress:
     """Fills the classifier's model and the optimiser and gives the progress.
 
     Raises:
         WeightsError: no state there, or it belongs to a run with other settings (each named).
     """
-    folder = settled_folder(folder)
+    folder = require_state(folder)
     path = folder / PROGRESS_FILE
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         progress = Progress(**{**saved["progress"], "tally": Tally(**saved["progress"]["tally"])})
         before = dict(saved["settings"])
-    except OSError:
-        raise WeightsError(path, "there is no run to resume here", "Start it without --resume") from None
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise WeightsError(path, "the file is damaged, so the run cannot be resumed", "Use another --out") from None
     changed = [f"{k} {before.get(k)!r} -> {v!r}" for k, v in settings.items() if before.get(k) != v]
     if changed:

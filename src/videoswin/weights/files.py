@@ -98,6 +98,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     """
     _require_finite(path, tensors)
     with replace_file(path) as new:
+        new.touch()  # the library would make a file that its owner alone can read, whatever the umask says
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, new)
 
 

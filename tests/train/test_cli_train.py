@@ -1,0 +1,158 @@
+"""``videoswin train`` from a folder of videos to a checkpoint that predicts."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import write_video
+from tests.train.helpers import LABELS, figures, make_videos, same, tiny_classifier
+from videoswin.classifier import load
+from videoswin.cli.main import main
+from videoswin.train.metrics import read_rows
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of four videos in ``data``, a tiny checkpoint in ``ck``."""
+    root = tmp_path_factory.mktemp("cli")
+    make_videos(root / "data", each=4)
+    tiny_classifier().save(root / "ck")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+
+
+def arguments(out: Path | str, *more: str) -> list[str]:
+    return ["train", "data", "--weights", "ck", "--out", str(out), "--batch-size", "4", *more]
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two epochs."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        assert main(arguments(out, "--epochs", "2")) == 0
+    finally:
+        os.chdir(before)
+    return out
+
+
+def test_what_it_writes_can_be_used(trained: Path, capsys: pytest.CaptureFixture[str]):
+    assert sorted(path.name for path in trained.iterdir()) == [
+        *("best", "curves.png", "epoch-001", "epoch-002", "last", "metrics.csv")
+    ]
+    assert len(read_rows(trained / "metrics.csv")) == 2
+    video = next(Path("data").glob("wave/*.mp4"))
+    assert load(trained / "best")(video).predictions[0].label in LABELS
+    assert main(["predict", str(video), "--weights", str(trained / "best")]) == 0
+    assert "wave" in capsys.readouterr().out
+
+
+def test_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(arguments(tmp_path / "run", "--epochs", "2")) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert [line.split("loss")[0].split() for line in lines[:2]] == [["epoch", "1/2"], ["epoch", "2/2"]]
+    assert all("held out" in line and "clips/s" in line for line in lines[:2])
+    assert lines[2].startswith("Trained 2 epochs, held-out accuracy ")
+    assert lines[2].endswith(f"The checkpoint: {tmp_path / 'run' / 'best'}")
+    assert lines[3] == f"Use it:  videoswin predict clip.mp4 --weights {tmp_path / 'run' / 'best'}"
+    assert len(lines) == 4
+    assert "held out for validation" in err
+    assert "2 of 2 classes are known" in err
+    assert "6 training clips, 6 of them kept in memory" in err
+
+
+def test_fresh_weights_without_validation(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    options = ["--model", "swin3d_micro", "--size", "32", "--clip-len", "4", "--epochs", "1", "--val-share", "0"]
+    assert main(["train", "data", "--out", str(tmp_path / "run"), *options]) == 0
+    assert "Trained 1 epoch. The checkpoint" in capsys.readouterr().out
+    classifier = load(tmp_path / "run" / "best")
+    assert (classifier.name, classifier.preprocessing.size, classifier.preprocessing.clip_len) == (
+        *("swin3d_micro", (32, 32), 4),
+    )
+
+
+def refused(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    """The one line on stderr that matters."""
+    assert main(list(command)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err.splitlines()[-1]
+
+
+def test_refusals(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert "holds a run already" in refused(capsys, *arguments(trained))
+    assert "no run to resume" in refused(capsys, *arguments(tmp_path / "new", "--resume"))
+    assert "epochs 2 -> 3" in refused(capsys, *arguments(trained, "--epochs", "3", "--resume"))
+    changed = refused(
+        capsys, *arguments(trained, "--epochs", "2", "--resume", "--augment", "strong", "--clip-len", "8")
+    )
+    assert "augment 'Augment(" in changed
+    assert "preprocessing.clip_len 4 -> 8" in changed
+    assert "either --model" in refused(capsys, "train", "data", "--out", str(tmp_path / "new"))
+    assert "epochs=0" in refused(capsys, *arguments(tmp_path / "new", "--epochs", "0"))
+    assert 'precision="half"' in refused(capsys, *arguments(tmp_path / "new", "--precision", "half"))
+    assert 'augment="strongg"' in refused(capsys, *arguments(tmp_path / "new", "--augment", "strongg"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_resuming_a_finished_run(trained: Path, capsys: pytest.CaptureFixture[str]):
+    before = load(trained / "best").model.state_dict()
+    assert main(arguments(trained, "--epochs", "2", "--resume")) == 0
+    assert "Trained 2 epochs" in capsys.readouterr().out
+    assert same(load(trained / "best").model.state_dict(), before)
+
+
+def test_clips_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for number, label in enumerate(LABELS * 2):
+        write_video(tmp_path / "data" / "train" / label / f"{number}.mp4", frames=6, size=(32, 40), seed=number)
+        write_video(tmp_path / "data" / "val" / label / f"{number}.mp4", frames=6, size=(32, 40), seed=number)
+    (tmp_path / "data" / "train" / "nod" / "0.mp4").write_bytes(b"no video")
+    command = ["train", str(tmp_path / "data"), "--weights", "ck", "--out", str(tmp_path / "run"), "--epochs", "1"]
+    assert str(Path("nod") / "0.mp4") in refused(capsys, *command)
+    assert main([*command, "--skip-bad"]) == 0
+    err = capsys.readouterr().err
+    assert "3 training clips, 3 of them kept in memory" in err
+    assert "1 unreadable clip left out" in err
+    (tmp_path / "data" / "val" / "wave" / "1.mp4").write_bytes(b"no video")
+    line = refused(capsys, *command[:-4], "--out", str(tmp_path / "again"), "--skip-bad")
+    assert str(Path("val") / "wave" / "1.mp4") in line
+
+
+def test_ctrl_c_saves_and_resume_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """As a terminal does it: the signal goes to the workers too."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    options = ["--epochs", "8"]
+    monkeypatch.setattr("videoswin.train.loop.draw_curves", lambda path, rows: None)
+    assert main(arguments(whole, "--epochs", "8")) == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "videoswin", *arguments(cut, *options, "--workers", "1")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("epoch   1/8")
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    last = err.splitlines()[-1]
+    assert last.startswith("videoswin: Stopped in epoch ")
+    assert "Traceback" not in err
+    assert load(cut / "last").labels == LABELS
+    capsys.readouterr()
+    assert main(arguments(cut, *options, "--resume")) == 0
+    assert f"going on in epoch {last.split('epoch ')[1].split()[0]}" in capsys.readouterr().err
+    assert figures(read_rows(cut / "metrics.csv")) == figures(read_rows(whole / "metrics.csv"))
+    assert same(load(cut / "last").model.state_dict(), load(whole / "last").model.state_dict())
