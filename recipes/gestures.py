@@ -33,7 +33,7 @@ from videoswin.train.split import k_folds
 from videoswin.train.start import AUGMENTS, adopt
 
 SETTINGS = TrainSettings(
-    epochs=8, batch_size=16, lr=2e-4, backbone_lr_ratio=0.5, precision="bf16", label_smoothing=0.1, keep_epochs=0
+    epochs=12, batch_size=16, lr=5e-4, backbone_lr_ratio=0.6, precision="bf16", label_smoothing=0.1, keep_epochs=0
 )
 BACK_TO_START = 0.5
 """How far the fine-tuned weights go back towards the start's: see docs/log.md, 2026-11-23."""

@@ -20,7 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
 from videoswin.data.preprocessing import Preprocessing
-from videoswin.errors import TrainingError
+from videoswin.errors import ConfigError, TrainingError
 from videoswin.model import VideoSwin
 from videoswin.train.motion import MotionBatch, draw_motion
 
@@ -43,6 +43,10 @@ class Phase:
     step, too slowly for the few hundred steps there are."""
     batch_size: int = 16
     warmup_steps: int = 100
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= self.clips:
+            raise ConfigError(f"batch_size={self.batch_size} must be from 1 to the phase's {self.clips} clips.")
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,15 @@ def _run_phase(
     watch: Callable[[Phase, MotionFigures], None],
 ) -> None:
     model.train()
-    optimizer = _optimizer(model, pointers, phase)
+    device = next(model.parameters()).device
+    optimizer = _optimizer(model, pointers.to(device), phase)
     running: Tensor | None = None
     for step, (frames, tips, labels) in enumerate(_batches(clips, preprocessing.size, phase)):
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * _factor(step, phase)
-        with torch.autocast("cpu", torch.bfloat16):
-            maps = model.forward_pyramid(_normalised(frames, preprocessing))
+        tips, labels = tips.to(device), labels.to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            maps = model.forward_pyramid(_normalised(frames, preprocessing).to(device))
         maps = [m.float() for m in maps]
         assert model.head is not None
         logits = model.head(maps[-1])
