@@ -1,6 +1,7 @@
 """A training run as a person sees it: a live bar at a terminal, one line an epoch elsewhere."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,14 +39,19 @@ class _Bar(_Lines):
         super().__init__(epochs)
         self.progress = progress
         self.task = progress.add_task("", total=None, figures="")
+        self.since = time.perf_counter(), 0  # when, and at how many clips of the epoch, its rate is counted from
 
     def step(self, epoch: int, step: int, steps: int, tally: Tally, lr: float) -> None:
+        began, at = self.since
+        rate = (tally.clips - at) / (time.perf_counter() - began)
+        if step == steps:
+            self.since = time.perf_counter(), 0
         self.progress.update(
             self.task,
             description=f"epoch {epoch}/{self.epochs}",
             total=self.epochs * steps,
             completed=(epoch - 1) * steps + step,
-            figures=f"loss {tally.loss:.3f}  accuracy {percent(tally.top1)}  lr {lr:.1e}",
+            figures=f"loss {tally.loss:.3f}  accuracy {percent(tally.top1)}  lr {lr:.1e}  {rate:.1f} clips/s",
         )
 
 

@@ -39,7 +39,7 @@ def count_macs(config: SwinConfig, frames: int, height: int, width: int) -> Macs
     grids = stage_grids(config, frames, height, width)
     patch = config.patch_size[0] * config.patch_size[1] * config.patch_size[2] * config.in_channels
     shared = _volume(grids[0]) * patch * config.embed_dim + config.num_features * config.num_classes
-    for grid, dim in zip(grids[1:], config.stage_dims, strict=False):
+    for grid, dim in zip(grids[1:], config.stage_dims[:-1], strict=True):
         shared += _volume(grid) * 4 * dim * 2 * dim  # merging into the next stage
     paper = executed = shared
     for grid, dim, depth in zip(grids, config.stage_dims, config.depths, strict=True):

@@ -99,6 +99,7 @@ def draw_curves(path: Path, rows: list[EpochRow]) -> None:
                     epochs, values, color=colour, marker="o" if len(rows) < 15 else None, markersize=3, label=part
                 )
         axes.set(xlabel="epoch", title=title)
+        axes.xaxis.get_major_locator().set_params(integer=True)  # there is no epoch 1.25
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     accuracy_axes.set_ylim(0, 1)

@@ -40,6 +40,9 @@ MICRO_PREPROCESSING = Preprocessing(clip_len=16, sampling="uniform", size=(56, 5
 """Default for swin3d_micro: the whole video in 16 frames, at a size that windows of 7 tokens tile without padding."""
 
 
+_FEW_CLIPS = 2000
+
+
 @dataclass(frozen=True)
 class Preferences:
     """What the caller wants otherwise than by default; None leaves it to the model or checkpoint."""
@@ -99,6 +102,11 @@ def make_plan(
     if augment is not None and wanted.flip:
         augment = replace(augment, flip=True)
     notes = [split_note, start_note, *_left_out(index, train_rows, val_rows)]
+    if model == "swin3d_micro" and len(train_rows) < _FEW_CLIPS:
+        notes.append(
+            "few clips for fresh weights: those that know motion already learn from far fewer. "
+            "Try --weights swin3d_micro_gestures; docs/train.md says why."
+        )
     if index.shared_groups:
         named = ", ".join(index.shared_groups[:5])
         notes.append(f"beware: groups on both sides of a split make every figure look too good: {named}")
