@@ -39,19 +39,20 @@ class _Bar(_Lines):
         super().__init__(epochs)
         self.progress = progress
         self.task = progress.add_task("", total=None, figures="")
-        self.since = time.perf_counter(), 0  # when, and at how many clips of the epoch, its rate is counted from
+        self.since = 0.0, 0  # when, and at how many clips of the epoch, its rate is counted from
 
     def step(self, epoch: int, step: int, steps: int, tally: Tally, lr: float) -> None:
+        now = time.perf_counter()
+        if step == 1 or self.since == (0.0, 0):  # a resumed run begins within an epoch, with clips counted already
+            self.since = now, tally.clips
         began, at = self.since
-        rate = (tally.clips - at) / (time.perf_counter() - began)
-        if step == steps:
-            self.since = time.perf_counter(), 0
+        rate = f"  {(tally.clips - at) / (now - began):.1f} clips/s" if now > began else ""
         self.progress.update(
             self.task,
             description=f"epoch {epoch}/{self.epochs}",
             total=self.epochs * steps,
             completed=(epoch - 1) * steps + step,
-            figures=f"loss {tally.loss:.3f}  accuracy {percent(tally.top1)}  lr {lr:.1e}  {rate:.1f} clips/s",
+            figures=f"loss {tally.loss:.3f}  accuracy {percent(tally.top1)}  lr {lr:.1e}{rate}",
         )
 
 
