@@ -53,7 +53,7 @@ def read_pickled(path: str | Path) -> Contents:
     """All weights of a ``.pth`` or ``.pt`` file, on the CPU and in their own dtypes; the file stays memory-mapped.
 
     The weights may be the file itself, or stand under ``state_dict`` (official code, MMAction2) or ``model``
-    (Microsoft); the ``module.`` that DataParallel puts before every name is taken away.
+    (Microsoft).
 
     Raises:
         WeightsError: the file is missing, damaged, in the format before PyTorch 1.6, larger inside than outside, asks
@@ -139,8 +139,6 @@ def _unpack(path: Path, tree: Any) -> Contents:
     ignored += [name for name in named if name not in tensors]
     if not tensors:
         raise WeightsError(path, "it holds no tensors", "Give a file with a state_dict in it")
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return Contents({name: tensor.detach() for name, tensor in tensors.items()}, tuple(ignored))
 
 
