@@ -92,7 +92,7 @@ def load_checkpoint(
     """
     checkpoint = read_checkpoint(path, window_in_file)
     if checkpoint.family.dims == 2:
-        hint = "Inflate it: videoswin.weights.inflate.inflate_checkpoint(FILE)"
+        hint = "Inflate it to a video model: videoswin.inflate(FILE) in Python"
         raise WeightsError(path, f"it is a model for images ({checkpoint.family.title})", hint)
     own = checkpoint.config
     target = own.replace(

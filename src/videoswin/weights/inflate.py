@@ -64,7 +64,7 @@ def inflate_checkpoint(
     _check_choice("bias", bias, get_args(Bias))
     checkpoint = read_checkpoint(path)
     if checkpoint.family.dims == 3:
-        hint = "Load it as it is: videoswin.weights.load_checkpoint(FILE)"
+        hint = "Load it as it is: videoswin.load(FILE)"
         raise WeightsError(path, f"it is a video model already ({checkpoint.family.title})", hint)
     own = checkpoint.config
     target = own.replace(
