@@ -1,13 +1,16 @@
 """Names, both ways, and telling the families apart."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 from tests.weights.golden import FILES, IMAGE
+from videoswin.model import PRESETS
 from videoswin.model.config import Grid
-from videoswin.weights.architecture import table_windows
-from videoswin.weights.checkpoint import read_checkpoint
+from videoswin.weights.architecture import read_architecture, table_windows
+from videoswin.weights.checkpoint import expected_shapes, read_checkpoint
 from videoswin.weights.families import FAMILIES, index_buffer, is_swin_v2, recognise
 from videoswin.weights.families.names import CANONICAL, rename
 from videoswin.weights.files import read_tensors
@@ -115,6 +118,15 @@ def test_the_index_buffer_is_the_public_codes() -> None:
 def test_the_published_windows_are_read_from_their_tables(window: Grid, dims: int) -> None:
     t, h, w = (2 * n - 1 for n in window)
     assert table_windows(t * h * w, dims) == [window]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_papers_models_are_known_by_their_shapes(name: str) -> None:
+    """No index buffer needed, so files that lack them are understood as well."""
+    config = PRESETS[name]
+    read = read_architecture(Path("w.pth"), FAMILIES["official"], expected_shapes(config, dims=3), index_sizes={})
+    same = {"drop_path": read.drop_path, "head_dropout": read.head_dropout, "init": read.init}  # no tensor tells
+    assert read == config.replace(relative_bias="official", **same)
 
 
 def test_two_windows_may_fit() -> None:
