@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from videoswin.classifier import Classifier, bundled_checkpoints, load
+    from videoswin.classifier import Classifier, bundled_checkpoints, inflate, load
     from videoswin.data.decode import Frames, Limits, open_video
     from videoswin.data.index import read_index
     from videoswin.data.preprocessing import Preprocessing, Views
@@ -55,13 +55,14 @@ __all__ = [
     "__version__",
     "bundled_checkpoints",
     "create_model",
+    "inflate",
     "load",
     "open_video",
     "read_index",
 ]
 
 _HOMES = {
-    "videoswin.classifier": ("Classifier", "bundled_checkpoints", "load"),
+    "videoswin.classifier": ("Classifier", "bundled_checkpoints", "inflate", "load"),
     "videoswin.data.decode": ("Frames", "Limits", "open_video"),
     "videoswin.data.index": ("read_index",),
     "videoswin.data.preprocessing": ("Preprocessing", "Views"),

@@ -22,11 +22,16 @@ from torch import Tensor
 
 from videoswin.data.preprocessing import Preprocessing, Views
 from videoswin.errors import ConfigError, WeightsError, nearest
+from videoswin.labels import guess_labels
 from videoswin.model import PRESETS, SwinConfig, VideoSwin
+from videoswin.model.config import Padding, RelativeBias
 from videoswin.predict import LabelScore, Prediction, predict
+from videoswin.weights.checkpoint import load_checkpoint
 from videoswin.weights.files import read_header, read_tensors, replace_folder, settled_folder, write_tensors
+from videoswin.weights.inflate import Bias, Embed, inflate_checkpoint
+from videoswin.weights.report import LoadReport
 
-__all__ = ["Classifier", "bundled_checkpoints", "load"]
+__all__ = ["Classifier", "bundled_checkpoints", "inflate", "load", "of_public_weights"]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -44,6 +49,7 @@ class Classifier:
 
     ``labels``: the name of each class, in the order of the model's outputs. ``none_threshold``: a best score below it
     means "none of these". ``metrics`` and ``notes``: how well it does and how it was made, kept in the checkpoint.
+    ``report``: what was loaded, if it came from a file of weights alone.
 
     Raises:
         ConfigError: the labels do not match the model's outputs, a value is out of range, or the model cannot take the
@@ -57,6 +63,7 @@ class Classifier:
     none_threshold: float | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
+    report: LoadReport | None = None
 
     def __post_init__(self) -> None:
         self.labels = tuple(self.labels)
@@ -122,17 +129,39 @@ class Classifier:
         (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def load(path_or_name: str | Path) -> Classifier:
-    """Load a checkpoint: the folder that a training run made ("runs/wave/best"), or one that comes with the package.
+def load(
+    path_or_name: str | Path,
+    num_classes: int | None = None,
+    *,
+    relative_bias: RelativeBias | None = None,
+    padding: Padding | None = None,
+) -> Classifier:
+    """Load a classifier: the folder that a training run made ("runs/wave/best"), one that comes with the package, or a
+    public file of weights (``.pth``, ``.pt``, ``.safetensors``) of the official code, MMAction2 or torchvision.
 
-    The model is in evaluation mode, in float32, on the CPU.
+    The model is in evaluation mode, in float32, on the CPU. A public file says nothing about its labels and
+    preprocessing: it gets the labels of Kinetics-400, Kinetics-600 or Something-Something v2 if it has as many classes,
+    else "class 0", "class 1" ..., and the test preprocessing of the public code. ``report`` tells what was loaded.
+
+    Args:
+        path_or_name: a folder, a name, or a file.
+        num_classes, relative_bias, padding: for files of weights alone, see
+            :func:`~videoswin.weights.checkpoint.load_checkpoint`; a checkpoint folder knows its own.
 
     Raises:
-        ConfigError: there is no such folder or name.
+        ConfigError: there is no such folder, file or name, or an option was given for a folder.
         WeightsError: the checkpoint is damaged, of another kind, or its parts do not agree.
 
     >>> classifier = load("swin3d_micro_gestures")  # doctest: +SKIP
     """
+    if "\0" not in str(path_or_name) and os.path.isfile(path_or_name):
+        _refuse_half_a_checkpoint(Path(path_or_name))
+        model, report = load_checkpoint(path_or_name, num_classes, relative_bias=relative_bias, padding=padding)
+        return of_public_weights(model, report)
+    options = {"num_classes": num_classes, "relative_bias": relative_bias, "padding": padding}
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"{name} is for files of weights; a checkpoint folder has its own. Leave it out.")
     folder = _find(path_or_name)
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     settings = _read_config(config_path)
@@ -157,6 +186,41 @@ def load(path_or_name: str | Path) -> Classifier:
         raise WeightsError(config_path, reason, hint) from None
 
 
+def inflate(
+    path: str | Path,
+    num_classes: int | None = None,
+    *,
+    window_frames: int = 8,
+    embed: Embed = "inflate",
+    bias: Bias = "duplicate",
+) -> Classifier:
+    """A video classifier from a file of image weights (Microsoft, timm, torchvision, Hugging Face); a start for training.
+
+    See :func:`~videoswin.weights.inflate.inflate_checkpoint` for the options and the errors.
+    """
+    model, report = inflate_checkpoint(path, num_classes, window_frames=window_frames, embed=embed, bias=bias)
+    return of_public_weights(model, report)
+
+
+def of_public_weights(model: VideoSwin, report: LoadReport) -> Classifier:
+    """A classifier round a public file: labels by the number of classes, preprocessing as the public code tests."""
+    if not model.config.num_classes:
+        raise WeightsError(report.path, "it has no head, so it names no classes", "Give num_classes, for a new head")
+    known = not report.fresh
+    labels, dataset = guess_labels(model.config.num_classes) if known else ((), "")
+    labels = labels or tuple(f"class {i}" for i in range(model.config.num_classes))
+    side = 384 if model.config.window_size[1] == 12 else 224  # pixels; the paper's pairs of window and size
+    preprocessing = Preprocessing(
+        sampling="uniform" if dataset == "something_something_v2" else "interval",
+        size=(side, side),
+        short_side=side,
+        antialias=False,  # OpenCV's bilinear resizing, with which the public weights were trained
+    )
+    notes = f"From {report.path.name} ({report.title})."
+    notes += f" Labels: {dataset}, by the number of classes." if dataset else ""
+    return Classifier(model, preprocessing, labels, name=report.path.stem, notes=notes, report=report)
+
+
 def bundled_checkpoints() -> tuple[str, ...]:
     """Names of the checkpoints that come with the package."""
     if not _ASSETS.is_dir():
@@ -169,6 +233,14 @@ def sample_videos() -> list[Path]:
     return sorted((_ASSETS / "samples").glob("*.mp4"))
 
 
+def _refuse_half_a_checkpoint(file: Path) -> None:
+    """The weights of a checkpoint folder alone would get labels and preprocessing that are not theirs."""
+    if file.name == WEIGHTS_FILE and (file.parent / CONFIG_FILE).is_file():
+        raise ConfigError(
+            f"{file} is a file, and a checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}. Give {file.parent}."
+        )
+
+
 def _find(path_or_name: str | Path) -> Path:
     text = str(path_or_name)
     if text in bundled_checkpoints() and not os.path.exists(text):
@@ -178,10 +250,6 @@ def _find(path_or_name: str | Path) -> Path:
     folder = settled_folder(path_or_name)
     if os.path.isdir(folder):
         return folder
-    if os.path.isfile(folder):
-        raise ConfigError(
-            f"{text} is a file, and a checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}. Give that."
-        )
     if text in PRESETS:
         raise ConfigError(f'"{text}" is an architecture without weights. Train it: videoswin train DATA --model {text}')
     hint = nearest(text, bundled_checkpoints()) if bundled_checkpoints() else "Give the folder of a training run."

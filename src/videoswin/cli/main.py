@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError, Group
 
 from videoswin import __version__
+from videoswin.cli import weights as weight_verbs
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
 from videoswin.cli.info import info
@@ -69,6 +70,8 @@ _add_verb(predict, "FILE... --weights CHECKPOINT [OPTIONS]")
 _add_verb(train, "DATA --model MODEL --out RUN [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(info, "MODEL [OPTIONS]")
+_add_verb(weight_verbs.inspect, "FILE [OPTIONS]")
+_add_verb(weight_verbs.convert, "IN OUT [OPTIONS]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,6 +32,8 @@ __all__ = [
     "read_tensors",
     "replace_file",
     "replace_folder",
+    "require_finite",
+    "require_regular_file",
     "settled_folder",
     "write_tensors",
 ]
@@ -64,7 +66,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         tensors = load_file(path)
     except (SafetensorError, OSError, MemoryError) as error:
         raise WeightsError(path, f"the tensors cannot be read ({error})", _DAMAGED) from None
-    _require_finite(path, tensors)
+    require_finite(path, tensors)
     return tensors
 
 
@@ -75,7 +77,7 @@ def read_header(path: str | Path) -> dict[str, TensorInfo]:
         WeightsError: as :func:`read_tensors`, but for the finite check.
     """
     path = Path(path)
-    _require_regular_file(path)
+    require_regular_file(path)
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
@@ -96,7 +98,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         WeightsError: a tensor holds NaN or infinity: nothing is written that :func:`read_tensors` would refuse.
     """
-    _require_finite(path, tensors)
+    require_finite(path, tensors)
     with replace_file(path) as new:
         new.touch()  # the library would make a file that its owner alone can read, whatever the umask says
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, new)
@@ -192,7 +194,8 @@ def _flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _require_regular_file(path: Path) -> None:
+def require_regular_file(path: Path) -> None:
+    """Refuse a path that is missing, a folder, a pipe or a device, with a :class:`WeightsError`."""
     try:
         exists, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:  # too long a name, a NUL byte
@@ -200,7 +203,7 @@ def _require_regular_file(path: Path) -> None:
     if not exists:
         raise WeightsError(path, "the file was not found", "Check the path")
     if is_folder:
-        raise WeightsError(path, "this is a folder, not a .safetensors file", "Give the file inside it")
+        raise WeightsError(path, "this is a folder, not a file of weights", "Give the file inside it")
     if not is_file:
         raise WeightsError(path, "this is a pipe or a device, not a regular file", "Save the weights to a file first")
 
@@ -273,7 +276,8 @@ def _require_gapless(path: Path, tensors: Mapping[str, TensorInfo], data_bytes: 
         raise WeightsError(path, f"{data_bytes - end:,} bytes follow the last tensor and belong to none", _DAMAGED)
 
 
-def _require_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+def require_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a tensor with NaN or infinity, by name, with a :class:`WeightsError`."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             hint = "These weights come from a run that diverged; use an earlier checkpoint"

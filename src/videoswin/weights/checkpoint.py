@@ -1,0 +1,244 @@
+"""Any public checkpoint, as a model of ours: exactly, or not at all.
+
+The public code loads with ``strict=False``: a file whose names do not match leaves the model as random as it was, and
+training goes on from there without a word. Here every tensor of the backbone has to be there, in its shape, finite; the
+head alone may start anew, and only when the caller asks for another number of classes. What happened is in the report.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from videoswin.errors import WeightsError
+from videoswin.model import SwinConfig, VideoSwin
+from videoswin.model.config import Grid, Padding, RelativeBias
+from videoswin.model.heads import ClassificationHead
+from videoswin.weights.architecture import read_architecture
+from videoswin.weights.families import FAMILIES, Family, is_swin_v2, recognise
+from videoswin.weights.files import read_tensors, settled_folder
+from videoswin.weights.pickled import Contents, read_pickled
+from videoswin.weights.report import LoadReport, some
+from videoswin.weights.tables import resample_table
+
+__all__ = ["Checkpoint", "inspect_checkpoint", "load_checkpoint", "read_checkpoint"]
+
+_ANOTHER = "Give a complete checkpoint of a Swin transformer"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file, recognised: its tensors under our names, and what it says of itself."""
+
+    path: Path
+    family: Family
+    config: SwinConfig
+    tensors: dict[str, Tensor]
+    report: LoadReport
+
+    def require_complete(self, head: bool) -> None:
+        """Refuse what is missing, misshapen or of another architecture. ``head``: whether the head counts."""
+        names = {name for name in self.tensors if not name.startswith("head.")}
+        if not names:
+            raise WeightsError(self.path, "none of its tensors belongs to a backbone", _ANOTHER)
+        is_head = self.family.names.head + "."
+        missing = [name for name in self.report.missing if head or not name.startswith(is_head)]
+        wrong = [text for text in self.report.wrong_shape if head or not text.startswith(is_head)]
+        foreign = [name for name in self.report.unexpected if self.family.in_backbone(name)]
+        problems = [
+            f"{len(found)} {what}: {some(found)}"
+            for what, found in (
+                ("missing", missing),
+                ("of another shape", wrong),
+                ("that the model has no place for", foreign),
+            )
+            if found
+        ]
+        if problems:
+            reason = f"as a file of {self.family.title} it has tensors {'; '.join(problems)}"
+            raise WeightsError(self.path, reason, "Download it again, or give one of the plain architecture")
+
+
+def load_checkpoint(
+    path: str | Path,
+    num_classes: int | None = None,
+    *,
+    relative_bias: RelativeBias | None = None,
+    padding: Padding | None = None,
+    window_size: Grid | None = None,
+    window_in_file: Grid | None = None,
+) -> tuple[VideoSwin, LoadReport]:
+    """A 3D checkpoint of any family, as a model in evaluation mode, in float32, on the CPU.
+
+    Args:
+        path: a ``.pth``, ``.pt`` or ``.safetensors`` file, or a checkpoint folder of ours.
+        num_classes: outputs of the head. None: the file's own. Another number: the head starts anew. 0: no head.
+        relative_bias: how windows clipped in space read the bias table. None: as the file's own code does it, "official"
+            for the official code, MMAction2 and torchvision, so that the numbers are theirs; for ours, what its
+            config.json says, or "exact".
+        padding: see :class:`~videoswin.model.SwinConfig`. None: "attended", as all public weights expect, or what the
+            config.json of ours says.
+        window_size: (T, H, W) in tokens. None: the file's own. Another: the bias tables are resampled, bicubic; e.g.
+            (16, 7, 7) for Something-Something from Kinetics weights of (8, 7, 7).
+        window_in_file: for the rare file where two windows fit the tables; the error says so.
+
+    Raises:
+        WeightsError: the file cannot be read or recognised, is for images, lacks a tensor of the backbone, has one of
+            another shape, or one that holds NaN or infinity.
+        ConfigError: ``num_classes`` or ``window_size`` is out of range.
+    """
+    checkpoint = read_checkpoint(path, window_in_file)
+    if checkpoint.family.dims == 2:
+        hint = "Inflate it to a video model: videoswin.inflate(FILE) in Python"
+        raise WeightsError(path, f"it is a model for images ({checkpoint.family.title})", hint)
+    own = checkpoint.config
+    target = own.replace(
+        relative_bias=relative_bias or own.relative_bias,
+        padding=padding or own.padding,
+        window_size=window_size or own.window_size,
+        num_classes=own.num_classes if num_classes is None else num_classes,
+    )
+    checkpoint.require_complete(head=target.num_classes == own.num_classes)
+    tensors, reshaped = _resampled(checkpoint.tensors, own.window_size, target.window_size)
+    return build(replace(checkpoint, tensors=tensors), target, reshaped)
+
+
+def inspect_checkpoint(path: str | Path, window_in_file: Grid | None = None) -> LoadReport:
+    """What a file is and whether it is whole; no model is built, and missing tensors are reported, not refused.
+
+    Raises:
+        WeightsError: the file cannot be read or recognised.
+    """
+    return read_checkpoint(path, window_in_file).report
+
+
+def read_checkpoint(path: str | Path, window_in_file: Grid | None = None) -> Checkpoint:
+    """Read a file and recognise it, by its names and shapes alone.
+
+    Raises:
+        WeightsError: the file cannot be read, or no family claims it.
+    """
+    path = settled_folder(path)
+    contents = _read(path)
+    shapes = {name: tuple(tensor.shape) for name, tensor in contents.tensors.items()}
+    family = recognise(shapes)
+    if is_swin_v2(shapes):
+        reason = "it is a Swin V2 (cosine attention, its bias from a small network), which is another architecture"
+        raise WeightsError(path, reason, "Give a Swin V1 checkpoint; V2's weights mean nothing here")
+    if family is None:
+        titles = ", ".join(dict.fromkeys(known.title for known in FAMILIES.values()))
+        reason = f"its tensors ({some(list(shapes))}) are of no Swin transformer known here"
+        raise WeightsError(path, reason, f"Known are: {titles}")
+    translation = family.to_canonical(contents.tensors)
+    ours = {name: tuple(tensor.shape) for name, tensor in translation.tensors.items()}
+    index_sizes = {
+        name: contents.tensors[name].numel() for name in translation.dropped if name.endswith("relative_position_index")
+    }
+    config = read_architecture(path, family, ours, index_sizes, window_in_file)
+    if path.is_dir():
+        config = _own_config(path, config)
+    expected = expected_shapes(config, family.dims)
+    report = LoadReport(
+        path=path,
+        family=family.name,
+        title=family.title,
+        config=config,
+        loaded=tuple(name for name in expected if ours.get(name) == expected[name]),
+        missing=tuple(family.theirs(name) for name in expected if name not in ours),
+        wrong_shape=tuple(
+            f"{family.theirs(name)} is {list(ours[name])}, not {list(shape)}"
+            for name, shape in expected.items()
+            if name in ours and ours[name] != shape
+        ),
+        unexpected=(*translation.unexpected, *(family.theirs(name) for name in ours if name not in expected)),
+        dropped=translation.dropped,
+        ignored=contents.ignored,
+    )
+    _require_floats(path, translation.tensors)
+    return Checkpoint(path, family, config, translation.tensors, report)
+
+
+def build(checkpoint: Checkpoint, config: SwinConfig, reshaped: tuple[str, ...]) -> tuple[VideoSwin, LoadReport]:
+    """The model with the checkpoint's tensors, and the account of it; the head starts anew if its size differs."""
+    with torch.device("meta"):  # no numbers are drawn that would be overwritten at once
+        model = VideoSwin(config)
+    keep_head = config.num_classes == checkpoint.config.num_classes
+    names = [name for name in model.state_dict() if keep_head or not name.startswith("head.")]
+    state = {name: own_float32(checkpoint.tensors[name]) for name in names}
+    fresh: dict[str, Tensor] = {}
+    if not keep_head and config.num_classes:
+        head = ClassificationHead(config.num_features, config.num_classes, config.head_dropout)
+        fresh = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
+    model.load_state_dict(state | fresh, assign=True)
+    own_head = [checkpoint.family.theirs(name) for name in checkpoint.tensors if name.startswith("head.")]
+    report = replace(
+        checkpoint.report,
+        config=config,
+        loaded=tuple(name for name in names if name not in reshaped),
+        reshaped=reshaped,
+        fresh=tuple(fresh),
+        missing=(),
+        dropped=checkpoint.report.dropped + (() if keep_head else tuple(own_head)),
+    )
+    return model.requires_grad_(True).eval(), report
+
+
+def expected_shapes(config: SwinConfig, dims: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of our model's tensors; of a 2D model, whose patches have no time, with ``dims`` 2."""
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in VideoSwin(config).state_dict().items()}
+    if dims == 2:
+        patch = "backbone.patch_embed.proj.weight"
+        shapes[patch] = shapes[patch][:2] + shapes[patch][3:]
+    return shapes
+
+
+def own_float32(tensor: Tensor) -> Tensor:
+    """A copy: what was read may live in the mapped file, and die with it."""
+    return tensor.to(torch.float32, copy=True).contiguous()
+
+
+def _resampled(tensors: Mapping[str, Tensor], source: Grid, target: Grid) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    if source == target:
+        return dict(tensors), ()
+    tables = tuple(name for name in tensors if name.endswith("relative_position_bias_table"))
+    return {**tensors, **{name: resample_table(tensors[name], source, target) for name in tables}}, tables
+
+
+def _read(path: Path) -> Contents:
+    """The tensors of a file, whatever its kind; the ``module.`` that DataParallel puts before all names is taken away."""
+    file = path / "model.safetensors" if path.is_dir() else path
+    contents = Contents(read_tensors(file)) if _is_safetensors(file) else read_pickled(file)
+    tensors = contents.tensors
+    if tensors and all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return replace(contents, tensors=tensors)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By the name, or by the header's opening brace: the hub's files are called all sorts of things."""
+    if path.suffix == ".safetensors" or not path.is_file():
+        return path.suffix == ".safetensors"
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _own_config(folder: Path, read: SwinConfig) -> SwinConfig:
+    """The configuration of a checkpoint folder, which also knows what tensors cannot tell; both have to agree."""
+    file = folder / "config.json"
+    try:
+        own = SwinConfig.from_dict(json.loads(file.read_text(encoding="utf-8"))["model"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(file, f"it describes no model ({error})", "Copy or download the checkpoint again") from None
+    if expected_shapes(own, 3) != expected_shapes(read, 3):
+        raise WeightsError(file, "it describes another model than model.safetensors holds", "Copy the folder again")
+    return own
+
+
+def _require_floats(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise WeightsError(path, f'tensor "{name}" holds {tensor.dtype}, not floating-point numbers', _ANOTHER)

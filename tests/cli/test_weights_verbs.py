@@ -1,0 +1,125 @@
+"""``inspect`` and ``convert`` on the golden files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import videoswin
+from tests.tiny import tiny_classifier
+from tests.weights.golden import FILES
+from videoswin.cli.main import main
+from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
+from videoswin.weights.pickled import read_pickled
+
+
+@pytest.mark.parametrize("family", FILES)
+def test_inspect_says_what_a_file_is(family: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(FILES[family])]) == 0
+    out = capsys.readouterr().out
+    assert "embed dim 8, depths 2-2-2-2, heads 1-2-4-8" in out
+    assert main(["inspect", str(FILES[family]), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["family"] == family
+    assert facts["config"]["num_classes"] == 7
+    assert facts["missing"] == []
+
+
+def test_inspect_tells_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors = read_pickled(FILES["official"]).tensors
+    tensors.pop("backbone.norm.weight")
+    torch.save(tensors, tmp_path / "w.pth")
+    assert main(["inspect", str(tmp_path / "w.pth")]) == 0
+    assert "missing       1: backbone.norm.weight" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("to", ["official", "mmaction2", "torchvision"])
+def test_convert_there_and_back(to: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = tmp_path / "new.pth"
+    assert main(["convert", str(FILES["official"]), str(new), "--to", to]) == 0
+    assert f"written to {new}" in capsys.readouterr().out
+    old, again = load_checkpoint(FILES["official"])[0].state_dict(), load_checkpoint(new)[0].state_dict()
+    assert all(torch.equal(again[name], old[name]) for name in old)
+
+
+def test_convert_to_a_checkpoint_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    assert main(["convert", str(FILES["mmaction2"]), str(folder), "--num-classes", "3"]) == 0
+    classifier = videoswin.load(folder)
+    assert classifier.labels == ("class 0", "class 1", "class 2")
+    assert classifier.model.config.relative_bias == "official"
+    assert inspect_checkpoint(folder).config == classifier.model.config
+
+
+def test_a_checkpoint_of_ours_keeps_its_labels(tmp_path: Path) -> None:
+    tiny_classifier().save(tmp_path / "ck")
+    assert main(["convert", str(tmp_path / "ck"), str(tmp_path / "longer"), "--num-frames-window", "4"]) == 0
+    longer, old = videoswin.load(tmp_path / "longer"), videoswin.load(tmp_path / "ck")
+    assert (longer.labels, longer.preprocessing) == (old.labels, old.preprocessing)
+    assert longer.model.config.window_size == (4, 3, 3)
+
+
+def test_convert_inflates_and_lengthens(tmp_path: Path) -> None:
+    for source in (FILES["timm"], FILES["official"]):
+        new = tmp_path / f"{source.stem}.pth"
+        assert main(["convert", str(source), str(new), "--to", "official", "--num-frames-window", "6"]) == 0
+        assert inspect_checkpoint(new).config.window_size == (6, 3, 3)
+
+
+def test_convert_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "there.pth").touch()
+    official = str(FILES["official"])
+    for arguments, reason in [
+        ([official, str(tmp_path / "there.pth"), "--to", "official"], "exists already"),
+        ([official, str(tmp_path / "no" / "w.pth"), "--to", "official"], "does not exist"),
+        ([official, str(tmp_path / "w.pth")], "safetensors"),
+        ([official, str(tmp_path / "w.pth"), "--to", "keras"], "keras"),
+        ([official, str(tmp_path / "w.pth"), "--to", "official", "--num-frames-window", "0"], "window_size"),
+        ([str(tmp_path / "there.pth"), str(tmp_path / "w.pth")], "too few"),
+    ]:
+        assert main(["convert", *arguments]) == 2
+        err = capsys.readouterr().err
+        assert reason in err
+        assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["there.pth"]
+
+
+# --- videoswin.load and videoswin.inflate ---
+
+
+def test_load_takes_public_files() -> None:
+    classifier = videoswin.load(FILES["official"])
+    assert classifier.labels[:2] == ("class 0", "class 1")
+    assert classifier.report is not None
+    assert classifier.report.family == "official"
+    assert classifier.preprocessing.antialias is False
+    fresh = videoswin.load(FILES["official"], num_classes=400)
+    assert fresh.labels[0] == "class 0"  # a new head knows nothing of Kinetics
+    assert videoswin.load(FILES["official"], relative_bias="exact").model.config.relative_bias == "exact"
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "sampling"),
+    [(400, "abseiling", "interval"), (600, "abseiling", "interval"), (174, "Approaching something", "uniform")],
+)
+def test_labels_come_with_known_numbers_of_classes(tmp_path: Path, classes: int, label: str, sampling: str) -> None:
+    tensors = read_pickled(FILES["official"]).tensors
+    tensors["cls_head.fc_cls.weight"], tensors["cls_head.fc_cls.bias"] = torch.zeros(classes, 64), torch.zeros(classes)
+    torch.save({"state_dict": tensors}, tmp_path / "w.pth")
+    classifier = videoswin.load(tmp_path / "w.pth")
+    assert classifier.labels[0].startswith(label)
+    assert classifier.preprocessing.sampling == sampling
+    assert "by the number of classes" in classifier.notes
+
+
+def test_inflate_gives_a_classifier() -> None:
+    classifier = videoswin.inflate(FILES["timm"], num_classes=3)
+    assert classifier.model.config.window_size == (8, 3, 3)
+    assert classifier.labels == ("class 0", "class 1", "class 2")
+
+
+def test_options_for_files_are_refused_for_folders(tmp_path: Path) -> None:
+    tiny_classifier().save(tmp_path / "ck")
+    with pytest.raises(videoswin.ConfigError, match="num_classes"):
+        videoswin.load(tmp_path / "ck", num_classes=4)
