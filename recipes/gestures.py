@@ -4,6 +4,9 @@
     python recipes/gestures.py DATA/labels.csv --start runs/motion --out runs/gestures --folds 5
     python recipes/gestures.py DATA/labels.csv --start runs/motion --out runs/gestures --final
 
+Time: 10 minutes for five folds, 2 for the final model (2026-11-23, one busy core). Figures: pooled folds .977 (one view .963),
+test .960; with the threshold from the folds, 15 of 20 unclassified clips refused and 48 of 50 test clips kept.
+
 DATA is a CSV with path,label,split,group. ``--folds`` trains one model per fold of groups (all clips with a split) and
 pools what they say about the clips they did not see; nothing is chosen on the held-out part: every fold runs the same
 number of epochs. ``--validate`` does the same inside the training split only, which is where the settings below were chosen.

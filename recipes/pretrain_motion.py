@@ -2,6 +2,9 @@
 
     python recipes/pretrain_motion.py --out runs/motion
 
+Time: 31 minutes on one busy core (2026-11-23). Figures: .92 of the generated paths named right at the end; .968 of the 217 real
+clips of ego_pointing_gestures, none of which it has seen (one view, the label "none" left out).
+
 Nothing real is read. See docs/train.md for why this exists, and docs/log.md for what it replaced.
 """
 
