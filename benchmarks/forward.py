@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from videoswin.model import VideoSwin, count_macs, create_model
+from videoswin.weights.families import FAMILIES
 
 
 def torchvision_swin3d_t() -> nn.Module | None:
@@ -33,20 +34,8 @@ def torchvision_swin3d_t() -> nn.Module | None:
 
 
 def copy_weights(peer: nn.Module, ours: VideoSwin) -> None:
-    """torchvision's names are `features.N`: even N are stages, odd N the merging after them; `mlp.0` and `mlp.3`."""
-    source = peer.state_dict()
-    state = {}
-    for name in ours.state_dict():
-        parts = name.removeprefix("backbone.").split(".")
-        if parts[0] == "layers" and parts[2] == "blocks":
-            parts = ["features", str(2 * int(parts[1])), *parts[3:]]
-        elif parts[0] == "layers":
-            parts = ["features", str(2 * int(parts[1]) + 1), *parts[3:]]
-        elif parts[:2] == ["head", "fc"]:
-            parts = ["head", parts[2]]
-        key = ".".join(parts).replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.3")
-        state[name] = source[key]
-    ours.load_state_dict(state)
+    """torchvision's weights under our names."""
+    ours.load_state_dict(FAMILIES["torchvision_3d"].to_canonical(peer.state_dict()).tensors)
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-__all__ = ["CANONICAL", "Names", "rename"]
+__all__ = ["CANONICAL", "Names", "Place"]
 
 _FIELD = re.compile(r"\{(\d*)([ij])([+-]\d+)?\}")
 TABLE = "relative_position_bias_table"
@@ -84,12 +84,6 @@ CANONICAL = Names(
     head="head.fc",
 )
 """Ours: the official code's names for the backbone."""
-
-
-def rename(name: str, source: Names, target: Names) -> str | None:
-    """A name of one family in another's words; None if the source does not know it."""
-    place = source.split(name)
-    return None if place is None else target.join(place)
 
 
 @dataclass(frozen=True)
