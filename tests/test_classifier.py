@@ -75,6 +75,14 @@ def test_half_precision_files_become_float32_models(saved: Path) -> None:
     assert {p.dtype for p in load(saved).model.parameters()} == {torch.float32}
 
 
+def test_whole_numbers_are_no_weights(saved: Path) -> None:
+    path = saved / "model.safetensors"
+    tensors = read_tensors(path)
+    write_tensors(path, {**tensors, "head.fc.bias": tensors["head.fc.bias"].int()})
+    with pytest.raises(WeightsError, match=r'"head\.fc\.bias" holds torch\.int32'):
+        load(saved)
+
+
 def test_call_classifies(saved: Path, tmp_path: Path) -> None:
     prediction = load(saved)(write_video(tmp_path / "v.mp4"), views="2x3", top_k=2)
     assert [p.label for p in prediction.predictions] == sorted(

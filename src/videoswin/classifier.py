@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from videoswin.data.preprocessing import Preprocessing, Views
 from videoswin.errors import ConfigError, WeightsError, nearest
@@ -27,9 +26,17 @@ from videoswin.model import PRESETS, SwinConfig, VideoSwin
 from videoswin.model.config import Padding, RelativeBias
 from videoswin.predict import LabelScore, Prediction, predict
 from videoswin.weights.checkpoint import load_checkpoint
-from videoswin.weights.files import read_header, read_tensors, replace_folder, settled_folder, write_tensors
+from videoswin.weights.files import (
+    own_float32,
+    read_header,
+    read_tensors,
+    replace_folder,
+    require_floats,
+    settled_folder,
+    write_tensors,
+)
 from videoswin.weights.inflate import Bias, Embed, inflate_checkpoint
-from videoswin.weights.report import LoadReport
+from videoswin.weights.report import LoadReport, some
 
 __all__ = ["Classifier", "bundled_checkpoints", "inflate", "load", "of_public_weights"]
 
@@ -37,7 +44,6 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 _ASSETS = Path(__file__).parent / "assets"
 _MAX_CONFIG_BYTES = 16 * 2**20
-_MAX_LISTED = 5
 _WHAT_IT_IS = f"A checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}"
 _REQUIRED = ("format", "version", "model", "preprocessing", "id2label")
 _OPTIONAL = ("name", "label2id", "none_threshold", "metrics", "notes")
@@ -333,13 +339,10 @@ def _load_model(config: SwinConfig, path: Path) -> VideoSwin:
         raise WeightsError(path.with_name(CONFIG_FILE), f'the field "model" is too large to build ({error})') from None
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     _refuse(path, _differences(expected, {name: info.shape for name, info in header.items()}))
-    model.load_state_dict({name: _own_float32(t) for name, t in read_tensors(path).items()}, assign=True)
+    tensors = read_tensors(path)
+    require_floats(path, tensors)
+    model.load_state_dict({name: own_float32(tensor) for name, tensor in tensors.items()}, assign=True)
     return model.requires_grad_(True).eval()
-
-
-def _own_float32(tensor: Tensor) -> Tensor:
-    """A copy: what the library returns may live in the mapped file, and die with it."""
-    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
 def _differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -354,18 +357,13 @@ def _differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tu
         ("not part of the model", [name for name in found if name not in expected]),
         ("of another shape", shapes),
     ]
-    return [f"{len(items)} {what}: {_some(items)}" for what, items in groups if items]
+    return [f"{len(items)} {what}: {some(items)}" for what, items in groups if items]
 
 
 def _refuse(path: Path, differences: list[str]) -> None:
     if differences:
         hint = f"Use weights that were saved with this {CONFIG_FILE}"
         raise WeightsError(path, f"the tensors do not fit the model of {CONFIG_FILE} ({'; '.join(differences)})", hint)
-
-
-def _some(items: list[str]) -> str:
-    more = f" and {len(items) - _MAX_LISTED} more" if len(items) > _MAX_LISTED else ""
-    return ", ".join(items[:_MAX_LISTED]) + more
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from videoswin.model.config import Grid, Padding, RelativeBias
 
-__all__ = ["BoxGroup", "Partition", "clip_window", "partition"]
+__all__ = ["BoxGroup", "Partition", "bias_index", "clip_window", "partition"]
 
 
 class Segment(NamedTuple):
@@ -95,7 +95,7 @@ def partition(
 
     groups = []
     for (shape, place), members in boxes.items():
-        index = _sliced_bias_index(shape, place, clipped, window) if by_place else _bias_index(shape, window)
+        index = _sliced_index(shape, place, clipped, window) if by_place else bias_index(shape, window)
         groups.append(BoxGroup(len(members), shape, index.to(device)))
     order = torch.cat([tokens for members in boxes.values() for tokens in members])
     real = order < num_tokens
@@ -120,7 +120,7 @@ def _token_indices(box: tuple[Segment, ...], grid: Grid, pad_index: int) -> Tens
     return torch.where(inside, index, pad_index).flatten()
 
 
-def _bias_index(shape: Grid, window: Grid) -> Tensor:
+def bias_index(shape: Grid, window: Grid) -> Tensor:
     """(n, n) rows of the (2P-1)(2M-1)(2M-1) table for all token pairs of a box, by true offsets (paper, eq. 2)."""
     coords = torch.stack(torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")).flatten(1)  # (3, n)
     offset = coords[:, :, None] - coords[:, None, :]  # (3, n, n)
@@ -128,12 +128,12 @@ def _bias_index(shape: Grid, window: Grid) -> Tensor:
     return (p * (2 * window[1] - 1) + m) * (2 * window[2] - 1) + k
 
 
-def _sliced_bias_index(shape: Grid, place: Grid, clipped: Grid, window: Grid) -> Tensor:
+def _sliced_index(shape: Grid, place: Grid, clipped: Grid, window: Grid) -> Tensor:
     """The public code's ``relative_position_index[:N, :N]``: the clipped window's tokens are read as if they were the
     first N of a full window. The slice is not translation invariant, so a box takes the rows at its own place."""
     t, h, w = torch.meshgrid(*(torch.arange(p, p + n) for p, n in zip(place, shape, strict=True)), indexing="ij")
     rows = ((t * clipped[1] + h) * clipped[2] + w).flatten()
-    return _bias_index(window, window)[rows[:, None], rows[None, :]]
+    return bias_index(window, window)[rows[:, None], rows[None, :]]
 
 
 def _grid(sizes: Iterator[int]) -> Grid:

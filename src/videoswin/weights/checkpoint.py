@@ -19,7 +19,7 @@ from videoswin.model.config import Grid, Padding, RelativeBias
 from videoswin.model.heads import ClassificationHead
 from videoswin.weights.architecture import read_architecture
 from videoswin.weights.families import FAMILIES, Family, is_swin_v2, recognise
-from videoswin.weights.files import read_tensors, settled_folder
+from videoswin.weights.files import own_float32, read_tensors, require_floats, settled_folder
 from videoswin.weights.pickled import Contents, read_pickled
 from videoswin.weights.report import LoadReport, some
 from videoswin.weights.tables import resample_table
@@ -157,7 +157,7 @@ def read_checkpoint(path: str | Path, window_in_file: Grid | None = None) -> Che
         dropped=translation.dropped,
         ignored=contents.ignored,
     )
-    _require_floats(path, translation.tensors)
+    require_floats(path, translation.tensors)
     return Checkpoint(path, family, config, translation.tensors, report)
 
 
@@ -196,11 +196,6 @@ def expected_shapes(config: SwinConfig, dims: int) -> dict[str, tuple[int, ...]]
     return shapes
 
 
-def own_float32(tensor: Tensor) -> Tensor:
-    """A copy: what was read may live in the mapped file, and die with it."""
-    return tensor.to(torch.float32, copy=True).contiguous()
-
-
 def _resampled(tensors: Mapping[str, Tensor], source: Grid, target: Grid) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     if source == target:
         return dict(tensors), ()
@@ -236,9 +231,3 @@ def _own_config(folder: Path, read: SwinConfig) -> SwinConfig:
     if expected_shapes(own, 3) != expected_shapes(read, 3):
         raise WeightsError(file, "it describes another model than model.safetensors holds", "Copy the folder again")
     return own
-
-
-def _require_floats(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise WeightsError(path, f'tensor "{name}" holds {tensor.dtype}, not floating-point numbers', _ANOTHER)

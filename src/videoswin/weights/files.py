@@ -28,11 +28,13 @@ from videoswin.errors import WeightsError
 
 __all__ = [
     "TensorInfo",
+    "own_float32",
     "read_header",
     "read_tensors",
     "replace_file",
     "replace_folder",
     "require_finite",
+    "require_floats",
     "require_regular_file",
     "settled_folder",
     "write_tensors",
@@ -282,3 +284,16 @@ def require_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             hint = "These weights come from a run that diverged; use an earlier checkpoint"
             raise WeightsError(path, f'tensor "{name}" holds NaN or infinity', hint)
+
+
+def require_floats(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a tensor of whole numbers, by name, with a :class:`WeightsError`: all weights of a Swin are fractions."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            hint = "Give a complete checkpoint of a Swin transformer"
+            raise WeightsError(path, f'tensor "{name}" holds {tensor.dtype}, not floating-point numbers', hint)
+
+
+def own_float32(tensor: Tensor) -> Tensor:
+    """A copy: what was read may live in the mapped file, and die with it."""
+    return tensor.to(torch.float32, copy=True).contiguous()

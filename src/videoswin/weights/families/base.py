@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from videoswin.model.config import Grid, RelativeBias
+from videoswin.model.windows import bias_index
 from videoswin.weights.families.names import CANONICAL, Names, Place
 
 __all__ = ["Family", "Translation", "index_buffer"]
@@ -103,10 +104,7 @@ _APART = tuple(f"{part}.{end}" for part in "qkv" for end in ("weight", "bias"))
 
 def index_buffer(window_size: Grid) -> Tensor:
     """(N, N) rows of the bias table for all pairs of a window's N tokens, time slowest, as the public codes save it."""
-    axes = [torch.arange(n) for n in window_size]
-    tokens = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)  # (3, N)
-    t, h, w = (tokens[:, :, None] - tokens[:, None, :] + torch.tensor(window_size)[:, None, None] - 1).unbind(0)
-    return (t * (2 * window_size[1] - 1) + h) * (2 * window_size[2] - 1) + w
+    return bias_index(window_size, window_size)
 
 
 def _occurs(pattern: str, names: Mapping[str, object]) -> bool:

@@ -1,20 +1,13 @@
 """microsoft/Swin-Transformer, images: under ``model``, with index buffers and masks. timm before 0.9 is the same."""
 
 from videoswin.weights.families.base import Family
-from videoswin.weights.families.names import Names
+from videoswin.weights.families.names import BARE
 
 MICROSOFT = Family(
     name="microsoft",
     title="Microsoft Swin (images)",
     dims=2,
-    names=Names(
-        patch_proj="patch_embed.proj",
-        patch_norm="patch_embed.norm",
-        block="layers.{i}.blocks.{j}",
-        merge="layers.{i}.downsample",
-        norm="norm",
-        head="head",
-    ),
+    names=BARE,
     requires=(r"layers\.0\.blocks\.0\.attn\.qkv\.weight",),
     forbids=(r"layers\.3\.downsample\..*", r"head\.fc\..*"),
     index="square",

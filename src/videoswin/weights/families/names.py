@@ -7,10 +7,10 @@ templates; the rest follows.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-__all__ = ["CANONICAL", "Names", "Place"]
+__all__ = ["BACKBONE", "BARE", "CANONICAL", "Names", "Place"]
 
 _FIELD = re.compile(r"\{(\d*)([ij])([+-]\d+)?\}")
 TABLE = "relative_position_bias_table"
@@ -84,6 +84,14 @@ CANONICAL = Names(
     head="head.fc",
 )
 """Ours: the official code's names for the backbone."""
+
+BACKBONE = ("patch_proj", "patch_norm", "block", "merge", "norm")
+"""The fields of :class:`Names` that lie in the backbone, and share its prefix where a family has one."""
+
+BARE = replace(
+    CANONICAL, **{part: getattr(CANONICAL, part).removeprefix("backbone.") for part in BACKBONE}, head="head"
+)
+"""The official code's backbone alone, and Microsoft's code for images, which it grew out of."""
 
 
 @dataclass(frozen=True)

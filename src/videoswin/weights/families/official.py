@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from videoswin.weights.families.base import Family
-from videoswin.weights.families.names import CANONICAL, Names
+from videoswin.weights.families.names import BARE, CANONICAL
 
 OFFICIAL = Family(
     name="official",
@@ -21,14 +21,7 @@ OFFICIAL_BARE = Family(
     name="official_bare",
     title="official Video-Swin-Transformer, backbone alone",
     dims=3,
-    names=Names(
-        patch_proj="patch_embed.proj",
-        patch_norm="patch_embed.norm",
-        block="layers.{i}.blocks.{j}",
-        merge="layers.{i}.downsample",
-        norm="norm",
-        head="head",
-    ),
+    names=BARE,
     requires=(r"layers\.0\.blocks\.0\.attn\.qkv\.weight",),
     index="square",
     container="state_dict",

@@ -7,7 +7,7 @@ Two namings: as on the hub and in every saved file, and as transformers 5 holds 
 from dataclasses import replace
 
 from videoswin.weights.families.base import Family
-from videoswin.weights.families.names import TABLE, Names
+from videoswin.weights.families.names import BACKBONE, TABLE, Names
 
 _HUB = Names(
     patch_proj="swin.embeddings.patch_embeddings.projection",
@@ -35,8 +35,7 @@ _MEMORY = replace(
 
 
 def _bare(names: Names) -> Names:
-    parts = ("patch_proj", "patch_norm", "block", "merge", "norm")
-    return replace(names, **{part: getattr(names, part).removeprefix("swin.") for part in parts})
+    return replace(names, **{part: getattr(names, part).removeprefix("swin.") for part in BACKBONE})
 
 
 def _family(name: str, title: str, names: Names, query: str) -> Family:
