@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videoswin.model import native
 from videoswin.model.config import Grid
 from videoswin.model.windows import BoxGroup, Partition
 
@@ -27,6 +28,10 @@ class BoxAttention(nn.Module):
 
     def forward(self, x: Tensor, partition: Partition) -> Tensor:
         """(B, N, C) normalised tokens in grid order -> (B, N, C), also in grid order."""
+        if native.suits(x):
+            qkv = native.linear(x, self.qkv)
+            out = native.attend(qkv, self.qkv.bias, self.relative_position_bias_table, partition, self.num_heads)
+            return native.linear(out, self.proj)
         if partition.padded:
             x = F.pad(x, (0, 0, 0, 1))  # the one zero token that every padding index reads
         qkv = self.qkv(x.index_select(1, partition.order))  # (B, M, 3C)

@@ -13,8 +13,8 @@ put every token back where it was (`inverse`). No roll, no mask, no products tha
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise, product
+from functools import cached_property, lru_cache
+from itertools import accumulate, pairwise, product
 from typing import NamedTuple
 
 import torch
@@ -52,6 +52,17 @@ class BoxGroup:
         return self.bias_index.shape[0]
 
 
+class PackedBoxes(NamedTuple):
+    """A partition as the compiled engine reads it, in int32 and int64."""
+
+    order: Tensor
+    """(M,) as :attr:`Partition.order`."""
+    index: Tensor
+    """The groups' ``bias_index``, flattened, one after the other."""
+    groups: Tensor
+    """(groups, 4): boxes, tokens of one, first place in ``order``, first place in ``index``."""
+
+
 @dataclass(frozen=True)
 class Partition:
     """How the tokens of one grid are grouped into boxes, ready to gather, attend and scatter."""
@@ -63,6 +74,19 @@ class Partition:
     groups: tuple[BoxGroup, ...]
     padded: bool
     """Whether ``order`` holds padding tokens."""
+
+    @cached_property
+    def packed(self) -> PackedBoxes:
+        """The same in a few flat tensors."""
+        sizes = [(g.count, g.tokens_per_box) for g in self.groups]
+        slots = [0, *accumulate(count * n for count, n in sizes)]
+        entries = [0, *accumulate(n * n for _, n in sizes)]
+        with torch.inference_mode(False):
+            rows = [
+                (count, n, slot, entry) for (count, n), slot, entry in zip(sizes, slots[:-1], entries[:-1], strict=True)
+            ]
+            index = torch.cat([group.bias_index.flatten() for group in self.groups])
+            return PackedBoxes(self.order.int(), index.int(), torch.tensor(rows))
 
 
 def clip_window(grid: Grid, window: Grid, shift: Grid) -> tuple[Grid, Grid]:
