@@ -43,8 +43,10 @@ _UNREADABLE = (
 
 
 # What a pickle names to build numpy's scalars and arrays, before and since numpy 2.
-_NUMPY = ("numpy.dtype", "numpy.ndarray") + tuple(
-    f"numpy.{core}.multiarray.{function}" for core in ("core", "_core") for function in ("scalar", "_reconstruct")
+_NUMPY = (
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{what}" for core in ("core", "_core") for what in ("scalar", "_reconstruct")),
 )
 
 

@@ -108,6 +108,7 @@ class _SafeRedirects(HTTPRedirectHandler):
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         if not is_allowed(newurl):
+            fp.close()
             raise Refused(f"it leads on to {newurl}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
