@@ -5,6 +5,7 @@ downloaded. The library ``huggingface_hub`` is an extra: it knows the hub's addr
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -62,7 +63,9 @@ def push_folder(folder: Path, repo_id: str, *, private: bool | None, message: st
 def _library() -> Any:
     try:
         return import_module("huggingface_hub")
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name != "huggingface_hub":
+            raise
         raise MissingExtraError(
             "Checkpoints on a hub need the library huggingface_hub. Install it: pip install 'videoswin[hub]'"
         ) from None
@@ -73,7 +76,8 @@ def _one_line_errors(address: str) -> Iterator[None]:
     """The library's errors, which run over paragraphs, as one of ours."""
     errors: Any = import_module("huggingface_hub.errors")
     try:
-        yield
+        with _bars_for_people():
+            yield
     except errors.GatedRepoError:
         hint = "Ask for access on its page, then log in: hf auth login"
         raise WeightsError(address, "its owner has to grant access first", hint) from None
@@ -91,3 +95,17 @@ def _one_line_errors(address: str) -> Iterator[None]:
         raise WeightsError(
             address, f"the hub refused ({first})", "Check the name and the log-in: hf auth whoami"
         ) from None
+
+
+@contextmanager
+def _bars_for_people() -> Iterator[None]:
+    """The library draws its progress bars into pipes and logs too; here only a terminal gets them."""
+    utils: Any = import_module("huggingface_hub.utils")
+    hide = not sys.stderr.isatty() and not utils.are_progress_bars_disabled()
+    if hide:
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hide:
+            utils.enable_progress_bars()

@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -74,7 +74,8 @@ def serve(site: Site) -> Iterator[Site]:
             if site.etag:
                 self.send_header("ETag", site.etag)
             self.end_headers()
-            self.wfile.write(body[: site.cut_after.pop(0)] if site.cut_after else body)
+            with suppress(ConnectionError):  # a client that had enough
+                self.wfile.write(body[: site.cut_after.pop(0)] if site.cut_after else body)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
