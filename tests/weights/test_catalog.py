@@ -186,3 +186,12 @@ def test_a_video_model_is_not_inflated(site: Site) -> None:
 def test_a_misspelt_name(name: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=f'Did you mean "{hint}"'):
         videoswin.load(name)
+
+
+def test_the_page_says_what_the_catalog_says() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = {cells[0].strip("`"): cells[1:] for cells in (line.strip("| ").split(" | ") for line in text.splitlines())}
+    assert set(CATALOG) <= set(rows)
+    for name, entry in CATALOG.items():
+        figures = [entry.data, "" if entry.top1 is None else f"{entry.top1:g}"]
+        assert [cell.strip() for cell in rows[name][:2]] == figures, name
