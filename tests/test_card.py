@@ -105,6 +105,14 @@ def test_fields_are_checked(card: dict[str, object], reason: str) -> None:
         check_card(card)
 
 
+def test_a_card_that_could_not_be_read_again_is_not_saved(tmp_path: Path) -> None:
+    classifier = tiny_classifier()
+    classifier.card = {"licence": "mit"}
+    with pytest.raises(ConfigError, match='Did you mean "license"'):
+        classifier.save(tmp_path / "ck")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_saved_with_the_checkpoint_and_never_read(tmp_path: Path) -> None:
     classifier = tiny_classifier()
     classifier.card = {"license": "mit"}

@@ -38,7 +38,11 @@ def check_card(card: Mapping[str, Any]) -> None:
 
 
 def model_card(classifier: "Classifier") -> str:
-    """The whole README.md, in Markdown with a YAML header."""
+    """The whole README.md, in Markdown with a YAML header.
+
+    Raises :class:`ConfigError` for a field in ``classifier.card`` that cannot be used.
+    """
+    check_card(classifier.card)
     parts = [
         _header(classifier),
         f"# {_plain(classifier.name)}",

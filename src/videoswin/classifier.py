@@ -7,8 +7,8 @@ On disk it is one folder, a checkpoint:
         config.json         everything else: architecture, preprocessing, labels, threshold, how well it did
         README.md           the model card: the same for people, made from config.json and never read
 
-Loading trusts neither of the first two. Names and shapes of the tensors are compared with the architecture before any memory is taken,
-and must agree exactly: a checkpoint that fits "nearly" would classify, badly, without a word.
+Loading trusts neither of the first two. Names and shapes of the tensors are compared with the architecture before any
+memory is taken, and must agree exactly: a checkpoint that fits "nearly" would classify, badly, without a word.
 """
 
 import json
@@ -254,7 +254,8 @@ def of_public_weights(model: VideoSwin, report: LoadReport, entry: Published | N
     """A classifier round a public file; ``entry``: what the catalog says of it. See :mod:`videoswin.published`."""
     labels, preprocessing, notes = describe(report, entry)
     name = entry.name if entry else report.path.stem
-    return Classifier(model, preprocessing, labels, name=name, notes=notes, report=report)
+    card = {"license": entry.licence.lower()} if entry and " " not in entry.licence else {}
+    return Classifier(model, preprocessing, labels, name=name, notes=notes, card=card, report=report)
 
 
 def bundled_checkpoints() -> tuple[str, ...]:

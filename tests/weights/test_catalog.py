@@ -122,6 +122,7 @@ def test_a_published_model_loads_by_name_and_gives_its_own_numbers(site: Site) -
     assert classifier.report is not None
     assert "Published, not measured here: top-1 78.8 %" in classifier.notes
     assert "Licence: Apache-2.0" in classifier.notes
+    assert classifier.card == {"license": "apache-2.0"}
     videoswin.load("tiny")
     assert site.requests == [""]
 
