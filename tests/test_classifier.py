@@ -49,7 +49,7 @@ def test_a_saved_classifier_loads_as_it_was(saved: Path) -> None:
     with torch.inference_mode():
         assert torch.equal(after.model(clip), before.model(clip))
     assert all(p.requires_grad for p in after.model.parameters())
-    assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(p.name for p in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_everything_beside_the_weights_survives(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from videoswin.cli import weights as weight_verbs
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
 from videoswin.cli.info import info
+from videoswin.cli.models import models
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say
 from videoswin.cli.predict import predict
 from videoswin.cli.train import train
@@ -70,6 +71,7 @@ _add_verb(predict, "FILE... --weights CHECKPOINT [OPTIONS]")
 _add_verb(train, "DATA --model MODEL --out RUN [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(info, "MODEL [OPTIONS]")
+_add_verb(models, "[OPTIONS]")
 _add_verb(weight_verbs.inspect, "FILE [OPTIONS]")
 _add_verb(weight_verbs.convert, "IN OUT [OPTIONS]")
 

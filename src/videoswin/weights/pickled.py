@@ -5,7 +5,9 @@ Such a file is a zip archive of raw numbers and one pickle, and a pickle is a pr
 1. The archive's directory is checked before PyTorch sees the file. PyTorch stores members as they are, so that a
    packed member, or members larger together than the file, can only be a bomb: a few kilobytes that fill the memory.
 2. ``torch.load(weights_only=True)`` runs no code of the file, and no fallback to anything else exists here. The package
-   asks for torch 2.10 or later, the first without a known hole in it (CVE-2025-32434, CVE-2026-24747).
+   asks for torch 2.10 or later, the first without a known hole in it (CVE-2025-32434, CVE-2026-24747). Numbers of numpy,
+   which MMAction2's files hold beside the weights ("best score"), are not built: numpy's own functions, which trust the
+   file, are replaced by one that does nothing.
 3. A tensor may claim a huge shape over a few numbers (stride 0), so that the first copy fills the memory: tensors have
    to lie in their storage number by number, and all together within the size of the file.
 """
@@ -40,6 +42,24 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
+# What a pickle names to build numpy's scalars and arrays, before and since numpy 2.
+_NUMPY = (
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{what}" for core in ("core", "_core") for what in ("scalar", "_reconstruct")),
+)
+
+
+class _Unread:
+    """Stands for a value of numpy: takes whatever the file says it is made of, and forgets it."""
+
+    def __init__(self, *parts: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class Contents:
     """The tensors of a file by name, and what else was in it."""
@@ -63,7 +83,8 @@ def read_pickled(path: str | Path) -> Contents:
     require_regular_file(path)
     _check_archive(path)
     try:
-        tree = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with torch.serialization.safe_globals([(_Unread, name) for name in _NUMPY]):
+            tree = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         reason = f"it holds more than weights and was not opened ({_first_sentence(error)})"
         raise WeightsError(path, reason, _UNTRUSTED) from None
