@@ -42,8 +42,9 @@ def models(
 def _facts() -> dict[str, Any]:
     from videoswin.classifier import bundled_checkpoints
     from videoswin.model import PRESETS
+    from videoswin.paths import cache_folder
     from videoswin.weights.catalog import CATALOG
-    from videoswin.weights.download import cache_folder, cached_file
+    from videoswin.weights.download import cached_file
 
     published = []
     for entry in CATALOG.values():

@@ -20,28 +20,16 @@ from pathlib import Path
 from filelock import FileLock
 
 from videoswin.errors import WeightsError
+from videoswin.paths import cache_folder
 from videoswin.weights.transfer import Gone, Interruption, Refused, Stale, is_allowed, transfer
 
-__all__ = ["Progress", "cache_folder", "cached_file", "fetch", "shown"]
+__all__ = ["Progress", "cached_file", "fetch", "shown"]
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes of the whole file, or None where the server does not say."""
 
 _ATTEMPTS = 6
 _PAUSES_S = (1, 2, 4, 8, 16)
-
-
-def cache_folder() -> Path:
-    """``$VIDEOSWIN_CACHE``; else the system's place for caches, with ``videoswin`` below it. It need not exist."""
-    if own := os.environ.get("VIDEOSWIN_CACHE"):
-        return Path(own).expanduser()
-    if standard := os.environ.get("XDG_CACHE_HOME"):
-        return Path(standard).expanduser() / "videoswin"
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "videoswin" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "videoswin"
-    return Path.home() / ".cache" / "videoswin"
 
 
 def cached_file(file: str) -> Path | None:

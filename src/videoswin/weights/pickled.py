@@ -12,12 +12,16 @@ Such a file is a zip archive of raw numbers and one pickle, and a pickle is a pr
    to lie in their storage number by number, and all together within the size of the file.
 """
 
+import ctypes
+import mmap
 import pickle
 import struct
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +40,7 @@ _MAX_PICKLE_BYTES = 64 * 2**20  # names and shapes; the numbers are members of t
 _CONTAINERS = ("state_dict", "model")
 
 # What a pickle that was cut or forged makes an unpickler raise: nearly anything.
+_MADV_PAGEOUT = 21  # of Linux 5.4 and later; changes no contents, whatever memory it is about
 _UNREADABLE = (
     pickle.UnpicklingError, struct.error, ArithmeticError, AssertionError, AttributeError, EOFError, ImportError,
     LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
@@ -92,8 +97,25 @@ def read_pickled(path: str | Path) -> Contents:
         raise WeightsError(path, f"PyTorch cannot read it ({_first_sentence(error)})", _DAMAGED) from None
     contents = _unpack(path, tree)
     _check_tensors(path, contents.tensors)
-    require_finite(path, contents.tensors)
-    return contents
+    owned = Contents({name: _copied(tensor) for name, tensor in contents.tensors.items()}, contents.ignored)
+    require_finite(path, owned.tensors)
+    return owned
+
+
+def _copied(mapped: Tensor) -> Tensor:
+    """A copy in memory of its own, after which the system may have the pages of the mapped file back: without that word
+    a model would take its size twice while it is loaded. Optimiser states and the like are never read at all."""
+    copy = mapped.clone(memory_format=torch.contiguous_format)
+    if sys.platform == "linux":
+        start = mapped.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+        length = mapped.data_ptr() + mapped.numel() * mapped.element_size() - start
+        _libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_PAGEOUT)  # advice: it may fail
+    return copy
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _check_archive(path: Path) -> None:
