@@ -237,3 +237,16 @@ def test_states_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match=r'"layers.1.blocks.1.values.0" differs'):
         stream.load_state_dict(state)
     assert stream.times == (1, 1)
+
+
+def test_answers_step_by_step_are_the_pushes() -> None:
+    model, video = tiny_model(causal=True), tiny_clip(2, 22)
+    stream = Stream(model, "all")
+    pushed = torch.stack([stream.push(pair) for pair in video.split(2, dim=2)], dim=1)
+    with torch.no_grad():
+        assert torch.allclose(model.forward_steps(video), pushed, atol=1e-6)
+
+
+def test_a_model_that_looks_ahead_has_no_answers_step_by_step() -> None:
+    with pytest.raises(ConfigError, match="need a causal model"):
+        tiny_model().forward_steps(tiny_clip())
