@@ -233,8 +233,8 @@ def test_states_that_do_not_fit_are_refused() -> None:
         stream.load_state_dict({})
     with pytest.raises(ConfigError, match=r'"pool.kept" differs'):
         Stream(causal_model(), pool=3).load_state_dict(state)
-    del state["layers.1.blocks.1.values.0"]
-    with pytest.raises(ConfigError, match=r'"layers.1.blocks.1.values.0" differs'):
+    del state["layers.1.blocks.1.keys_values.0"]
+    with pytest.raises(ConfigError, match=r'"layers.1.blocks.1.keys_values.0" differs'):
         stream.load_state_dict(state)
     assert stream.times == (1, 1)
 

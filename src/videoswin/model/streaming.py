@@ -198,9 +198,8 @@ class Stream:
 class _Group:
     """Keys and values of the open boxes of one spatial shape. n tokens a box and time step."""
 
-    keys: Tensor
-    """(B, boxes, heads, P * n, C / heads)"""
-    values: Tensor
+    keys_values: Tensor
+    """(2, B, boxes, heads, P * n, C / heads)"""
     bias: tuple[Tensor, ...]
     """For each slot, (1, heads, n, P * n): its queries against all slots."""
 
@@ -210,8 +209,8 @@ class _Group:
         slots, n = attention.window_size[0], step.tokens_per_box
         width = attention.proj.in_features // attention.num_heads
         weight = attention.proj.weight
-        keys, values = weight.new_zeros((2, batch, step.count, attention.num_heads, slots * n, width))
-        return cls(keys, values, _bias_by_slot(attention.relative_position_bias_table.detach(), whole, n, weight.dtype))
+        kept = weight.new_zeros((2, batch, step.count, attention.num_heads, slots * n, width))
+        return cls(kept, _bias_by_slot(attention.relative_position_bias_table.detach(), whole, n, weight.dtype))
 
 
 class _BlockMemory:
@@ -237,15 +236,11 @@ class _BlockMemory:
     def fork(self) -> "_BlockMemory":
         """The same block with a memory of its own; what is only read is shared."""
         twin = copy(self)
-        twin.groups = [replace(group, keys=group.keys.clone(), values=group.values.clone()) for group in self.groups]
+        twin.groups = [replace(group, keys_values=group.keys_values.clone()) for group in self.groups]
         return twin
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {
-            f"{name}.{i}": tensor
-            for i, group in enumerate(self.groups)
-            for name, tensor in (("keys", group.keys), ("values", group.values))
-        }
+        return {f"keys_values.{i}": group.keys_values for i, group in enumerate(self.groups)}
 
     def _attention(self, x: Tensor, plan: "Sequence[_Places]") -> Tensor:
         attention = self.block.attn
@@ -264,19 +259,14 @@ class _BlockMemory:
 def _attend(group: _Group, qkv: Tensor, out: Tensor, slot: int, first: int, rows: "_Rows") -> None:
     """One time step of some rows: (B, boxes * n, 3C) -> ``out`` (B, boxes * n, C). Their keys and values go to ``slot``,
     and their queries see the slots from ``first`` to there."""
-    batch, boxes, heads, _, width = group.keys.shape
+    _, batch, boxes, heads, _, width = group.keys_values.shape
     qkv = qkv.view(batch, boxes, -1, 3, heads, width).permute(3, 0, 1, 4, 2, 5)  # (3, B, boxes, heads, n, C / heads)
     n = qkv.shape[4]
-    query, key, value = (part[rows] for part in qkv.unbind(0))
     here, seen = slice(slot * n, (slot + 1) * n), slice(first * n, (slot + 1) * n)
-    group.keys[rows, :, :, here] = key
-    group.values[rows, :, :, here] = value
-    mixed = F.scaled_dot_product_attention(
-        query.flatten(0, 1),
-        group.keys[rows, :, :, seen].flatten(0, 1),
-        group.values[rows, :, :, seen].flatten(0, 1),
-        attn_mask=group.bias[slot][..., seen],
-    )
+    group.keys_values[:, rows, :, :, here] = qkv[1:, rows]
+    keys, values = group.keys_values[:, rows, :, :, seen].flatten(1, 2)
+    bias = group.bias[slot][..., seen]
+    mixed = F.scaled_dot_product_attention(qkv[0, rows].flatten(0, 1), keys, values, attn_mask=bias)
     out.view(batch, boxes, n, heads, width)[rows] = mixed.unflatten(0, (-1, boxes)).transpose(2, 3)
 
 
