@@ -229,8 +229,16 @@ def test_states_that_do_not_fit_are_refused() -> None:
         stream.state_dict()
     stream.push(tiny_clip(2, 2))
     state = stream.state_dict()
-    with pytest.raises(ConfigError, match="no state of a stream"):
-        stream.load_state_dict({})
+    for wrong in (
+        {},
+        {**state, "times": torch.zeros(2)},
+        {**state, "times": -state["times"]},
+        {"times": torch.tensor(3)},
+    ):
+        with pytest.raises(ConfigError, match='no state of a stream: "times"'):
+            stream.load_state_dict(wrong)
+    with pytest.raises(ConfigError, match="Axis H is 0 long"):
+        stream.load_state_dict({**state, "pixels": torch.tensor([0, 24])})
     with pytest.raises(ConfigError, match=r'"pool.kept" differs'):
         Stream(causal_model(), pool=3).load_state_dict(state)
     del state["layers.1.blocks.1.keys_values.0"]

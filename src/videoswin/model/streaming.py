@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from videoswin.errors import ConfigError
 from videoswin.model.backbone import block_shift
 from videoswin.model.blocks import SwinBlock
-from videoswin.model.config import Grid, SwinConfig
+from videoswin.model.config import Grid, SwinConfig, check_clip_size
 from videoswin.model.heads import VideoSwin
 from videoswin.model.pooling import Pool
 from videoswin.model.streams import check_push, checked_rows
@@ -153,11 +153,9 @@ class Stream:
             ConfigError: the state is of another model, another pool, or incomplete; the stream is left as it was.
         """
         fresh = type(self)(self.model, self.pool.size)
-        try:
-            times, (height, width) = state["times"].tolist(), state["pixels"].tolist()
-        except (KeyError, ValueError) as error:
-            raise ConfigError(f"This is no state of a stream ({error}). Give what state_dict() gave.") from None
-        fresh._allocate(len(times), (height, width))
+        times, pixels = (_counters(state, name) for name in ("times", "pixels"))
+        check_clip_size(self.model.config, (self.frames_per_step, pixels[0], pixels[-1]))
+        fresh._allocate(len(times), (pixels[0], pixels[-1]))
         fresh._times = times
         own = fresh._state()
         for name in sorted(own.keys() | state.keys()):
@@ -201,7 +199,7 @@ class _Group:
     keys_values: Tensor
     """(2, B, boxes, heads, P * n, C / heads)"""
     bias: tuple[Tensor, ...]
-    """For each slot, (1, heads, n, P * n): its queries against all slots."""
+    """For each slot, its queries against all slots up to itself, or more: (1, heads, n, up to P * n)."""
 
     @classmethod
     def allocate(cls, block: SwinBlock, step: BoxGroup, whole: BoxGroup, batch: int) -> Self:
@@ -290,6 +288,20 @@ def _bias_by_slot(table: Tensor, whole: BoxGroup, n: int, dtype: torch.dtype) ->
     if all(index[slot, :, : (slot + 1) * n].equal(index[-1, :, moved[slot] :]) for slot in range(slots)):
         return tuple(last[..., moved[slot] :] for slot in range(slots))
     return tuple(rows(slot) for slot in range(slots))
+
+
+def _counters(state: Mapping[str, Tensor], name: str) -> list[int]:
+    """The whole numbers of a saved state, or a :class:`ConfigError`."""
+    numbers = state.get(name)
+    if (
+        numbers is None
+        or numbers.ndim != 1
+        or numbers.dtype != torch.long
+        or not len(numbers)
+        or int(numbers.min()) < 0
+    ):
+        raise ConfigError(f'This is no state of a stream: "{name}" holds no counters. Give what state_dict() gave.')
+    return numbers.tolist()
 
 
 _Rows = slice | list[int]
