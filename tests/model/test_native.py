@@ -51,10 +51,11 @@ def test_this_machine_has_the_compiled_engine() -> None:
     batch=st.integers(1, 3),
     official=st.booleans(),
     masked=st.booleans(),
+    causal=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_attention_and_all_its_gradients_equal_the_plain_engine(
-    grid, window, shifted, heads, head_dim, batch, official, masked, seed
+    grid, window, shifted, heads, head_dim, batch, official, masked, causal, seed
 ) -> None:
     torch.manual_seed(seed)
     shift = tuple(w // 2 if shifted else 0 for w in window)

@@ -45,8 +45,7 @@ class PatchMerging(nn.Module):
         x = F.pad(x, [0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2])
         # The order of the four neighbours is fixed by the public weights: height runs first.
         neighbours = [x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        merged = self.norm(torch.cat(neighbours, dim=-1))
-        return native.linear(merged, self.reduction) if native.suits(merged) else self.reduction(merged)
+        return native.linear(self.norm(torch.cat(neighbours, dim=-1)), self.reduction)
 
 
 class Mlp(nn.Module):

@@ -73,9 +73,9 @@ def attend(qkv: Tensor, pad: Tensor, table: Tensor, boxes: Partition, num_heads:
 
 def linear(x: Tensor, layer: nn.Linear) -> Tensor:
     """``layer(x)``, (..., in) -> (..., out), by oneDNN: the function that torch.compile uses, and on some processors much
-    faster than the library PyTorch asks otherwise."""
-    if not _onednn_takes(x):
-        return F.linear(x, layer.weight, layer.bias)
+    faster than the library PyTorch asks otherwise; by PyTorch where the engine does not serve."""
+    if not suits(x) or not _onednn_takes(x):
+        return layer(x)
     if torch.is_grad_enabled():
         return _Linear.apply(x, layer.weight, layer.bias)  # type: ignore[return-value]
     return _onednn(x, layer.weight, layer.bias)
