@@ -209,5 +209,5 @@ def test_views_that_are_refused(text: str):
 
 def test_number_of_views():
     assert len(Views(4, 3)) == 12
-    with pytest.raises(ConfigError, match=r"num_crops is 2. Use 1 \(centre\) or 3"):
+    with pytest.raises(ConfigError, match=r"num_crops is 2. Use 1 \(centre\), 3"):
         Views(1, 2)
