@@ -20,7 +20,9 @@ def with_padding(classifier: videoswin.Classifier, padding: str) -> videoswin.Cl
     """The same weights; ``padding`` changes no shape."""
     model = VideoSwin(classifier.model.config.replace(padding=padding)).eval()
     model.load_state_dict(classifier.model.state_dict())
-    return videoswin.Classifier(model, classifier.preprocessing, classifier.labels, classifier.name)
+    return videoswin.Classifier(
+        model, classifier.preprocessing, classifier.labels, classifier.name, classifier.none_threshold
+    )
 
 
 def gmacs(config: videoswin.SwinConfig, frames: int, height: int, width: int) -> float:
@@ -65,14 +67,16 @@ def main() -> None:
             start = time.process_time()
             evaluation = evaluate(one, rows, views)
             cpu_s = time.process_time() - start
-            share = sum(r.predictions[0].score for r in evaluation.rows if r.correct) / max(1, evaluation.n)
+            right = [r.predictions[0].score for r in evaluation.rows if r.correct]
+            refused = sum(bool(r.predictions) and one.decide(r.predictions[0]) is None for r in evaluation.rows)
             results.append(
                 {
                     "views": views,
                     "padding": padding,
                     "videos": evaluation.n,
                     "top1": round(evaluation.top1, 4),
-                    "mean_score_of_right_ones": round(share, 4),
+                    "mean_score_of_right_ones": round(sum(right) / max(1, len(right)), 4),
+                    "called_none_of_these": refused,
                     "cpu_ms_per_video": round(1000 * cpu_s / evaluation.n, 1),
                 }
             )
