@@ -5,8 +5,8 @@ threads read ahead; FFmpeg and numpy let them run side by side. What was read co
 goes through the model in groups, because a small model is quicker on sixteen views together than one by one. Nothing of this
 changes a result: each video is read, or fails, by itself, and each view is scored by itself.
 
-Memory is bounded: what was read and is not yet scored takes no more than ``READ_AHEAD_BYTES`` and the views of one group, or
-two videos where one alone takes more than that.
+Memory is bounded: beside the group that the model looks at, the views of videos that wait or are being read take no more
+than ``READ_AHEAD_BYTES``, or are those of one video if it alone takes more.
 """
 
 import math
