@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, FAILED, SOME_UNREADABLE, add_row, bar, percent, progress, say, show, table
+from videoswin.cli.profile import show_profile
 
 if TYPE_CHECKING:
     from videoswin.predict import Prediction
@@ -23,6 +24,7 @@ def predict(
     top_k: int = 5,
     json_lines: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     report: Path | None = None,
+    profile: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     device: str = "auto",
 ) -> int:
     """Put labels on videos.
@@ -43,19 +45,23 @@ def predict(
     weights
         A checkpoint: the folder of a training run, or the name of one that comes with videoswin.
     views
-        Clips x crops whose scores are averaged: 1x1 is quick, 4x3 looks at all of the video and takes 12 times as long.
+        Clips x crops whose scores are averaged: 1x1 is quick, 4x3 looks at all of the video and takes the model 12 times as
+        long, 4xwide shows it the same in 4 wide views.
     top_k
         How many labels to show for each video.
     json_lines
         Print one JSON object a line and nothing else: path, duration_s, views, predictions, error.
     report
         Also write this web page, with frames beside the scores.
+    profile
+        Show where the time went: a table after the results, or with --json one JSON object as the last line of stderr.
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
     from videoswin.classifier import load
     from videoswin.device import choose_device
     from videoswin.predict import Failure, find_videos, predict_many
+    from videoswin.profile import Profile
 
     classifier = load(weights)
     classifier.model.to(choose_device(device))
@@ -65,7 +71,8 @@ def predict(
 
         page = Report(classifier, report)
     paths = find_videos(files)
-    results = predict_many(classifier, paths, views, top_k, film=FILM_FRAMES if page else 0)
+    times = Profile() if profile else None
+    results = predict_many(classifier, paths, views, top_k, film=FILM_FRAMES if page else 0, profile=times)
     failed = 0
     for result in progress(results, len(paths), "Looking at videos"):
         if json_lines:
@@ -80,6 +87,8 @@ def predict(
     if page:
         page.write()
         say(f"report written to {page.path}")
+    if times:
+        show_profile(times, json_lines)
     return _exit_code(failed, len(paths))
 
 
