@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from videoswin.data.preprocessing import Preprocessing, Views
+from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
 from videoswin.labels import guess_labels
 from videoswin.model import PRESETS, SwinConfig, VideoSwin
 from videoswin.model.config import Padding, RelativeBias
-from videoswin.predict import LabelScore, Prediction, predict
+from videoswin.predict import VideoClassifier
 from videoswin.weights.checkpoint import load_checkpoint
 from videoswin.weights.files import (
     own_float32,
@@ -38,7 +39,7 @@ from videoswin.weights.files import (
 from videoswin.weights.inflate import Bias, Embed, inflate_checkpoint
 from videoswin.weights.report import LoadReport, some
 
-__all__ = ["Classifier", "bundled_checkpoints", "inflate", "load", "of_public_weights"]
+__all__ = ["Classifier", "bundled_checkpoints", "check_labels", "check_threshold", "inflate", "load", "of_public_weights"]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -50,7 +51,7 @@ _OPTIONAL = ("name", "label2id", "none_threshold", "metrics", "notes")
 
 
 @dataclass
-class Classifier:
+class Classifier(VideoClassifier):
     """A model, its preprocessing and its labels; ``classifier("clip.mp4")`` gives a :class:`Prediction`.
 
     ``labels``: the name of each class, in the order of the model's outputs. ``none_threshold``: a best score below it
@@ -73,18 +74,23 @@ class Classifier:
 
     def __post_init__(self) -> None:
         self.labels = tuple(self.labels)
-        _check_labels(self.labels, self.model.config.num_classes)
-        _check_threshold(self.none_threshold)
+        check_labels(self.labels, self.model.config.num_classes)
+        check_threshold(self.none_threshold)
         _check_clips_fit(self.model, self.preprocessing)
 
-    def __call__(self, source: str | Path | bytes, views: Views | str = "1x1", top_k: int = 5) -> Prediction:
-        """Classify one video: a local file, or the bytes of one. See :func:`videoswin.predict.predict`.
+    def logits(self, clips: Tensor) -> Tensor:
+        """Normalised clips (B, 3, T, H, W) -> logits (B, num_classes), float32 on the CPU, wherever the model is.
 
-        >>> prediction = classifier("clip.mp4", views="4x3")  # doctest: +SKIP
-        >>> prediction.label, prediction.span  # doctest: +SKIP
-        ('circle', Span(start=0.0, end=2.1))
+        In evaluation mode; a model in training goes on training afterwards.
         """
-        return predict(self, source, views, top_k)
+        weight = next(self.model.parameters())
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                return self.model(clips.to(weight.device, weight.dtype)).float().cpu()
+        finally:
+            self.model.train(was_training)
 
     def __repr__(self) -> str:
         p = self.preprocessing
@@ -94,10 +100,6 @@ class Classifier:
     @property
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
-
-    def decide(self, best: LabelScore) -> str | None:
-        """The label, or None ("none of these") if its score is below ``none_threshold``."""
-        return None if self.none_threshold is not None and best.score < self.none_threshold else best.label
 
     def to_dict(self) -> dict[str, Any]:
         """What ``config.json`` holds."""
@@ -176,7 +178,7 @@ def load(
         preprocessing = Preprocessing.from_dict(_table(config_path, settings, "preprocessing"))
         labels = _labels(config_path, settings)
         # Compared before the weights are read: the error should be about the cause.
-        _check_labels(labels, model_config.num_classes)
+        check_labels(labels, model_config.num_classes)
         model = _load_model(model_config, weights_path)
         return Classifier(
             model=model,
@@ -370,7 +372,8 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a single number"
 
 
-def _check_labels(labels: tuple[str, ...], num_classes: int) -> None:
+def check_labels(labels: tuple[str, ...], num_classes: int) -> None:
+    """One name for each output, no name twice; else a :class:`ConfigError`."""
     if len(labels) != num_classes or not labels:
         raise ConfigError(
             f"The model has {num_classes} outputs and there are {len(labels)} labels; give one label for each."
@@ -380,7 +383,8 @@ def _check_labels(labels: tuple[str, ...], num_classes: int) -> None:
         raise ConfigError(f'The label "{twice[0]}" is used for more than one class; give each its own.')
 
 
-def _check_threshold(threshold: Any) -> None:
+def check_threshold(threshold: Any) -> None:
+    """A score or None; else a :class:`ConfigError`."""
     is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
     if threshold is not None and not (is_number and 0 <= threshold <= 1):
         raise ConfigError(f"none_threshold={threshold!r} must be a score between 0 and 1, or None.")

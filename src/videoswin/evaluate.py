@@ -18,13 +18,11 @@ from videoswin.data.decode import Limits
 from videoswin.data.index import Row
 from videoswin.data.preprocessing import Views
 from videoswin.errors import ConfigError, VideoError, nearest
-from videoswin.predict import DEFAULT_LIMITS, LabelScore, predict
+from videoswin.predict import DEFAULT_LIMITS, LabelScore, VideoClassifier, predict
 from videoswin.weights.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from videoswin.classifier import Classifier
 
 __all__ = ["ClassResult", "Evaluation", "RowResult", "evaluate", "evaluate_rows"]
 
@@ -154,7 +152,7 @@ class Evaluation:
 
 
 def evaluate(
-    classifier: "Classifier", rows: Sequence[Row], views: Views | str = "1x1", *, limits: Limits = DEFAULT_LIMITS
+    classifier: VideoClassifier, rows: Sequence[Row], views: Views | str = "1x1", *, limits: Limits = DEFAULT_LIMITS
 ) -> Evaluation:
     """Classify all rows (of :func:`videoswin.data.index.read_index`) and compare with their labels.
 
@@ -166,7 +164,7 @@ def evaluate(
 
 
 def evaluate_rows(
-    classifier: "Classifier", rows: Sequence[Row], views: Views | str = "1x1", *, limits: Limits = DEFAULT_LIMITS
+    classifier: VideoClassifier, rows: Sequence[Row], views: Views | str = "1x1", *, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[RowResult]:
     """As :func:`evaluate`, one result at a time, for callers that show progress. Checks everything when called."""
     views = Views.of(views)
@@ -174,7 +172,7 @@ def evaluate_rows(
     return (_evaluate_row(classifier, row, views, limits) for row in rows)
 
 
-def _evaluate_row(classifier: "Classifier", row: Row, views: Views, limits: Limits) -> RowResult:
+def _evaluate_row(classifier: VideoClassifier, row: Row, views: Views, limits: Limits) -> RowResult:
     try:
         return RowResult(row, predict(classifier, row.path, views, _TOP, limits=limits).predictions)
     except VideoError as error:

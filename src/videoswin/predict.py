@@ -5,25 +5,32 @@ are averaged (the paper's 4x3 protocol averages twelve; 1x1 is one clip from the
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from videoswin.data.decode import Frames, Limits, Video, open_video
 from videoswin.data.index import VIDEO_SUFFIXES
-from videoswin.data.preprocessing import ViewBatch, Views
+from videoswin.data.preprocessing import Preprocessing, ViewBatch, Views
 from videoswin.data.transforms import Resize
 from videoswin.errors import ConfigError, VideoError
 
-if TYPE_CHECKING:
-    from videoswin.classifier import Classifier
-
-__all__ = ["Failure", "LabelScore", "Prediction", "Span", "find_videos", "predict", "predict_many", "score_views"]
+__all__ = [
+    "Failure",
+    "LabelScore",
+    "Prediction",
+    "Span",
+    "VideoClassifier",
+    "find_videos",
+    "predict",
+    "predict_many",
+    "score_views",
+]
 
 DEFAULT_LIMITS = Limits()
 _SUFFIX_HINT = f"Known are {' '.join(sorted(VIDEO_SUFFIXES))}; other files can be named one by one"
@@ -88,8 +95,40 @@ class Failure:
         return _line(self.path, None, self.views, [], " ".join(str(self.error).split()))
 
 
+class VideoClassifier(ABC):
+    """What predictions need, whatever computes the logits: a PyTorch model (:class:`~videoswin.classifier.Classifier`) or
+    an exported file (:class:`~videoswin.runtime.ExportedClassifier`).
+    """
+
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    name: str
+    none_threshold: float | None
+
+    @property
+    @abstractmethod
+    def num_parameters(self) -> int: ...
+
+    @abstractmethod
+    def logits(self, clips: Tensor) -> Tensor:
+        """Normalised clips (B, 3, T, H, W) -> logits (B, num_classes), float32 on the CPU."""
+
+    def __call__(self, source: str | Path | bytes, views: Views | str = "1x1", top_k: int = 5) -> Prediction:
+        """Classify one video: a local file, or the bytes of one. See :func:`videoswin.predict.predict`.
+
+        >>> prediction = classifier("clip.mp4", views="4x3")  # doctest: +SKIP
+        >>> prediction.label, prediction.span  # doctest: +SKIP
+        ('circle', Span(start=0.0, end=2.1))
+        """
+        return predict(self, source, views, top_k)
+
+    def decide(self, best: LabelScore) -> str | None:
+        """The label, or None ("none of these") if its score is below ``none_threshold``."""
+        return None if self.none_threshold is not None and best.score < self.none_threshold else best.label
+
+
 def predict(
-    classifier: "Classifier",
+    classifier: VideoClassifier,
     source: str | Path | bytes,
     views: Views | str = "1x1",
     top_k: int = 5,
@@ -116,7 +155,7 @@ def predict(
         batch = classifier.preprocessing.views(video, views)
         frames = _film(classifier, video, views, film) if film else None
         path, duration_s = video.info.path, video.info.duration_s
-    scores = score_views(classifier.model, batch.clips)
+    scores = score_views(classifier.logits, batch.clips)
     best = _best(scores, classifier.labels, top_k)
     return Prediction(
         path=path,
@@ -131,7 +170,7 @@ def predict(
 
 
 def predict_many(
-    classifier: "Classifier",
+    classifier: VideoClassifier,
     paths: Iterable[str | Path],
     views: Views | str = "1x1",
     top_k: int = 5,
@@ -180,26 +219,11 @@ def _is_video_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
-def score_views(model: nn.Module, clips: Tensor) -> Tensor:
+def score_views(logits: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
     """Normalised clips (V, 3, T, H, W), the views of one video -> probabilities (num_classes,), float32 on the CPU."""
-    weight = next(model.parameters())
-    with _evaluating(model), torch.inference_mode():
-        chunks = [
-            model(chunk.to(weight.device, weight.dtype)).float().softmax(dim=-1).cpu()
-            for chunk in clips.split(_VIEWS_AT_ONCE)
-        ]
+    with torch.inference_mode():
+        chunks = [logits(chunk).float().softmax(dim=-1).cpu() for chunk in clips.split(_VIEWS_AT_ONCE)]
     return torch.cat(chunks).mean(dim=0)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the length of a ``with`` block; a model in training goes on training afterwards."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def _best(scores: Tensor, labels: tuple[str, ...], top_k: int) -> tuple[LabelScore, ...]:
@@ -207,7 +231,7 @@ def _best(scores: Tensor, labels: tuple[str, ...], top_k: int) -> tuple[LabelSco
     return tuple(LabelScore(labels[i], s) for i, s in zip(top.indices.tolist(), top.values.tolist(), strict=True))
 
 
-def _film(classifier: "Classifier", video: Video, views: Views, count: int) -> Frames:
+def _film(classifier: VideoClassifier, video: Video, views: Views, count: int) -> Frames:
     """``count`` of the frames that the views show, evenly spread, in the video's own shape, (count, h, w, 3)."""
     seen = classifier.preprocessing.indices(video.times, views.num_clips).unique()
     chosen = seen[torch.linspace(0, len(seen) - 1, min(count, len(seen))).round().long()]
