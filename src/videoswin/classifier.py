@@ -39,7 +39,15 @@ from videoswin.weights.files import (
 from videoswin.weights.inflate import Bias, Embed, inflate_checkpoint
 from videoswin.weights.report import LoadReport, some
 
-__all__ = ["Classifier", "bundled_checkpoints", "check_labels", "check_threshold", "inflate", "load", "of_public_weights"]
+__all__ = [
+    "Classifier",
+    "bundled_checkpoints",
+    "check_labels",
+    "check_threshold",
+    "inflate",
+    "load",
+    "of_public_weights",
+]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

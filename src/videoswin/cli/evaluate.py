@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from videoswin.cli.opening import RuntimeChoice, open_weights
 from videoswin.cli.output import DONE, SOME_UNREADABLE, add_row, counted, percent, progress, say, show, table
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def evaluate(
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     out: Path | None = None,
     device: str = "auto",
+    runtime: RuntimeChoice = "auto",
 ) -> int:
     """Measure how good a checkpoint is on labelled videos.
 
@@ -41,7 +43,8 @@ def evaluate(
     data
         A folder of class folders, or a CSV file with the columns path,label[,split,group].
     weights
-        A checkpoint: the folder of a training run, or the name of one that comes with videoswin.
+        A checkpoint: the folder of a training run, or the name of one that comes with videoswin. Or an exported file:
+        .onnx, .xml or .pt2 (see videoswin export).
     views
         Clips x crops whose scores are averaged: 1x1 is quick, 4x3 is the paper's protocol and takes 12 times as long.
     split
@@ -52,15 +55,14 @@ def evaluate(
         Also write confusion.png and predictions.csv into this folder.
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
+    runtime
+        What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
-    from videoswin.classifier import load
     from videoswin.data.index import read_index
     from videoswin.data.preprocessing import Views
-    from videoswin.device import choose_device
     from videoswin.evaluate import Evaluation, evaluate_rows
 
-    classifier = load(weights)
-    classifier.model.to(choose_device(device))
+    classifier = open_weights(weights, runtime, device)
     chosen_views = Views.of(views)
     index = read_index(data, split=split, labels=classifier.labels)
     _warn(index, split)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from videoswin.cli.opening import RuntimeChoice, open_weights
 from videoswin.cli.output import DONE, FAILED, SOME_UNREADABLE, add_row, bar, percent, progress, say, show, table
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def predict(
     json_lines: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     report: Path | None = None,
     device: str = "auto",
+    runtime: RuntimeChoice = "auto",
 ) -> int:
     """Put labels on videos.
 
@@ -41,7 +43,8 @@ def predict(
     files
         Videos, or folders of videos.
     weights
-        A checkpoint: the folder of a training run, or the name of one that comes with videoswin.
+        A checkpoint: the folder of a training run, or the name of one that comes with videoswin. Or an exported file:
+        .onnx, .xml or .pt2 (see videoswin export).
     views
         Clips x crops whose scores are averaged: 1x1 is quick, 4x3 looks at all of the video and takes 12 times as long.
     top_k
@@ -52,13 +55,12 @@ def predict(
         Also write this web page, with frames beside the scores.
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
+    runtime
+        What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
-    from videoswin.classifier import load
-    from videoswin.device import choose_device
     from videoswin.predict import Failure, find_videos, predict_many
 
-    classifier = load(weights)
-    classifier.model.to(choose_device(device))
+    classifier = open_weights(weights, runtime, device)
     page = None
     if report is not None:
         from videoswin.report import FILM_FRAMES, Report

@@ -8,8 +8,8 @@ from torch.export import Dim, ExportedProgram
 
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.export.graph import inference_graph
+from videoswin.export.quiet import quiet
 from videoswin.model import VideoSwin
-from videoswin.runtime.pt2 import library_warnings_hidden
 
 __all__ = ["INPUT", "OUTPUT", "Program", "trace"]
 
@@ -40,7 +40,7 @@ def trace(model: VideoSwin, preprocessing: Preprocessing) -> Program:
     """The model for the clips that the preprocessing makes, and for any number of them."""
     size = preprocessing.clip_len, *preprocessing.size
     example = torch.zeros(2, 3, *size)  # two: a batch of one would be taken for a constant
-    with library_warnings_hidden(), torch.no_grad():
+    with quiet(), torch.no_grad():
         batch = Dim("batch", min=1, max=_MAX_BATCH)
         exported = torch.export.export(_Named(inference_graph(model, *size)), (example,), dynamic_shapes=({0: batch},))
     return Program(exported, example)

@@ -1,9 +1,7 @@
 """ONNX: one self-contained file of standard operators."""
 
 import copy
-import io
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,8 @@ import torch
 
 from videoswin.errors import ConfigError, MissingExtraError
 from videoswin.export.program import INPUT, OUTPUT, Program
+from videoswin.export.quiet import quiet
 from videoswin.runtime.metadata import KEY, Metadata
-from videoswin.runtime.pt2 import library_warnings_hidden
 
 __all__ = ["build"]
 
@@ -35,7 +33,7 @@ def build(program: Program, precision: str) -> Callable[[Path, Metadata], None]:
         import onnxscript
     except ImportError as error:
         raise MissingExtraError(f"Export to ONNX needs {error.name}. pip install 'videoswin[onnx]'") from None
-    with library_warnings_hidden(), redirect_stdout(io.StringIO()):
+    with quiet("torch.onnx"):
         translated = torch.onnx.export(
             program.exported,
             dynamo=True,

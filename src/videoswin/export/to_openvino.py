@@ -7,8 +7,8 @@ from typing import Any
 
 from videoswin.errors import MissingExtraError
 from videoswin.export.program import INPUT, OUTPUT, Program
+from videoswin.export.quiet import quiet
 from videoswin.runtime.metadata import KEY, Metadata
-from videoswin.runtime.pt2 import library_warnings_hidden
 from videoswin.runtime.with_openvino import sha256
 
 __all__ = ["build"]
@@ -24,7 +24,7 @@ def build(program: Program, precision: str) -> Callable[[Path, Metadata], None]:
         import openvino
     except ImportError as error:
         raise MissingExtraError(f"Export to OpenVINO needs {error.name}. pip install 'videoswin[openvino]'") from None
-    with library_warnings_hidden():
+    with quiet():
         model: Any = openvino.convert_model(program.exported)
     model.reshape(openvino.PartialShape([-1, *program.example.shape[1:]]))  # all but the batch is fixed
     model.inputs[0].get_tensor().set_names({INPUT})
@@ -35,7 +35,7 @@ def build(program: Program, precision: str) -> Callable[[Path, Metadata], None]:
     versions = {"openvino": openvino.__version__}
 
     def save(path: Path, metadata: Metadata) -> None:
-        half = precision in ("fp16", "bf16")
+        half = precision != "fp32"  # for int8: the attention biases
         metadata = replace(metadata, versions={**metadata.versions, **versions})
         openvino.save_model(model, path, compress_to_fp16=half)  # once for the .bin, whose sum the .xml names
         metadata = replace(metadata, weights_sha256=sha256(path.with_suffix(".bin")))
@@ -51,4 +51,5 @@ def _weights_in_int8(model: Any) -> Any:
         import nncf
     except ImportError as error:
         raise MissingExtraError(f"int8 for OpenVINO needs {error.name}. pip install nncf") from None
-    return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    with quiet("nncf"):
+        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)

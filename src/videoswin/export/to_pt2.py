@@ -11,8 +11,9 @@ import torch
 
 from videoswin.errors import ConfigError
 from videoswin.export.program import Program
+from videoswin.export.quiet import quiet
 from videoswin.runtime.metadata import Metadata
-from videoswin.runtime.pt2 import EXTRA_FILE, library_warnings_hidden, this_machine
+from videoswin.runtime.pt2 import EXTRA_FILE, this_machine
 
 __all__ = ["build_aot", "build_torch_export"]
 
@@ -21,7 +22,7 @@ def build_torch_export(program: Program, _: str) -> Callable[[Path, Metadata], N
     """The exported program as it is; PyTorch runs it, or compiles it further."""
 
     def save(path: Path, metadata: Metadata) -> None:
-        with library_warnings_hidden():
+        with quiet():
             torch.export.save(program.exported, path, extra_files={EXTRA_FILE: metadata.to_json()})
 
     return save
@@ -43,7 +44,7 @@ def build_aot(program: Program, _: str) -> Callable[[Path, Metadata], None]:
         raise ConfigError(_NO_COMPILER) from None
     if shutil.which(get_cpp_compiler()) is None:
         raise ConfigError(_NO_COMPILER)
-    with tempfile.TemporaryDirectory(prefix="videoswin-aot-") as folder, library_warnings_hidden():
+    with tempfile.TemporaryDirectory(prefix="videoswin-aot-") as folder, quiet():
         package = Path(folder) / "model.pt2"
         try:
             aoti_compile_and_package(program.exported, package_path=str(package))
@@ -61,6 +62,4 @@ def build_aot(program: Program, _: str) -> Callable[[Path, Metadata], None]:
     return save
 
 
-_NO_COMPILER = (
-    "to=aot compiles C++ and there is no compiler here. Install one (apt install g++), or set CXX; or use to=torch-export."
-)
+_NO_COMPILER = "to=aot compiles C++ and there is no compiler here. Install one (apt install g++), or set CXX; or use to=torch-export."

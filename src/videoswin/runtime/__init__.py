@@ -15,11 +15,23 @@ from videoswin.weights.files import require_regular_file
 if TYPE_CHECKING:
     from videoswin.predict import VideoClassifier
 
-__all__ = ["SUFFIXES", "ExportedClassifier", "Runtime", "RuntimeName", "is_exported", "load_exported", "open_classifier"]
+__all__ = [
+    "SUFFIXES",
+    "ExportedClassifier",
+    "Runtime",
+    "RuntimeName",
+    "is_exported",
+    "load_exported",
+    "open_classifier",
+]
 
 RuntimeName = Literal["auto", "torch", "onnxruntime", "openvino"]
 SUFFIXES = (".onnx", ".xml", ".pt2")
-_RUNTIMES = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",), ".pt2": ("torch",)}  # the first is the default
+_RUNTIMES = {
+    ".onnx": ("onnxruntime", "openvino"),
+    ".xml": ("openvino",),
+    ".pt2": ("torch",),
+}  # the first is the default
 _TRUST = 'Give trust_code=True (the command line takes "--weights FILE.pt2" as that) if you made it or trust who did'
 
 
@@ -39,7 +51,9 @@ def open_classifier(path_or_name: str | Path, runtime: RuntimeName = "auto", dev
     """
     if is_exported(path_or_name):
         if device not in ("auto", "cpu"):
-            raise ConfigError(f"device={device}: exported files run on the CPU. Use auto or cpu, or the checkpoint folder.")
+            raise ConfigError(
+                f"device={device}: exported files run on the CPU. Use auto or cpu, or the checkpoint folder."
+            )
         return load_exported(path_or_name, runtime, trust_code=True)
     if runtime not in ("auto", "torch"):
         raise ConfigError(f"runtime={runtime} runs exported files. Make one: videoswin export {path_or_name} --to ...")
@@ -71,7 +85,9 @@ def load_exported(
     """
     path = Path(path)
     if path.suffix not in _RUNTIMES:
-        raise ConfigError(f'{path} is no exported file by its suffix "{path.suffix}". Known are {", ".join(_RUNTIMES)}.')
+        raise ConfigError(
+            f'{path} is no exported file by its suffix "{path.suffix}". Known are {", ".join(_RUNTIMES)}.'
+        )
     fitting = _RUNTIMES[path.suffix]
     name = fitting[0] if runtime == "auto" else runtime
     if name not in fitting:

@@ -42,7 +42,9 @@ class ExportedClassifier(VideoClassifier):
 
     def __repr__(self) -> str:
         m = self.metadata
-        return f'ExportedClassifier("{self.name}", {m.to} {m.precision}, {len(self.labels)} labels, {self.runtime.title})'
+        return (
+            f'ExportedClassifier("{self.name}", {m.to} {m.precision}, {len(self.labels)} labels, {self.runtime.title})'
+        )
 
     @property
     def num_parameters(self) -> int:
@@ -63,6 +65,8 @@ class ExportedClassifier(VideoClassifier):
             )
         logits = self.runtime.run(clips.to("cpu", torch.float32).contiguous())
         if logits.shape != (len(clips), len(self.labels)):
-            reason = f"it gives outputs of shape {tuple(logits.shape)} for {len(clips)} clips and {len(self.labels)} labels"
+            reason = (
+                f"it gives outputs of shape {tuple(logits.shape)} for {len(clips)} clips and {len(self.labels)} labels"
+            )
             raise WeightsError(self.path, reason, "Export the checkpoint again")
         return logits

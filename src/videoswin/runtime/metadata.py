@@ -24,7 +24,16 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 _VERSION = 1
 _MAX_CHARACTERS = 16 * 2**20
 _REQUIRED = ("format", "version", "to", "precision", "preprocessing", "labels")
-_OPTIONAL = ("name", "num_parameters", "none_threshold", "max_difference", "tolerance", "versions", "machine", "weights_sha256")
+_OPTIONAL = (
+    "name",
+    "num_parameters",
+    "none_threshold",
+    "max_difference",
+    "tolerance",
+    "versions",
+    "machine",
+    "weights_sha256",
+)
 _AGAIN = "Export the checkpoint again: videoswin export"
 
 
@@ -82,7 +91,9 @@ class Metadata:
             WeightsError: there is no metadata, or something in it cannot be right.
         """
         if text is None:
-            raise WeightsError(path, "it does not say which labels and preprocessing it has: not exported by videoswin", _AGAIN)
+            raise WeightsError(
+                path, "it does not say which labels and preprocessing it has: not exported by videoswin", _AGAIN
+            )
         values = _parse(path, text)
         try:
             labels = _labels(path, values["labels"])

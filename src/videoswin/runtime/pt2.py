@@ -9,8 +9,7 @@ running anything, it does before: the metadata is read as a plain entry of the z
 import platform
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 from videoswin.errors import WeightsError
 from videoswin.runtime.metadata import KEY, Metadata
 
-__all__ = ["EXTRA_FILE", "PT2Runtime", "library_warnings_hidden", "open_pt2", "read_pt2_metadata", "this_machine"]
+__all__ = ["EXTRA_FILE", "PT2Runtime", "open_pt2", "read_pt2_metadata", "this_machine"]
 
 EXTRA_FILE = f"{KEY}.json"
 _MAX_BYTES = 16 * 2**20
@@ -52,7 +51,8 @@ def open_pt2(path: Path) -> PT2Runtime:
     """
     metadata = read_pt2_metadata(path)
     try:
-        with library_warnings_hidden():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns about its own deprecated calls
             if metadata.to == "aot":
                 _require_this_machine(path, metadata)
                 from torch._inductor import aoti_load_package
@@ -98,13 +98,3 @@ def _require_this_machine(path: Path, metadata: Metadata) -> None:
         if made_for != here:
             reason = f"its native code was compiled for {name} {made_for}, and this is {here}"
             raise WeightsError(path, reason, "Export the checkpoint again on this machine")
-
-
-@contextmanager
-def library_warnings_hidden() -> Iterator[None]:
-    """PyTorch's exporter warns about its own internals (a deprecated isinstance check), which users cannot help."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        yield

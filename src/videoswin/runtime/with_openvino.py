@@ -48,7 +48,9 @@ class OpenVINORuntime:
         try:
             return torch.from_numpy(self._compiled(clips.numpy())[0].copy())
         except RuntimeError as error:
-            raise WeightsError(self._path, f"OpenVINO failed while running it ({_first_line(error)})", _DAMAGED) from None
+            raise WeightsError(
+                self._path, f"OpenVINO failed while running it ({_first_line(error)})", _DAMAGED
+            ) from None
 
 
 def sha256(path: Path) -> str:
@@ -68,7 +70,9 @@ def _rt_info(model: Any) -> str | None:
 def _require_its_weights(path: Path, metadata: Metadata) -> None:
     """The .xml and the .bin are two files: an interrupted copy could pair new with old, and the sizes would still fit."""
     if metadata.weights_sha256 is not None and sha256(path.with_suffix(".bin")) != metadata.weights_sha256:
-        raise WeightsError(path, f"{path.with_suffix('.bin').name} beside it is not the one it was exported with", _DAMAGED)
+        raise WeightsError(
+            path, f"{path.with_suffix('.bin').name} beside it is not the one it was exported with", _DAMAGED
+        )
 
 
 def _first_line(error: Exception) -> str:
