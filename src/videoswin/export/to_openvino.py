@@ -24,8 +24,7 @@ def build(program: Program, precision: str) -> Callable[[Path, Metadata], None]:
         import openvino
     except ImportError as error:
         raise MissingExtraError(f"Export to OpenVINO needs {error.name}. pip install 'videoswin[openvino]'") from None
-    with quiet():
-        model: Any = openvino.convert_model(program.exported)
+    model = _translated(program)
     model.reshape(openvino.PartialShape([-1, *program.example.shape[1:]]))  # all but the batch is fixed
     model.inputs[0].get_tensor().set_names({INPUT})
     model.outputs[0].get_tensor().set_names({OUTPUT})
@@ -45,10 +44,21 @@ def build(program: Program, precision: str) -> Callable[[Path, Metadata], None]:
     return save
 
 
+def _translated(program: Program) -> Any:
+    """As ``openvino.convert_model`` does, which would also report the use of it to its makers over the network."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    with quiet("root"):
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchFXPythonDecoder.from_exported_program(program.exported)  # the C++ side does not keep it alive
+        return frontend.convert(frontend.load(decoder))
+
+
 def _weights_in_int8(model: Any) -> Any:
     """Weights of the linear layers as 8-bit integers with one scale for each output; arithmetic stays in float32."""
     try:
-        import nncf
+        import nncf  # type: ignore[import-not-found]
     except ImportError as error:
         raise MissingExtraError(f"int8 for OpenVINO needs {error.name}. pip install nncf") from None
     with quiet("nncf"):

@@ -19,7 +19,7 @@ class ONNXRuntime:
     def __init__(self, path: Path, threads: int) -> None:
         try:
             import onnxruntime
-            from onnxruntime.capi import onnxruntime_pybind11_state as errors
+            from onnxruntime.capi import onnxruntime_pybind11_state as errors  # type: ignore[attr-defined]
         except ImportError as error:
             raise MissingExtraError(f"{path} needs ONNX Runtime ({error}). pip install 'videoswin[onnx]'") from None
         self.title = f"onnxruntime {onnxruntime.__version__}"

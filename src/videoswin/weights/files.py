@@ -12,7 +12,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,7 +160,9 @@ def replace_together(parent: str | Path, last: str) -> Iterator[Path]:
     ``parent`` is as it was.
     """
     parent = Path(os.path.abspath(parent))
-    new = Path(tempfile.mkdtemp(prefix=f".{last}.", dir=parent))
+    new = parent / f".{last}.new"
+    shutil.rmtree(new, ignore_errors=True)  # what a killed process left
+    new.mkdir()
     try:
         yield new
         files = sorted(new.iterdir(), key=lambda file: file.name == last)
