@@ -20,14 +20,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from videoswin.card import check_card, model_card
-from videoswin.data.preprocessing import Preprocessing, Views
+from videoswin.config_file import CONFIG_FILE, FOR_HUBS, WEIGHTS_FILE, read_config, read_labels, swin_config, table
+from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
 from videoswin.hub import fetch_folder, is_address, push_folder
 from videoswin.model import PRESETS, SwinConfig, VideoSwin
 from videoswin.model.config import Padding, RelativeBias
-from videoswin.predict import LabelScore, Prediction, predict
+from videoswin.predict import VideoClassifier
 from videoswin.published import describe, image_file, video_file
 from videoswin.weights.catalog import CATALOG, Published, find
 from videoswin.weights.checkpoint import load_checkpoint
@@ -43,21 +45,17 @@ from videoswin.weights.files import (
 from videoswin.weights.inflate import Bias, Embed, inflate_checkpoint
 from videoswin.weights.report import LoadReport, some
 
-__all__ = ["Classifier", "bundled_checkpoints", "inflate", "load", "loadable_names", "of_public_weights"]
+__all__ = [
+    "Classifier", "bundled_checkpoints", "check_labels", "check_threshold", "inflate", "load", "loadable_names",
+    "of_public_weights",
+]  # fmt: skip
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 _ASSETS = Path(__file__).parent / "assets"
-_MAX_CONFIG_BYTES = 16 * 2**20
-_WHAT_IT_IS = f"A checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}"
-_FOR_HUBS = {"model_type": "videoswin", "architectures": ["VideoSwin"]}  # how a hub sorts models; not read here
-_REQUIRED = ("format", "version", "model", "preprocessing", "id2label")
-_OPTIONAL = ("name", "label2id", "none_threshold", "metrics", "notes", "card", *_FOR_HUBS)
 
 
 @dataclass
-class Classifier:
+class Classifier(VideoClassifier):
     """A model, its preprocessing and its labels; ``classifier("clip.mp4")`` gives a :class:`Prediction`.
 
     ``labels``: the name of each class, in the order of the model's outputs. ``none_threshold``: a best score below it
@@ -83,19 +81,24 @@ class Classifier:
 
     def __post_init__(self) -> None:
         self.labels = tuple(self.labels)
-        _check_labels(self.labels, self.model.config.num_classes)
-        _check_threshold(self.none_threshold)
+        check_labels(self.labels, self.model.config.num_classes)
+        check_threshold(self.none_threshold)
         check_card(self.card)
         _check_clips_fit(self.model, self.preprocessing)
 
-    def __call__(self, source: str | Path | bytes, views: Views | str = "1x1", top_k: int = 5) -> Prediction:
-        """Classify one video: a local file, or the bytes of one. See :func:`videoswin.predict.predict`.
+    def logits(self, clips: Tensor) -> Tensor:
+        """Normalised clips (B, 3, T, H, W) -> logits (B, num_classes), float32 on the CPU, wherever the model is.
 
-        >>> prediction = classifier("clip.mp4", views="4x3")  # doctest: +SKIP
-        >>> prediction.label, prediction.span  # doctest: +SKIP
-        ('circle', Span(start=0.0, end=2.1))
+        In evaluation mode; a model in training goes on training afterwards.
         """
-        return predict(self, source, views, top_k)
+        weight = self.model.backbone.norm.weight
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                return self.model(clips.to(weight.device, weight.dtype)).float().cpu()
+        finally:
+            self.model.train(was_training)
 
     def __repr__(self) -> str:
         p = self.preprocessing
@@ -103,12 +106,13 @@ class Classifier:
         return f'Classifier("{self.name}", {len(self.labels)} labels, {self.num_parameters:,} parameters, clips {clip})'
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.backbone.norm.weight.device
+
+    @property
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
-
-    def decide(self, best: LabelScore) -> str | None:
-        """The label, or None ("none of these") if its score is below ``none_threshold``."""
-        return None if self.none_threshold is not None and best.score < self.none_threshold else best.label
 
     def as_causal(self) -> "Classifier":
         """The causal classifier with these weights, sharing their memory, for :class:`~videoswin.Stream`.
@@ -124,7 +128,7 @@ class Classifier:
         return {
             "format": "videoswin",
             "version": 1,
-            **_FOR_HUBS,
+            **FOR_HUBS,
             "name": self.name,
             "model": self.model.config.to_dict(),
             "preprocessing": self.preprocessing.to_dict(),
@@ -217,13 +221,13 @@ def load(
             raise ConfigError(f"{name} is for files of weights; a checkpoint folder has its own. Leave it out.")
     folder = fetch_folder(path_or_name) if is_address(path_or_name) else _find(path_or_name)
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-    settings = _read_config(config_path)
-    model_config = _swin_config(config_path, settings["model"])
+    settings = read_config(config_path)
+    model_config = swin_config(config_path, settings["model"])
     try:
-        preprocessing = Preprocessing.from_dict(_table(config_path, settings, "preprocessing"))
-        labels = _labels(config_path, settings)
+        preprocessing = Preprocessing.from_dict(table(config_path, settings, "preprocessing"))
+        labels = read_labels(config_path, settings)
         # Compared before the weights are read: the error should be about the cause.
-        _check_labels(labels, model_config.num_classes)
+        check_labels(labels, model_config.num_classes)
         model = _load_model(model_config, weights_path)
         return Classifier(
             model=model,
@@ -231,9 +235,9 @@ def load(
             labels=labels,
             name=str(settings.get("name") or folder.resolve().name),
             none_threshold=settings.get("none_threshold"),
-            metrics=_table(config_path, settings, "metrics"),
+            metrics=table(config_path, settings, "metrics"),
             notes=str(settings.get("notes", "")),
-            card=_table(config_path, settings, "card"),
+            card=table(config_path, settings, "card"),
         )
     except ConfigError as error:
         reason, _, hint = str(error).partition(". ")
@@ -312,71 +316,6 @@ def _find(path_or_name: str | Path) -> Path:
     raise ConfigError(f'There is no checkpoint "{text}", neither a folder nor a name known to videoswin. {hint}')
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        best = path.parent / "best"  # of a training run, people give the run's folder
-        hint = f"Did you mean {best}?" if (best / CONFIG_FILE).is_file() else _WHAT_IT_IS
-        raise WeightsError(path, "the file was not found", hint)
-    try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise WeightsError(
-                path, f"it has more than {_MAX_CONFIG_BYTES:,} bytes", "This is not a videoswin checkpoint"
-            )
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(path, f"this is no valid JSON ({error})", "Copy or download the checkpoint again") from None
-    except OSError as error:
-        raise WeightsError(path, f"the file cannot be read ({error.strerror})", "Check its rights (ls -l)") from None
-    if not isinstance(settings, dict) or settings.get("format") != "videoswin":
-        raise WeightsError(path, 'its field "format" is not "videoswin"', "Give a checkpoint that videoswin saved")
-    if settings.get("version") != 1:
-        reason = f'its field "version" is {settings.get("version")!r}, this videoswin reads version 1'
-        raise WeightsError(path, reason, "Update videoswin: pip install --upgrade videoswin")
-    _check_fields(path, settings)
-    return settings
-
-
-def _check_fields(path: Path, settings: Mapping[str, Any]) -> None:
-    for name in _REQUIRED:
-        if name not in settings:
-            raise WeightsError(path, f'the field "{name}" is missing', "Copy or download the checkpoint again")
-    for name in settings:
-        if name not in (*_REQUIRED, *_OPTIONAL):
-            raise WeightsError(path, f'there is no field "{name}"', nearest(name, (*_REQUIRED, *_OPTIONAL)))
-
-
-def _table(path: Path, settings: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = settings.get(name, {})
-    if not isinstance(value, dict):
-        raise WeightsError(path, f'the field "{name}" is not a table', "Copy or download the checkpoint again")
-    return value
-
-
-def _swin_config(path: Path, values: Any) -> SwinConfig:
-    try:
-        return SwinConfig.from_dict(values)
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:  # ConfigError is a ValueError
-        reason = str(error).rstrip(".")
-        raise WeightsError(
-            path, f'the field "model" describes no model ({reason})', "Correct it, or copy it again"
-        ) from None
-
-
-def _labels(path: Path, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    id2label = _table(path, settings, "id2label")
-    numbers = [str(i) for i in range(len(id2label))]
-    if set(id2label) != set(numbers) or not all(isinstance(label, str) for label in id2label.values()):
-        reason = f'the field "id2label" does not give one name to each of the numbers 0 to {len(id2label) - 1}'
-        raise WeightsError(path, reason, 'Write it as {"0": "name", "1": "name", ...}')
-    labels = tuple(id2label[number] for number in numbers)
-    label2id = settings.get("label2id")
-    if label2id is not None and label2id != {label: i for i, label in enumerate(labels)}:
-        raise WeightsError(
-            path, 'the fields "label2id" and "id2label" contradict each other', "Correct one, or drop label2id"
-        )
-    return labels
-
-
 def _load_model(config: SwinConfig, path: Path) -> VideoSwin:
     """The model with the file's weights, in float32; names and shapes are compared first, without taking memory."""
     header = read_header(path)
@@ -420,7 +359,8 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a single number"
 
 
-def _check_labels(labels: tuple[str, ...], num_classes: int) -> None:
+def check_labels(labels: tuple[str, ...], num_classes: int) -> None:
+    """One name for each output, no name twice; else a :class:`ConfigError`."""
     if len(labels) != num_classes or not labels:
         raise ConfigError(
             f"The model has {num_classes} outputs and there are {len(labels)} labels; give one label for each."
@@ -430,7 +370,8 @@ def _check_labels(labels: tuple[str, ...], num_classes: int) -> None:
         raise ConfigError(f'The label "{twice[0]}" is used for more than one class; give each its own.')
 
 
-def _check_threshold(threshold: Any) -> None:
+def check_threshold(threshold: Any) -> None:
+    """A score or None; else a :class:`ConfigError`."""
     is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
     if threshold is not None and not (is_number and 0 <= threshold <= 1):
         raise ConfigError(f"none_threshold={threshold!r} must be a score between 0 and 1, or None.")

@@ -18,14 +18,12 @@ from videoswin.data.decode import Limits
 from videoswin.data.index import Row
 from videoswin.data.preprocessing import Views
 from videoswin.errors import ConfigError, VideoError, nearest
-from videoswin.predict import DEFAULT_LIMITS, Failure, LabelScore, Prediction, predict_each
+from videoswin.predict import DEFAULT_LIMITS, Failure, LabelScore, Prediction, VideoClassifier, predict_each
 from videoswin.profile import Profile
 from videoswin.weights.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from videoswin.classifier import Classifier
 
 __all__ = ["ClassResult", "Evaluation", "RowResult", "evaluate", "evaluate_rows"]
 
@@ -155,7 +153,7 @@ class Evaluation:
 
 
 def evaluate(
-    classifier: "Classifier", rows: Sequence[Row], views: Views | str = "1x1", *, limits: Limits = DEFAULT_LIMITS
+    classifier: VideoClassifier, rows: Sequence[Row], views: Views | str = "1x1", *, limits: Limits = DEFAULT_LIMITS
 ) -> Evaluation:
     """Classify all rows (of :func:`videoswin.data.index.read_index`) and compare with their labels.
 
@@ -167,7 +165,7 @@ def evaluate(
 
 
 def evaluate_rows(
-    classifier: "Classifier",
+    classifier: VideoClassifier,
     rows: Sequence[Row],
     views: Views | str = "1x1",
     *,

@@ -6,27 +6,26 @@ keep the machine busy is the business of :mod:`videoswin.pipeline`.
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from videoswin.data.decode import Frames, Limits
 from videoswin.data.index import VIDEO_SUFFIXES
-from videoswin.data.preprocessing import Views
+from videoswin.data.preprocessing import Preprocessing, Views
 from videoswin.errors import ConfigError, VideoError
 from videoswin.pipeline import Looked, VideoReader, read_ahead, score_in_groups, views_at_once
 from videoswin.profile import Profile, running, timed, waited
 
-if TYPE_CHECKING:
-    from videoswin.classifier import Classifier
-
 __all__ = [
-    "Failure", "LabelScore", "Prediction", "Span", "find_videos", "predict", "predict_each", "predict_many", "score_views",
+    "Failure", "LabelScore", "Prediction", "Span", "VideoClassifier", "find_videos", "predict", "predict_each",
+    "predict_many", "score_each_view",
 ]  # fmt: skip
 
 DEFAULT_LIMITS = Limits()
@@ -90,8 +89,45 @@ class Failure:
         return _line(self.path, None, self.views, [], " ".join(str(self.error).split()))
 
 
+class VideoClassifier(ABC):
+    """What predictions need, whatever computes the logits: a PyTorch model (:class:`~videoswin.classifier.Classifier`) or
+    an exported file (:class:`~videoswin.runtime.ExportedClassifier`).
+    """
+
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    name: str
+    none_threshold: float | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where clips are scored."""
+        return torch.device("cpu")
+
+    @property
+    @abstractmethod
+    def num_parameters(self) -> int: ...
+
+    @abstractmethod
+    def logits(self, clips: Tensor) -> Tensor:
+        """Normalised clips (B, 3, T, H, W) -> logits (B, num_classes), float32 on the CPU."""
+
+    def __call__(self, source: str | Path | bytes, views: Views | str = "1x1", top_k: int = 5) -> Prediction:
+        """Classify one video: a local file, or the bytes of one. See :func:`videoswin.predict.predict`.
+
+        >>> prediction = classifier("clip.mp4", views="4x3")  # doctest: +SKIP
+        >>> prediction.label, prediction.span  # doctest: +SKIP
+        ('circle', Span(start=0.0, end=2.1))
+        """
+        return predict(self, source, views, top_k)
+
+    def decide(self, best: LabelScore) -> str | None:
+        """The label, or None ("none of these") if its score is below ``none_threshold``."""
+        return None if self.none_threshold is not None and best.score < self.none_threshold else best.label
+
+
 def predict(
-    classifier: "Classifier",
+    classifier: VideoClassifier,
     source: str | Path | bytes,
     views: Views | str = "1x1",
     top_k: int = 5,
@@ -119,7 +155,7 @@ def predict(
 
 
 def predict_many(
-    classifier: "Classifier",
+    classifier: VideoClassifier,
     paths: Iterable[str | Path],
     views: Views | str = "1x1",
     top_k: int = 5,
@@ -143,7 +179,7 @@ def predict_many(
 
 
 def predict_each(
-    classifier: "Classifier",
+    classifier: VideoClassifier,
     sources: Sequence[str | Path | bytes],
     views: Views | str = "1x1",
     top_k: int = 5,
@@ -160,13 +196,13 @@ def predict_each(
 
 
 def _predict_each(
-    classifier: "Classifier", sources: Sequence[str | Path | bytes], read: VideoReader, top_k: int
+    classifier: VideoClassifier, sources: Sequence[str | Path | bytes], read: VideoReader, top_k: int
 ) -> Iterator[Prediction | Failure]:
     def score(clips: Tensor) -> Tensor:
         with timed(read.profile, "model"):
-            return score_each_view(classifier.model, clips)
+            return score_each_view(classifier, clips)
 
-    at_once = views_at_once(read.clip_shape, next(classifier.model.parameters()).device)
+    at_once = views_at_once(read.clip_shape, classifier.device)
     looks = read_ahead(read, sources, read.bytes_each, group=at_once // len(read.views))
     with running(read.profile, len(sources)), closing(looks):
         scored = score_in_groups(waited(read.profile, looks), score, at_once)
@@ -177,7 +213,7 @@ def _predict_each(
                 yield _prediction(classifier, read.views, top_k, *result)
 
 
-def _prediction(classifier: "Classifier", views: Views, top_k: int, look: Looked, scores: Tensor) -> Prediction:
+def _prediction(classifier: VideoClassifier, views: Views, top_k: int, look: Looked, scores: Tensor) -> Prediction:
     """``scores``: of each view, (V, num_classes)."""
     best = _best(scores.mean(dim=0), classifier.labels, top_k)
     return Prediction(
@@ -218,31 +254,10 @@ def _is_video_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
-def score_views(model: nn.Module, clips: Tensor) -> Tensor:
-    """Normalised clips (V, 3, T, H, W), the views of one video -> probabilities (num_classes,), float32 on the CPU."""
-    return score_each_view(model, clips).mean(dim=0)
-
-
-def score_each_view(model: nn.Module, clips: Tensor) -> Tensor:
+def score_each_view(classifier: VideoClassifier, clips: Tensor) -> Tensor:
     """Normalised clips (V, 3, T, H, W) -> the probabilities of each, (V, num_classes), float32 on the CPU."""
-    weight = next(model.parameters())
-    with _evaluating(model), torch.inference_mode():
-        chunks = [
-            model(chunk.to(weight.device, weight.dtype)).float().softmax(dim=-1).cpu()
-            for chunk in clips.split(views_at_once(clips.shape[1:], weight.device))
-        ]
-    return torch.cat(chunks)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the length of a ``with`` block; a model in training goes on training afterwards."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
+    chunks = clips.split(views_at_once(clips.shape[1:], classifier.device))
+    return torch.cat([classifier.logits(chunk).softmax(dim=-1) for chunk in chunks])
 
 
 def _best(scores: Tensor, labels: tuple[str, ...], top_k: int) -> tuple[LabelScore, ...]:

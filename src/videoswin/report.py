@@ -14,9 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from torch import Tensor
 
-from videoswin.classifier import Classifier
 from videoswin.errors import ConfigError
-from videoswin.predict import Failure, LabelScore, Prediction, Span
+from videoswin.predict import Failure, LabelScore, Prediction, Span, VideoClassifier
 from videoswin.weights.files import replace_file
 
 __all__ = ["FILM_FRAMES", "Report"]
@@ -52,7 +51,7 @@ class _Card:
 class Report:
     """Collects results (of :func:`videoswin.predict.predict_many`, with ``film=FILM_FRAMES``) and writes the page."""
 
-    def __init__(self, classifier: Classifier, path: str | Path, title: str = "What the model saw") -> None:
+    def __init__(self, classifier: VideoClassifier, path: str | Path, title: str = "What the model saw") -> None:
         """``path``: where the page goes; a :class:`ConfigError` now if there is no such folder, not after the work."""
         self.path = Path(path)
         if self.path.is_dir() or not self.path.absolute().parent.is_dir():

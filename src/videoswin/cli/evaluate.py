@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from videoswin.cli.opening import RuntimeChoice, open_weights
 from videoswin.cli.output import DONE, SOME_UNREADABLE, add_row, counted, percent, progress, say, show, table
 from videoswin.cli.profile import show_profile
 
@@ -27,6 +28,7 @@ def evaluate(
     out: Path | None = None,
     profile: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     device: str = "auto",
+    runtime: RuntimeChoice = "auto",
 ) -> int:
     """Measure how good a checkpoint is on labelled videos.
 
@@ -43,7 +45,8 @@ def evaluate(
     data
         A folder of class folders, or a CSV file with the columns path,label[,split,group].
     weights
-        A checkpoint: the folder of a training run, or the name of one that comes with videoswin.
+        A checkpoint: the folder of a training run, or the name of one that comes with videoswin. Or an exported file:
+        .onnx, .xml or .pt2 (see videoswin export).
     views
         Clips x crops whose scores are averaged: 1x1 is quick, 4x3 is the paper's protocol and takes the model 12 times as
         long, 4xwide shows it the same in 4 wide views.
@@ -57,16 +60,15 @@ def evaluate(
         Show where the time went: a table after the results, or with --json one JSON object as the last line of stderr.
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
+    runtime
+        What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
-    from videoswin.classifier import load
     from videoswin.data.index import read_index
     from videoswin.data.preprocessing import Views
-    from videoswin.device import choose_device
     from videoswin.evaluate import Evaluation, evaluate_rows
     from videoswin.profile import Profile
 
-    classifier = load(weights)
-    classifier.model.to(choose_device(device))
+    classifier = open_weights(weights, runtime, device)
     chosen_views = Views.of(views)
     index = read_index(data, split=split, labels=classifier.labels)
     _warn(index, split)

@@ -17,6 +17,7 @@ from videoswin import __version__
 from videoswin.cli import weights as weight_verbs
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
+from videoswin.cli.export import export
 from videoswin.cli.info import info
 from videoswin.cli.models import models
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say
@@ -74,6 +75,7 @@ _add_verb(info, "MODEL [OPTIONS]")
 _add_verb(models, "[OPTIONS]")
 _add_verb(weight_verbs.inspect, "FILE [OPTIONS]")
 _add_verb(weight_verbs.convert, "IN OUT [OPTIONS]")
+_add_verb(export, "CHECKPOINT --to FORMAT [OPTIONS]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,6 +33,7 @@ __all__ = [
     "read_tensors",
     "replace_file",
     "replace_folder",
+    "replace_together",
     "require_finite",
     "require_floats",
     "require_regular_file",
@@ -166,6 +167,28 @@ def replace_folder(path: str | Path, marker: str) -> Iterator[Path]:
             _flush_to_disk(file)
         _flush_to_disk(new)
         _swap(new, path, previous)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+@contextmanager
+def replace_together(parent: str | Path, last: str) -> Iterator[Path]:
+    """An empty folder to fill with files; when the ``with`` block ends well, they move into ``parent``, one by one, replacing
+    older ones of their names; the file ``last``, which the others belong to, goes last. When it ends with an exception,
+    ``parent`` is as it was.
+    """
+    parent = Path(os.path.abspath(parent))
+    new = parent / f".{last}.new"
+    shutil.rmtree(new, ignore_errors=True)  # what a killed process left
+    new.mkdir()
+    try:
+        yield new
+        files = sorted(new.iterdir(), key=lambda file: file.name == last)
+        for file in files:
+            _flush_to_disk(file)
+        for file in files:
+            os.replace(file, parent / file.name)
+        _flush_to_disk(parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

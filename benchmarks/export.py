@@ -1,0 +1,164 @@
+"""Forward time of exported files beside PyTorch, and beside torchvision's model code where it is installed.
+
+    python benchmarks/export.py FOLDER --export-only onnx openvino aot     # makes the files that are not there yet
+    python benchmarks/export.py FOLDER --repeats 5                         # times what is there
+
+    python benchmarks/export.py FOLDER --checkpoint swin3d_micro_gestures --repeats 20
+
+Without --checkpoint it is swin3d_t on a 32x224x224 clip with fresh weights, the same ones in every form. All forms get one
+clip, take turns in one run and use the same number of threads. Outputs are compared before anything is timed. The floor is
+the time that the model's multiply-adds would take at the rate of one large float32 matrix product, measured in between.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from forward import copy_weights, torchvision_swin3d_t
+from torch import Tensor
+
+from videoswin.classifier import Classifier, load
+from videoswin.data.preprocessing import Preprocessing
+from videoswin.export import TOLERANCES, default_path, export
+from videoswin.model import count_macs, create_model
+from videoswin.runtime import load_exported
+
+FORMS = {
+    "onnx": ("onnx", "fp32"),
+    "openvino": ("openvino", "fp32"),
+    "openvino-bf16": ("openvino", "bf16"),
+    "openvino-int8": ("openvino", "int8"),
+    "aot": ("aot", "fp32"),
+    "torch-export": ("torch-export", "fp32"),
+}
+_SIDE = 2048  # of the square matrices whose product gives the floor
+
+Form = Callable[[Tensor], Tensor]
+
+
+def prepare(checkpoint: str | None, folder: Path) -> tuple[Classifier, Form | None]:
+    """The classifier, and torchvision's model with the same weights if it is swin3d_t and torchvision is installed."""
+    if checkpoint is not None:
+        return load(checkpoint), None
+    torch.manual_seed(0)
+    peer, ours = torchvision_swin3d_t(), create_model("swin3d_t").eval()
+    place = folder / "checkpoint"
+    if not place.is_dir():
+        if peer is not None:
+            copy_weights(peer, ours)
+        Classifier(ours, Preprocessing(), tuple(f"class {i}" for i in range(400)), name="swin3d_t").save(place)
+    classifier = load(place)
+    if peer is not None:
+        copy_weights(peer, classifier.model)  # the files were made from these weights: else the comparison fails
+    return classifier, peer
+
+
+def file_of(folder: Path, form: str) -> Path:
+    """Where a form's file stands."""
+    to, precision = FORMS[form]
+    return folder / default_path(precision, to)
+
+
+def make(classifier: Classifier, folder: Path, form: str) -> None:
+    """Export one form, and keep what the export said beside the file."""
+    path, (to, precision) = file_of(folder, form), FORMS[form]
+    result = export(classifier, path, to, precision, step=print)
+    path.with_suffix(".json").write_text(json.dumps(result.to_dict(), indent=2), encoding="utf-8")
+
+
+def measure(forms: dict[str, Form], clip: Tensor, repeats: int) -> dict[str, list[float]]:
+    """Seconds of each form, taken in turn, and of one matrix product."""
+    square = torch.randn(_SIDE, _SIDE)
+    turns: dict[str, Callable[[], object]] = {name: lambda form=form: form(clip) for name, form in forms.items()}
+    turns["gemm"] = lambda: square @ square
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
+    for _ in range(repeats):
+        for name, turn in turns.items():
+            start = time.perf_counter()
+            turn()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def inference(function: Form) -> Form:
+    """The function without gradients."""
+
+    @torch.inference_mode()
+    def run(clip: Tensor) -> Tensor:
+        return function(clip)
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--export-only", nargs="+", choices=FORMS)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(arguments.threads)
+    classifier, peer = prepare(arguments.checkpoint, arguments.folder)
+    if arguments.export_only:
+        for form in arguments.export_only:
+            if not file_of(arguments.folder, form).exists():
+                make(classifier, arguments.folder, form)
+        return
+
+    size = classifier.preprocessing.clip_len, *classifier.preprocessing.size
+    clip = torch.randn(1, 3, *size)
+    forms: dict[str, Form] = {"videoswin": inference(classifier.model)}
+    if peer is not None:
+        forms["torchvision"] = inference(peer)
+    made, titles = {}, {}
+    for form in FORMS:
+        path = file_of(arguments.folder, form)
+        if path.exists():
+            exported = load_exported(path, trust_code=True, threads=arguments.threads)
+            forms[form], titles[form] = exported.logits, exported.runtime.title
+            made[form] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    expected = forms["videoswin"](clip)
+    differences = {
+        name: float((run(clip) - expected).abs().max() / expected.abs().max()) for name, run in forms.items()
+    }
+    for name, difference in differences.items():
+        if difference > TOLERANCES[FORMS[name][1] if name in FORMS else "fp32"]:
+            raise SystemExit(f"{name} differs from videoswin by {difference:.1e}: nothing is timed")
+
+    seconds = measure(forms, clip, arguments.repeats)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    macs = count_macs(classifier.model.config, *size).executed
+    floor = macs * medians["gemm"] / _SIDE**3
+    report = {
+        "model": classifier.name,
+        "clip": list(clip.shape),
+        "threads": arguments.threads,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "runtimes": titles,
+        "median_s": {name: round(value, 4) for name, value in medians.items()},
+        "spread_s": {name: [round(min(v), 4), round(max(v), 4)] for name, v in seconds.items()},
+        "difference": differences,
+        "ratio_to_videoswin": {n: round(medians["videoswin"] / medians[n], 2) for n in forms},
+        "ratio_to_torchvision": {n: round(medians["torchvision"] / medians[n], 2) for n in forms} if peer else None,
+        "executed_gmacs": round(macs / 1e9, 2),
+        "floor_s": round(floor, 4),
+        "share_of_floor": {n: round(floor / medians[n], 3) for n in forms},
+        "exports": {
+            form: {k: facts[k] for k in ("bytes", "max_difference", "trace_seconds", "compile_seconds", "load_seconds")}
+            for form, facts in made.items()
+        },
+    }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

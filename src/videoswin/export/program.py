@@ -1,0 +1,46 @@
+"""The model as a traced program: one graph for batches of any length."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from videoswin.data.preprocessing import Preprocessing
+from videoswin.export.graph import inference_graph
+from videoswin.export.quiet import quiet
+from videoswin.model import VideoSwin
+
+__all__ = ["INPUT", "OUTPUT", "Program", "trace"]
+
+INPUT, OUTPUT = "clips", "logits"
+_MAX_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Program:
+    """``exported``: the graph with its weights, float32; ``example``: a batch of clips of the size that it takes."""
+
+    exported: ExportedProgram
+    example: Tensor
+
+
+class _Named(nn.Module):
+    """The argument's name becomes the input's name in the file."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.model(clips)
+
+
+def trace(model: VideoSwin, preprocessing: Preprocessing) -> Program:
+    """The model for the clips that the preprocessing makes, and for any number of them."""
+    size = preprocessing.clip_len, *preprocessing.size
+    example = torch.zeros(2, 3, *size)  # two: a batch of one would be taken for a constant
+    with quiet(), torch.no_grad():
+        batch = Dim("batch", min=1, max=_MAX_BATCH)
+        exported = torch.export.export(_Named(inference_graph(model, *size)), (example,), dynamic_shapes=({0: batch},))
+    return Program(exported, example)
