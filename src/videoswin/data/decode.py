@@ -182,11 +182,15 @@ class Video:
 
         An iteration has a decoder of its own: ``get_frames`` may be called meanwhile.
         """
+        return self.frames_from(0)
+
+    def frames_from(self, start: int) -> Iterator[tuple[float, Tensor]]:
+        """As iterating, from frame number ``start`` on; the frames before it are sought over where that is faster."""
         self._require_open()
         reader = _Reader(self._source, self._limits)
         try:
             clock = Clock(self._source.name, self._limits)
-            for number, frame in self._decode(reader, range(len(self)), clock):
+            for number, frame in self._decode(reader, range(start, len(self)), clock):
                 yield float(self.times[number]), frame
                 self._require_open()
                 clock.restart()
