@@ -76,23 +76,29 @@ class Smoother:
     def reset(self) -> None:
         self._time_s = 0.0
         self._mean: list[float] = []
+        self._before: tuple[float, list[float]] | None = None  # the mean at the time before the last
 
     def feed(self, time_s: float, scores: Sequence[float]) -> list[float]:
-        """The mean with these scores in it. Times never decrease; unequal steps weigh by their seconds."""
-        if not self._mean:
+        """The mean with these scores in it. Times never decrease; unequal steps weigh by their seconds. Scores for the
+        same time as the last ones replace them: the later answer knows more.
+        """
+        if self._mean and time_s > self._time_s:
+            self._before = self._time_s, self._mean
+        if self._before is None:
             self._mean = list(scores)
         else:
-            elapsed = max(0.0, time_s - self._time_s)
-            share = 1 - math.exp(-elapsed / self._smoothing_s) if self._smoothing_s > 0 else 1.0
-            self._mean = [old + share * (new - old) for old, new in zip(self._mean, scores, strict=True)]
+            before_s, before = self._before
+            share = 1 - math.exp(-(time_s - before_s) / self._smoothing_s) if self._smoothing_s > 0 else 1.0
+            self._mean = [old + share * (new - old) for old, new in zip(before, scores, strict=True)]
         self._time_s = time_s
         return list(self._mean)
 
     def state(self) -> dict[str, Any]:
-        return {"time_s": self._time_s, "mean": self._mean}
+        return {"time_s": self._time_s, "mean": self._mean, "before": self._before}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._time_s, self._mean = float(state["time_s"]), list(state["mean"])
+        self._before = (float(state["before"][0]), list(state["before"][1])) if state["before"] else None
 
 
 @dataclass

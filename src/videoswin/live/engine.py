@@ -8,7 +8,7 @@ a queue; nothing here knows of threads, or of what time it is.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,13 +29,15 @@ class ClipStream(Protocol):
     or :class:`videoswin.model.sliding.SlidingStream`.
 
     ``push``: float ``(B, 3, T, H, W)``, T a multiple of ``frames_per_step`` -> logits ``(B, classes)``, or None while the
-    answer is not due. ``reset``: forget everything.
+    answer is not due. ``reset``: forget everything. ``state_dict``: all that the next answers depend on.
     """
 
     @property
     def frames_per_step(self) -> int: ...
     def push(self, clip: Tensor) -> Tensor | None: ...
     def reset(self) -> None: ...
+    def state_dict(self) -> dict[str, Tensor]: ...
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,13 @@ class Sample:
 class Update:
     """What is known after a step of the model.
 
-    ``time_s``: of the newest frame in it. ``start_s``: of the oldest frame that the model's view holds. ``scores``: smoothed
-    probabilities. ``label``: the class that holds, or None. ``events``: what began or ended. ``due``: see :class:`Sample`.
+    ``time_s``: of the newest frame in it. ``answer_s``: the time that the answer is about, see ``anchor`` of :class:`Engine`.
+    ``scores``: smoothed probabilities, empty where a fresh start only ended what held. ``label``: the class that holds, or None. ``events``: what began or ended. ``due``: see :class:`Sample`.
     ``skipped``: nothing had moved, so the model was not asked and the scores are its last ones.
     """
 
     time_s: float
-    start_s: float
+    answer_s: float
     scores: list[float]
     label: int | None
     events: list[Event]
@@ -165,16 +167,11 @@ class Engine:
         self._anchor = anchor
         self._device = device
         self._pending: list[Sample] = []
-        self._view: deque[tuple[float, Tensor]] = deque(maxlen=view_frames)  # what was pushed last
+        self._view: deque[float] = deque(maxlen=view_frames)  # times of the frames that were pushed last
         self._scores: list[float] | None = None  # the model's last answer
         self._still = 0
         self.samples = 0
         self.skipped = 0
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether no frame waits for its partner: the moments at which :meth:`state` may be taken."""
-        return not self._pending
 
     def feed(self, samples: Sequence[Sample]) -> list[Update]:
         """One update for each stretch of samples that was pushed: most often one, more at cuts.
@@ -225,21 +222,21 @@ class Engine:
         return [self._update(ready[-1])]
 
     def _advance(self, frames: list[tuple[float, Tensor]]) -> Tensor | None:
-        self._view.extend(frames)
+        self._view.extend(time_s for time_s, _ in frames)
         clip = self._to_clip(torch.stack([frame for _, frame in frames]))[None]
         with torch.inference_mode():
             return self._stream.push(clip.to(self._device))
 
     def _update(self, sample: Sample, skipped: bool = False) -> Update:
         assert self._scores is not None
-        start_s = self._view[0][0]
+        start_s = self._view[0]
         answer_s = start_s + self._anchor * (sample.time_s - start_s)
         scores = self._smoother.feed(answer_s, self._scores)
         events = self._decider.feed(answer_s, scores)
-        return Update(sample.time_s, start_s, scores, self._decider.label, events, sample.due, skipped)
+        return Update(sample.time_s, answer_s, scores, self._decider.label, events, sample.due, skipped)
 
-    def state(self) -> tuple[dict[str, Any], Tensor]:
-        """Numbers, and the frames of the view, uint8 ``(N, H, W, 3)``; for :meth:`restore`. Only :attr:`at_rest`."""
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Numbers and tensors for :meth:`restore`."""
         numbers = {
             "smoother": self._smoother.state(),
             "decider": self._decider.state(),
@@ -247,16 +244,20 @@ class Engine:
             "still": self._still,
             "samples": self.samples,
             "skipped": self.skipped,
-            "view_times": [time_s for time_s, _ in self._view],
+            "view": list(self._view),
+            "pending": [{**vars(sample), "frame": None} for sample in self._pending],
         }
-        return numbers, torch.stack([frame for _, frame in self._view])
+        stream = {f"stream.{name}": tensor for name, tensor in self._stream.state_dict().items()}
+        return numbers, {**stream, **{f"pending.{n}": sample.frame for n, sample in enumerate(self._pending)}}
 
-    def restore(self, numbers: dict[str, Any], frames: Tensor) -> None:
-        """Go on from :meth:`state`: the stream sees the frames of the view again."""
-        self._stream.reset()
-        self._pending.clear()
-        self._view.clear()
-        self._advance(list(zip(numbers["view_times"], frames, strict=True)))
+    def restore(self, numbers: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Go on from :meth:`state`."""
+        self._pending = [
+            Sample(**{**fields, "frame": tensors[f"pending.{n}"]}) for n, fields in enumerate(numbers["pending"])
+        ]
+        prefix = "stream."
+        self._stream.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        self._view = deque(numbers["view"], maxlen=self._view_frames)
         self._smoother.restore(numbers["smoother"])
         self._decider.restore(numbers["decider"])
         self._scores = numbers["scores"]

@@ -45,9 +45,9 @@ class CutDetector:
 
     def __init__(
         self,
-        min_difference: float = 14.0,
-        min_colours: float = 0.15,
-        ratio: float = 3.0,
+        min_difference: float = 20.0,
+        min_colours: float = 0.08,
+        ratio: float = 4.0,
         min_shot_s: float = 0.3,
     ) -> None:
         self._min_difference, self._min_colours, self._ratio = min_difference, min_colours, ratio
