@@ -64,4 +64,5 @@ class BoxAttention(nn.Module):
         """(1, heads, n, n), shared by all boxes of the group."""
         n = group.tokens_per_box
         rows = self.relative_position_bias_table.index_select(0, group.bias_index.flatten())
-        return rows.view(n, n, self.num_heads).permute(2, 0, 1).unsqueeze(0).contiguous()
+        bias = rows.view(n, n, self.num_heads).permute(2, 0, 1).unsqueeze(0).contiguous()
+        return bias if group.visible is None else bias.masked_fill(~group.visible, float("-inf"))

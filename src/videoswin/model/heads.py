@@ -1,7 +1,8 @@
 """Classification: average over space and time, dropout, one linear layer (the public code's I3DHead)."""
 
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from videoswin.model.backbone import SwinBackbone
@@ -44,7 +45,10 @@ class VideoSwin(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> logits (B, num_classes)."""
-        features = self.forward_features(video)
+        return self.classify(self.forward_features(video))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(B, 8C, T', H', W') -> logits (B, num_classes)."""
         return features.mean(dim=(2, 3, 4)) if self.head is None else self.head(features)
 
     def forward_features(self, video: Tensor) -> Tensor:
@@ -54,6 +58,16 @@ class VideoSwin(nn.Module):
     def forward_pyramid(self, video: Tensor) -> list[Tensor]:
         """(B, 3, T, H, W) -> the stages' maps, finest first, for detection and localisation heads."""
         return self.backbone.forward_pyramid(video)
+
+    def as_causal(self) -> Self:
+        """The causal model with these weights, sharing their memory; its answers differ until it is fine-tuned.
+
+        Public and bidirectional checkpoints become causal this way: no parameter is added or changes shape.
+        """
+        with torch.device("meta"):
+            model = type(self)(self.config.replace(causal=True))
+        model.load_state_dict(self.state_dict(), assign=True)
+        return model.train(self.training)
 
     def set_grad_checkpointing(self, enabled: bool = True) -> None:
         """Trade about a third more training time for less memory."""
