@@ -1,32 +1,17 @@
-"""Streams so plain that they can be checked by eye."""
+"""Pictures and streams so plain that they can be checked by eye."""
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-class PlainSlide:
-    """The last ``clip_len`` frames through the model, every ``hop`` frames: what a sliding stream has to equal."""
-
-    frames_per_step = 2
-
-    def __init__(self, model: nn.Module, clip_len: int, hop: int = 2) -> None:
-        self.model, self.clip_len, self.hop = model, clip_len, hop
-        self.calls = 0
-        self.reset()
-
-    def reset(self, rows: list[int] | None = None) -> None:
-        self.frames: Tensor | None = None
-        self.since = 0
-
-    def push(self, clip: Tensor) -> Tensor | None:
-        self.frames = clip if self.frames is None else torch.cat([self.frames, clip], dim=2)
-        self.frames = self.frames[:, :, -self.clip_len :]
-        self.since += clip.shape[2]
-        if self.frames.shape[2] < self.clip_len or self.since < self.hop:
-            return None
-        self.since = 0
-        self.calls += 1
-        return self.model(self.frames)
+def scene(count: int, seed: int) -> np.ndarray:
+    """Large patches of colour that drift a pixel a frame."""
+    patches = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    picture = patches.repeat(16, axis=0).repeat(16, axis=1)
+    return np.stack([np.roll(picture, shift, axis=1) for shift in range(count)])
 
 
 class Brightness:
@@ -45,3 +30,9 @@ class Brightness:
         self.pushed.append(clip.shape[2])
         mean = clip.mean()
         return -10 * (torch.tensor([[0.0, 0.5, 1.0]]) - mean) ** 2 * 10
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        pass

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tests.live.helpers import scene
 from tests.media_helpers import moving_picture
 from videoswin.live.scenes import CutDetector, StillGate, thumbnail
 
@@ -13,13 +14,6 @@ from videoswin.live.scenes import CutDetector, StillGate, thumbnail
 def cuts_in(frames: np.ndarray, fps: float = 25) -> list[int]:
     detector = CutDetector()
     return [number for number, frame in enumerate(frames) if detector.feed(number / fps, thumbnail(frame))]
-
-
-def scene(count: int, seed: int) -> np.ndarray:
-    """Large patches of colour that drift a pixel a frame."""
-    patches = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    picture = patches.repeat(16, axis=0).repeat(16, axis=1)
-    return np.stack([np.roll(picture, shift, axis=1) for shift in range(count)])
 
 
 def test_every_cut_and_nothing_else() -> None:

@@ -1,12 +1,15 @@
 """One pass over a video: what comes out, and that a stopped pass ends with the same bits."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from tests.media_helpers import encode, moving_picture
+from tests.live.helpers import scene
+from tests.media_helpers import encode
 from tests.tiny import tiny_classifier
 from videoswin.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
@@ -23,9 +26,7 @@ SETTINGS = TimelineSettings(
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three scenes and a still one, ten seconds."""
-    import numpy as np
-
-    scenes = [moving_picture(36, 48, 64, seed) // (seed + 1) for seed in range(3)]
+    scenes = [scene(36, seed) for seed in range(3)]
     still = np.repeat(scenes[0][:1], 40, axis=0)
     return encode(tmp_path_factory.mktemp("timeline") / "v.mp4", np.concatenate([*scenes, still]), rate=12)
 
@@ -48,15 +49,28 @@ def test_segments_are_ordered_and_inside(video: Path) -> None:
     assert json.loads(json.dumps(timeline.to_dict()))["segments"]
 
 
-@pytest.mark.parametrize("at", [1, 20, 37, 75, 100, 147])
-def test_a_stopped_pass_ends_with_the_same_bits(video: Path, tmp_path: Path, at: int) -> None:
-    expected = make_timeline(uniform(), video, SETTINGS)
+def sliding() -> Classifier:
+    return tiny_classifier()
+
+
+def causal() -> Classifier:
+    classifier = tiny_classifier()
+    classifier.model = classifier.model.as_causal()
+    return classifier
+
+
+@pytest.mark.parametrize("make", [uniform, sliding, causal])
+@pytest.mark.parametrize("at", [1, 37, 75, 147])
+def test_a_stopped_pass_ends_with_the_same_bits(
+    video: Path, tmp_path: Path, at: int, make: Callable[[], Classifier]
+) -> None:
+    expected = make_timeline(make(), video, SETTINGS)
     progress = tmp_path / "p.safetensors"
     with pytest.raises(Stopped, match="goes on from there"):
-        make_timeline(uniform(), video, SETTINGS, progress=progress, each=lambda done, _: done < at)
+        make_timeline(make(), video, SETTINGS, progress=progress, each=lambda done, _: done < at)
     seen: list[int] = []
-    found = make_timeline(uniform(), video, SETTINGS, progress=progress, each=lambda done, _: not seen.append(done))
-    assert seen[0] > 1 or at <= 2  # it did not begin again
+    found = make_timeline(make(), video, SETTINGS, progress=progress, each=lambda done, _: not seen.append(done))
+    assert seen[0] == at + 1  # it did not begin again
     same(found, expected)
     assert not progress.exists()
 
@@ -64,7 +78,7 @@ def test_a_stopped_pass_ends_with_the_same_bits(video: Path, tmp_path: Path, at:
 def test_stopped_again_and_again(video: Path, tmp_path: Path) -> None:
     progress = tmp_path / "p.safetensors"
     stops = 0
-    while True:
+    for _ in range(20):
         steps: list[int] = []
         try:
             found = make_timeline(

@@ -247,7 +247,8 @@ class Engine:
             "view": list(self._view),
             "pending": [{**vars(sample), "frame": None} for sample in self._pending],
         }
-        stream = {f"stream.{name}": tensor for name, tensor in self._stream.state_dict().items()}
+        begun = self._stream.state_dict() if self._view else {}
+        stream = {f"stream.{name}": tensor for name, tensor in begun.items()}
         return numbers, {**stream, **{f"pending.{n}": sample.frame for n, sample in enumerate(self._pending)}}
 
     def restore(self, numbers: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -256,7 +257,9 @@ class Engine:
             Sample(**{**fields, "frame": tensors[f"pending.{n}"]}) for n, fields in enumerate(numbers["pending"])
         ]
         prefix = "stream."
-        self._stream.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        self._stream.reset()
+        if begun := {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}:
+            self._stream.load_state_dict(begun)
         self._view = deque(numbers["view"], maxlen=self._view_frames)
         self._smoother.restore(numbers["smoother"])
         self._decider.restore(numbers["decider"])

@@ -17,6 +17,8 @@ from videoswin.live.decisions import DecisionSettings
 from videoswin.live.elastic import ElasticStream
 from videoswin.live.engine import ClipStream, Engine
 from videoswin.live.sampler import stream_fps
+from videoswin.model.sliding import SlidingStream
+from videoswin.model.streaming import Stream
 
 if TYPE_CHECKING:
     from videoswin.classifier import Classifier
@@ -77,13 +79,14 @@ def make_engine(
     view = view_frames(preprocessing)
     fill = 0
     stream: ClipStream
-    if preprocessing.sampling == "uniform":
+    if model.config.causal:
+        view = preprocessing.clip_len
+        stream = Stream(model, pool=max(1, view // step))
+    elif preprocessing.sampling == "uniform":
         stream = ElasticStream(model, preprocessing.clip_len, longest=view, hop=hop)
     else:
-        from videoswin.model.sliding import SlidingStream
-
-        stream = SlidingStream(model, preprocessing.clip_len, hop)
-        fill = preprocessing.clip_len - step
+        stream = SlidingStream(model, preprocessing.clip_len, min(hop, preprocessing.clip_len))
+        fill = -(-(preprocessing.clip_len - stream.hop) // stream.hop) * stream.hop
     weight = next(model.parameters())
     return Engine(
         stream,
