@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from videoswin.data.decode import Limits, Video, open_video
-from videoswin.errors import ConfigError, VideoSwinError
+from videoswin.errors import ConfigError, Interrupted
 from videoswin.live.decisions import DecisionSettings, Event, Segment, segments
 from videoswin.live.engine import Engine, FrontEnd, Update
 from videoswin.live.model import Pace, make_engine
@@ -138,7 +138,7 @@ def make_timeline(
     Raises:
         VideoError: the file cannot be opened or decoded.
         ConfigError: the settings do not fit the checkpoint, or ``progress`` belongs to another pass.
-        Stopped: ``each`` said so.
+        Interrupted: ``each`` said so.
     """
     settings = settings or TimelineSettings()
     with open_video(source, limits=limits or Limits()) as video:
@@ -146,10 +146,6 @@ def make_timeline(
         run.resume()
         run.work(each)
         return run.timeline()
-
-
-class Stopped(VideoSwinError):
-    """The pass was asked to stop; where a progress file was given, the same call goes on from there."""
 
 
 class _Pass:
@@ -179,7 +175,7 @@ class _Pass:
             if not each(self.done, total):
                 if self.progress:
                     self.save()
-                raise Stopped(f"{self.video.info.path}: stopped at {time_s:.1f} s. The same command goes on from there.")
+                raise Interrupted(f"{self.video.info.path}: stopped at {time_s:.1f} s. The same command goes on from there.")
         self.events += self.engine.finish()
         if self.progress:
             self.progress.unlink(missing_ok=True)

@@ -13,10 +13,10 @@ from tests.media_helpers import encode
 from tests.tiny import tiny_classifier
 from videoswin.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
-from videoswin.errors import ConfigError, VideoSwinError
+from videoswin.errors import ConfigError, Interrupted, VideoSwinError
 from videoswin.live.decisions import DecisionSettings
 from videoswin.live.model import Pace
-from videoswin.timeline import Stopped, Timeline, TimelineSettings, make_timeline
+from videoswin.timeline import Timeline, TimelineSettings, make_timeline
 
 SETTINGS = TimelineSettings(
     pace=Pace(clip_seconds=1.0, hop_seconds=0.2), decisions=DecisionSettings(0.2, 0.4, 0.3, 0.1), gate=True
@@ -66,7 +66,7 @@ def test_a_stopped_pass_ends_with_the_same_bits(
 ) -> None:
     expected = make_timeline(make(), video, SETTINGS)
     progress = tmp_path / "p.safetensors"
-    with pytest.raises(Stopped, match="goes on from there"):
+    with pytest.raises(Interrupted, match="goes on from there"):
         make_timeline(make(), video, SETTINGS, progress=progress, each=lambda done, _: done < at)
     seen: list[int] = []
     found = make_timeline(make(), video, SETTINGS, progress=progress, each=lambda done, _: not seen.append(done))
@@ -85,7 +85,7 @@ def test_stopped_again_and_again(video: Path, tmp_path: Path) -> None:
                 uniform(), video, SETTINGS, progress=progress, each=lambda done, _: (steps.append(done), len(steps) < 23)[1]
             )
             break
-        except Stopped:
+        except Interrupted:
             stops += 1
     assert stops >= 5
     same(found, make_timeline(uniform(), video, SETTINGS))

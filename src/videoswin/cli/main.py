@@ -20,6 +20,7 @@ from videoswin.cli.evaluate import evaluate
 from videoswin.cli.info import info
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say
 from videoswin.cli.predict import predict
+from videoswin.cli.timeline import timeline
 from videoswin.cli.train import train
 from videoswin.errors import Interrupted, VideoSwinError
 
@@ -72,6 +73,7 @@ _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(info, "MODEL [OPTIONS]")
 _add_verb(weight_verbs.inspect, "FILE [OPTIONS]")
 _add_verb(weight_verbs.convert, "IN OUT [OPTIONS]")
+_add_verb(timeline, "FILE --weights CHECKPOINT [OPTIONS]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
