@@ -113,7 +113,12 @@ class Timeline:
             "samples": self.samples,
             "skipped": self.skipped,
             "segments": [
-                {"start_s": round(s.start_s, 3), "end_s": round(s.end_s, 3), "label": s.label, "score": round(s.score, 4)}
+                {
+                    "start_s": round(s.start_s, 3),
+                    "end_s": round(s.end_s, 3),
+                    "label": s.label,
+                    "score": round(s.score, 4),
+                }
                 for s in self.segments
             ],
         }
@@ -151,7 +156,9 @@ def make_timeline(
 class _Pass:
     """One way through a video, with all that a resumed one needs."""
 
-    def __init__(self, classifier: "Classifier", video: Video, settings: TimelineSettings, progress: Path | None) -> None:
+    def __init__(
+        self, classifier: "Classifier", video: Video, settings: TimelineSettings, progress: Path | None
+    ) -> None:
         self.classifier, self.video, self.settings, self.progress = classifier, video, settings, progress
         fps = settings.pace.fps(classifier.preprocessing, video.info.fps)
         self.front = FrontEnd(classifier.preprocessing, fps, cuts=settings.cuts)
@@ -175,7 +182,9 @@ class _Pass:
             if not each(self.done, total):
                 if self.progress:
                     self.save()
-                raise Interrupted(f"{self.video.info.path}: stopped at {time_s:.1f} s. The same command goes on from there.")
+                raise Interrupted(
+                    f"{self.video.info.path}: stopped at {time_s:.1f} s. The same command goes on from there."
+                )
         self.events += self.engine.finish()
         if self.progress:
             self.progress.unlink(missing_ok=True)

@@ -15,7 +15,18 @@ from videoswin.weights.files import replace_file
 
 __all__ = ["clock_time", "to_webvtt", "write_timeline"]
 
-_COLOURS = ("#1f6feb", "#d9730d", "#2a9d57", "#c2368b", "#8250df", "#0b8a8f", "#b3261e", "#7a6a00", "#4b5bd6", "#9a5b13")
+_COLOURS = (
+    "#1f6feb",
+    "#d9730d",
+    "#2a9d57",
+    "#c2368b",
+    "#8250df",
+    "#0b8a8f",
+    "#b3261e",
+    "#7a6a00",
+    "#4b5bd6",
+    "#9a5b13",
+)
 _PICTURE_BINS = 2000
 
 
@@ -42,7 +53,11 @@ def clock_time(seconds: float) -> str:
     hundredths = round(seconds * 100)
     minutes, rest = divmod(hundredths, 6000)
     hours, minutes = divmod(minutes, 60)
-    text = f"{minutes:02d}:{rest // 100:02d}.{rest % 100:02d}" if hours else f"{minutes}:{rest // 100:02d}.{rest % 100:02d}"
+    text = (
+        f"{minutes:02d}:{rest // 100:02d}.{rest % 100:02d}"
+        if hours
+        else f"{minutes}:{rest // 100:02d}.{rest % 100:02d}"
+    )
     return f"{hours}:{text}" if hours else text
 
 
@@ -76,7 +91,11 @@ def _csv_text(timeline: Timeline) -> str:
 def to_page(timeline: Timeline, folder: Path, title: str) -> str:
     """The page; the video is named by its path from ``folder``, so the two can be moved together."""
     environment = Environment(
-        loader=PackageLoader("videoswin"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("videoswin"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     shown = _shown_labels(timeline)
     duration = max(timeline.duration_s, 1e-3)

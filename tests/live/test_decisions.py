@@ -103,7 +103,12 @@ def test_a_flicker_never_happened() -> None:
 
 def test_a_better_label_takes_over_without_a_gap() -> None:
     events = run(PLAIN, [(0, [0.9, 0.1]), (1, [0.41, 0.59]), (2, [0.4, 0.6]), (3, [0.4, 0.6])])
-    assert [(e.kind, e.label, e.time_s) for e in events] == [("start", 0, 0), ("end", 0, 2), ("start", 1, 2), ("end", 1, 3)]
+    assert [(e.kind, e.label, e.time_s) for e in events] == [
+        ("start", 0, 0),
+        ("end", 0, 2),
+        ("start", 1, 2),
+        ("end", 1, 3),
+    ]
 
 
 def test_state_goes_on_as_if_nothing_had_happened() -> None:

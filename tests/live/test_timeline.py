@@ -43,7 +43,7 @@ def test_segments_are_ordered_and_inside(video: Path) -> None:
     assert timeline.segments
     for before, after in zip(timeline.segments, timeline.segments[1:], strict=False):
         assert before.end_s <= after.start_s
-    assert 0 <= timeline.segments[0].start_s
+    assert timeline.segments[0].start_s >= 0
     assert timeline.segments[-1].end_s <= timeline.duration_s
     assert all(0 < s.score <= 1 for s in timeline.segments)
     assert json.loads(json.dumps(timeline.to_dict()))["segments"]
@@ -78,15 +78,20 @@ def test_a_stopped_pass_ends_with_the_same_bits(
 def test_stopped_again_and_again(video: Path, tmp_path: Path) -> None:
     progress = tmp_path / "p.safetensors"
     stops = 0
-    for _ in range(20):
-        steps: list[int] = []
+    found = None
+    while found is None and stops < 20:
+        left = iter(range(22))
         try:
             found = make_timeline(
-                uniform(), video, SETTINGS, progress=progress, each=lambda done, _: (steps.append(done), len(steps) < 23)[1]
+                uniform(),
+                video,
+                SETTINGS,
+                progress=progress,
+                each=lambda done, _, left=left: next(left, None) is not None,
             )
-            break
         except Interrupted:
             stops += 1
+    assert found is not None
     assert stops >= 5
     same(found, make_timeline(uniform(), video, SETTINGS))
 
@@ -106,7 +111,7 @@ def test_progress_of_another_pass_is_refused(video: Path, tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="belongs to another"):
         make_timeline(uniform(), video, other, progress=progress)
     progress.write_bytes(progress.read_bytes()[:-10])
-    with pytest.raises(VideoSwinError, match="p.safetensors"):
+    with pytest.raises(VideoSwinError, match="safetensors"):
         make_timeline(uniform(), video, SETTINGS, progress=progress)
 
 

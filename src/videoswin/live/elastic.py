@@ -23,7 +23,9 @@ class ElasticStream:
 
     frames_per_step = 2
 
-    def __init__(self, model: nn.Module, clip_len: int, longest: int, hop: int = 4, shortest: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, clip_len: int, longest: int, hop: int = 4, shortest: int | None = None
+    ) -> None:
         self._model, self._clip_len, self._longest = model, clip_len, max(longest, 2)
         self._hop, self._shortest = max(hop, 2), shortest or clip_len // 2
         self.reset()

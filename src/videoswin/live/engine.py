@@ -173,6 +173,11 @@ class Engine:
         self.samples = 0
         self.skipped = 0
 
+    @property
+    def frames_per_step(self) -> int:
+        """Sampled frames that the model takes at once."""
+        return self._stream.frames_per_step
+
     def feed(self, samples: Sequence[Sample]) -> list[Update]:
         """One update for each stretch of samples that was pushed: most often one, more at cuts.
 
@@ -192,6 +197,15 @@ class Engine:
             else:
                 self._pending.append(sample)
         return updates + self._push()
+
+    def warm_up(self, size: tuple[int, int]) -> None:
+        """Run the model once on nothing: its first pass is slow, and a live stream should not wait for it."""
+        frames = torch.zeros(
+            (self._view_frames // self.frames_per_step * self.frames_per_step, *size, 3), dtype=torch.uint8
+        )
+        with torch.inference_mode():
+            self._stream.push(self._to_clip(frames)[None].to(self._device))
+        self._stream.reset()
 
     def finish(self) -> list[Event]:
         """The end: what still holds ends now."""
