@@ -17,7 +17,7 @@ from videoswin.cli import main as main_module
 from videoswin.cli.main import main
 from videoswin.cli.output import bar, printable
 
-VERBS = ("demo", "predict", "train", "evaluate", "info", "inspect", "convert")
+VERBS = ("demo", "predict", "train", "evaluate", "info", "inspect", "convert", "stream", "timeline")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from videoswin.cli.main import main
 from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.live.decisions import Event
+from videoswin.live.engine import Engine
 from videoswin.live.session import Report
 from videoswin.live.sources import Health
 from videoswin.timeline import LabelledSegment
@@ -146,7 +149,7 @@ def test_the_view_shows_labels_latency_and_trouble() -> None:
     view = LiveView("cam \x1b[31m", LABELS, 2, console)
     view.add(3.25, [0.1, 0.7, 0.2], 1, [Event("start", 1, 2.5, 3.0, 0.7)])
     health = Health(pictures=10, reconnects=2, width=640, height=480, state="running")
-    engine = type("E", (), {"skipped": 1, "samples": 4})()
+    engine = cast(Engine, SimpleNamespace(skipped=1, samples=4))
     console.print(view.content(Report(0.0423, 29.97, 7.5, 3), health, engine, cuts=1))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in (

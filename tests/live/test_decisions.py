@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videoswin.errors import ConfigError
-from videoswin.live.decisions import Decider, DecisionSettings, Event, Segment, Smoother, segments
+from videoswin.live.decisions import Decider, DecisionSettings, Event, Smoother, segments
 
 PLAIN = DecisionSettings(smoothing_s=0, enter=0.6, leave=0.4, min_duration_s=0)
 
@@ -88,8 +88,10 @@ def test_no_smoothing_is_the_scores_themselves() -> None:
 
 
 def test_hysteresis_bridges_a_dip() -> None:
-    dip = [(0, [0.9, 0.1]), (1, [0.5, 0.5]), (2, [0.9, 0.1]), (3, [0.3, 0.55]), (4, [0.3, 0.5])]
-    assert segments(run(PLAIN, dip)) == [Segment(0, 3, 0, pytest.approx(2.3 / 3))]
+    dip = [(0.0, [0.9, 0.1]), (1.0, [0.5, 0.5]), (2.0, [0.9, 0.1]), (3.0, [0.3, 0.55]), (4.0, [0.3, 0.5])]
+    (found,) = segments(run(PLAIN, dip))
+    assert found[:3] == (0, 3, 0)
+    assert found.score == pytest.approx(2.3 / 3)
 
 
 def test_a_flicker_never_happened() -> None:

@@ -108,7 +108,7 @@ def test_pipes_that_hold_something_else(data: bytes, reason: str) -> None:
 def test_a_resolution_that_changes() -> None:
     data = (MEDIA / "res_change_midstream.h264").read_bytes()
     file = io.BytesIO()
-    with av.open(io.BytesIO(data), format="h264") as raw, av.open(file, "w", format="mpegts") as out:
+    with av.open(io.BytesIO(data), "r", format="h264") as raw, av.open(file, "w", format="mpegts") as out:
         stream = out.add_stream_from_template(raw.streams.video[0])
         for number, packet in enumerate(raw.demux(video=0)):
             if packet.size:

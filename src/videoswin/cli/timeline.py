@@ -22,7 +22,7 @@ def timeline(
     out: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
     clip_seconds: float | None = None,
     hop_seconds: float | None = None,
-    enter: float = 0.7,
+    enter: float = 0.8,
     leave: float = 0.3,
     min_duration: float = 0.5,
     smoothing: float = 0.0,

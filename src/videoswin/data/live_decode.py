@@ -17,7 +17,7 @@ import av
 import numpy as np
 import torch
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError, InvalidDataError, UndefinedError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
@@ -78,7 +78,7 @@ class LiveInput:
             frames = cast(list[VideoFrame], packet.decode())
         except EOFError:
             return
-        except (av.error.InvalidDataError, av.error.UndefinedError):
+        except (InvalidDataError, UndefinedError):
             self.damaged += 1
             return
         for frame in frames:
@@ -210,6 +210,6 @@ def _as_video_error(name: str) -> Iterator[None]:
         yield
     except _DECODER_ERRORS as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        if isinstance(error, av.error.ExitError):
+        if isinstance(error, ExitError):
             reason = "nothing came within the timeout"
         raise VideoError(name, f"it cannot be read ({reason})", "Check that the source is there and sends") from error

@@ -31,6 +31,8 @@ class Recorder:
         self.dropped = 0
         self._queue: queue.Queue[tuple[float, np.ndarray] | None] = queue.Queue(_WAITING)
         self._failure: Exception | None = None
+        if path.is_dir() or not path.absolute().parent.is_dir():  # FFmpeg would say so with the first frame only
+            raise VideoError(str(path), "it cannot be written there", "Give a file name in an existing folder")
         try:
             self._container = av.open(str(path), "w", format="mp4")
         except (FFmpegError, OSError) as error:
