@@ -169,7 +169,8 @@ class Engine:
         self._pending: list[Sample] = []
         self._view: deque[float] = deque(maxlen=view_frames)  # times of the frames that were pushed last
         self._scores: list[float] | None = None  # the model's last answer
-        self._still = 0
+        self._still = 0  # samples in a row in which nothing moved
+        self._rested = False  # whether the last answer was about a view in which nothing moved
         self.samples = 0
         self.skipped = 0
 
@@ -190,7 +191,8 @@ class Engine:
                 updates += self._push()
                 updates += self._begin(sample)
             self._still = 0 if sample.moved else self._still + 1
-            if self._gate and self._still > self._view_frames and self._scores is not None:
+            self._rested = self._rested and not sample.moved
+            if self._gate and self._rested:
                 updates += self._push()
                 self.skipped += 1
                 updates.append(self._update(sample, skipped=True))
@@ -218,7 +220,7 @@ class Engine:
         self._smoother.reset()
         self._pending.clear()
         self._view.clear()
-        self._scores, self._still = None, 0
+        self._scores, self._still, self._rested = None, 0, False
         if self._fill:
             self._advance([(sample.time_s, sample.frame)] * self._fill)
         return [Update(sample.time_s, sample.time_s, [], None, events, sample.due)] if events else []
@@ -233,6 +235,7 @@ class Engine:
         if logits is None:
             return []
         self._scores = logits[0].float().softmax(dim=-1).tolist()
+        self._rested = self._still - len(self._pending) >= self._view_frames
         return [self._update(ready[-1])]
 
     def _advance(self, frames: list[tuple[float, Tensor]]) -> Tensor | None:
@@ -256,6 +259,7 @@ class Engine:
             "decider": self._decider.state(),
             "scores": self._scores,
             "still": self._still,
+            "rested": self._rested,
             "samples": self.samples,
             "skipped": self.skipped,
             "view": list(self._view),
@@ -278,4 +282,5 @@ class Engine:
         self._smoother.restore(numbers["smoother"])
         self._decider.restore(numbers["decider"])
         self._scores = numbers["scores"]
+        self._rested = bool(numbers["rested"])
         self._still, self.samples, self.skipped = numbers["still"], numbers["samples"], numbers["skipped"]
