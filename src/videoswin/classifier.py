@@ -99,6 +99,15 @@ class Classifier:
         """The label, or None ("none of these") if its score is below ``none_threshold``."""
         return None if self.none_threshold is not None and best.score < self.none_threshold else best.label
 
+    def as_causal(self) -> "Classifier":
+        """The causal classifier with these weights, sharing their memory, for :class:`~videoswin.Stream`.
+
+        It is another classifier, and answers worse until it is fine-tuned (``videoswin train --causal``); so the threshold
+        and the figures of this one do not come along.
+        """
+        notes = f"Causal, from the weights of {self.name}, which looks ahead; not fine-tuned."
+        return Classifier(self.model.as_causal(), self.preprocessing, self.labels, f"{self.name}_causal", notes=notes)
+
     def to_dict(self) -> dict[str, Any]:
         """What ``config.json`` holds."""
         return {

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from tests.model.helpers import relative_error, tiny_clip, tiny_model
 from videoswin.errors import ConfigError
-from videoswin.model import VideoSwin
-from videoswin.model.sliding import SlidingStream
+from videoswin.model import SlidingStream, Stream, VideoStream, VideoSwin
 
 TOLERANCE = 1e-6
 
@@ -111,6 +110,17 @@ def test_rows_start_anew_on_their_own(hop: int) -> None:
         assert stream.ready == (True, ready)
         assert answer[1].isnan().all() if not ready else relative_error(answer[1], expected[1]) < TOLERANCE
         assert relative_error(answer[0], expected[0]) < TOLERANCE
+
+
+def test_both_streams_are_driven_alike() -> None:
+    streams: list[VideoStream] = [Stream(tiny_model(causal=True)), SlidingStream(tiny_model(), clip_len=8, hop=4)]
+    for stream in streams:
+        for _ in range(3):
+            answer = stream.push(tiny_clip(2, 2 * stream.frames_per_step))
+        stream.reset([1])
+        stream.reset()
+        assert answer is not None
+        assert answer.shape == (2, 5)
 
 
 def test_logits_and_reset() -> None:

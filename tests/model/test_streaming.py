@@ -229,11 +229,32 @@ def test_states_that_do_not_fit_are_refused() -> None:
         stream.state_dict()
     stream.push(tiny_clip(2, 2))
     state = stream.state_dict()
-    with pytest.raises(ConfigError, match="no state of a stream"):
-        stream.load_state_dict({})
+    for wrong in (
+        {},
+        {**state, "times": torch.zeros(2)},
+        {**state, "times": -state["times"]},
+        {"times": torch.tensor(3)},
+    ):
+        with pytest.raises(ConfigError, match='no state of a stream: "times"'):
+            stream.load_state_dict(wrong)
+    with pytest.raises(ConfigError, match="Axis H is 0 long"):
+        stream.load_state_dict({**state, "pixels": torch.tensor([0, 24])})
     with pytest.raises(ConfigError, match=r'"pool.kept" differs'):
         Stream(causal_model(), pool=3).load_state_dict(state)
-    del state["layers.1.blocks.1.values.0"]
-    with pytest.raises(ConfigError, match=r'"layers.1.blocks.1.values.0" differs'):
+    del state["layers.1.blocks.1.keys_values.0"]
+    with pytest.raises(ConfigError, match=r'"layers.1.blocks.1.keys_values.0" differs'):
         stream.load_state_dict(state)
     assert stream.times == (1, 1)
+
+
+def test_answers_step_by_step_are_the_pushes() -> None:
+    model, video = tiny_model(causal=True), tiny_clip(2, 22)
+    stream = Stream(model, "all")
+    pushed = torch.stack([stream.push(pair) for pair in video.split(2, dim=2)], dim=1)
+    with torch.no_grad():
+        assert torch.allclose(model.forward_steps(video), pushed, atol=1e-6)
+
+
+def test_a_model_that_looks_ahead_has_no_answers_step_by_step() -> None:
+    with pytest.raises(ConfigError, match="need a causal model"):
+        tiny_model().forward_steps(tiny_clip())

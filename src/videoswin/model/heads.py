@@ -5,6 +5,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from videoswin.errors import ConfigError
 from videoswin.model.backbone import SwinBackbone
 from videoswin.model.config import SwinConfig
 
@@ -50,6 +51,20 @@ class VideoSwin(nn.Module):
     def classify(self, features: Tensor) -> Tensor:
         """(B, 8C, T', H', W') -> logits (B, num_classes)."""
         return features.mean(dim=(2, 3, 4)) if self.head is None else self.head(features)
+
+    def forward_steps(self, video: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> logits (B, T', num_classes) of a causal model after each time step, the steps so far averaged:
+        what a Stream with ``pool="all"`` gives push by push.
+
+        Raises:
+            ConfigError: the model is not causal, so that its first steps know the last ones.
+        """
+        if not self.config.causal:
+            raise ConfigError("Answers step by step need a causal model; train one, or use as_causal().")
+        steps = self.forward_features(video).mean(dim=(3, 4)).transpose(1, 2)  # (B, T', 8C)
+        counts = torch.arange(1, steps.shape[1] + 1, device=steps.device, dtype=steps.dtype)
+        so_far = steps.cumsum(dim=1) / counts[:, None]
+        return so_far if self.head is None else self.head.fc(self.head.dropout(so_far))
 
     def forward_features(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, 8C, T', H', W') after the final norm."""

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from videoswin.errors import ConfigError
 from videoswin.model.backbone import block_shift
 from videoswin.model.blocks import SwinBlock
-from videoswin.model.config import Grid, SwinConfig
+from videoswin.model.config import Grid, SwinConfig, check_clip_size
 from videoswin.model.heads import VideoSwin
 from videoswin.model.pooling import Pool
 from videoswin.model.streams import check_push, checked_rows
@@ -153,11 +153,9 @@ class Stream:
             ConfigError: the state is of another model, another pool, or incomplete; the stream is left as it was.
         """
         fresh = type(self)(self.model, self.pool.size)
-        try:
-            times, (height, width) = state["times"].tolist(), state["pixels"].tolist()
-        except (KeyError, ValueError) as error:
-            raise ConfigError(f"This is no state of a stream ({error}). Give what state_dict() gave.") from None
-        fresh._allocate(len(times), (height, width))
+        times, pixels = (_counters(state, name) for name in ("times", "pixels"))
+        check_clip_size(self.model.config, (self.frames_per_step, pixels[0], pixels[-1]))
+        fresh._allocate(len(times), (pixels[0], pixels[-1]))
         fresh._times = times
         own = fresh._state()
         for name in sorted(own.keys() | state.keys()):
@@ -198,11 +196,10 @@ class Stream:
 class _Group:
     """Keys and values of the open boxes of one spatial shape. n tokens a box and time step."""
 
-    keys: Tensor
-    """(B, boxes, heads, P * n, C / heads)"""
-    values: Tensor
+    keys_values: Tensor
+    """(2, B, boxes, heads, P * n, C / heads)"""
     bias: tuple[Tensor, ...]
-    """For each slot, (1, heads, n, P * n): its queries against all slots."""
+    """For each slot, its queries against all slots up to itself, or more: (1, heads, n, up to P * n)."""
 
     @classmethod
     def allocate(cls, block: SwinBlock, step: BoxGroup, whole: BoxGroup, batch: int) -> Self:
@@ -210,8 +207,8 @@ class _Group:
         slots, n = attention.window_size[0], step.tokens_per_box
         width = attention.proj.in_features // attention.num_heads
         weight = attention.proj.weight
-        keys, values = weight.new_zeros((2, batch, step.count, attention.num_heads, slots * n, width))
-        return cls(keys, values, _bias_by_slot(attention.relative_position_bias_table.detach(), whole, n, weight.dtype))
+        kept = weight.new_zeros((2, batch, step.count, attention.num_heads, slots * n, width))
+        return cls(kept, _bias_by_slot(attention.relative_position_bias_table.detach(), whole, n, weight.dtype))
 
 
 class _BlockMemory:
@@ -237,15 +234,11 @@ class _BlockMemory:
     def fork(self) -> "_BlockMemory":
         """The same block with a memory of its own; what is only read is shared."""
         twin = copy(self)
-        twin.groups = [replace(group, keys=group.keys.clone(), values=group.values.clone()) for group in self.groups]
+        twin.groups = [replace(group, keys_values=group.keys_values.clone()) for group in self.groups]
         return twin
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {
-            f"{name}.{i}": tensor
-            for i, group in enumerate(self.groups)
-            for name, tensor in (("keys", group.keys), ("values", group.values))
-        }
+        return {f"keys_values.{i}": group.keys_values for i, group in enumerate(self.groups)}
 
     def _attention(self, x: Tensor, plan: "Sequence[_Places]") -> Tensor:
         attention = self.block.attn
@@ -264,19 +257,14 @@ class _BlockMemory:
 def _attend(group: _Group, qkv: Tensor, out: Tensor, slot: int, first: int, rows: "_Rows") -> None:
     """One time step of some rows: (B, boxes * n, 3C) -> ``out`` (B, boxes * n, C). Their keys and values go to ``slot``,
     and their queries see the slots from ``first`` to there."""
-    batch, boxes, heads, _, width = group.keys.shape
+    _, batch, boxes, heads, _, width = group.keys_values.shape
     qkv = qkv.view(batch, boxes, -1, 3, heads, width).permute(3, 0, 1, 4, 2, 5)  # (3, B, boxes, heads, n, C / heads)
     n = qkv.shape[4]
-    query, key, value = (part[rows] for part in qkv.unbind(0))
     here, seen = slice(slot * n, (slot + 1) * n), slice(first * n, (slot + 1) * n)
-    group.keys[rows, :, :, here] = key
-    group.values[rows, :, :, here] = value
-    mixed = F.scaled_dot_product_attention(
-        query.flatten(0, 1),
-        group.keys[rows, :, :, seen].flatten(0, 1),
-        group.values[rows, :, :, seen].flatten(0, 1),
-        attn_mask=group.bias[slot][..., seen],
-    )
+    group.keys_values[:, rows, :, :, here] = qkv[1:, rows]
+    keys, values = group.keys_values[:, rows, :, :, seen].flatten(1, 2)
+    bias = group.bias[slot][..., seen]
+    mixed = F.scaled_dot_product_attention(qkv[0, rows].flatten(0, 1), keys, values, attn_mask=bias)
     out.view(batch, boxes, n, heads, width)[rows] = mixed.unflatten(0, (-1, boxes)).transpose(2, 3)
 
 
@@ -300,6 +288,20 @@ def _bias_by_slot(table: Tensor, whole: BoxGroup, n: int, dtype: torch.dtype) ->
     if all(index[slot, :, : (slot + 1) * n].equal(index[-1, :, moved[slot] :]) for slot in range(slots)):
         return tuple(last[..., moved[slot] :] for slot in range(slots))
     return tuple(rows(slot) for slot in range(slots))
+
+
+def _counters(state: Mapping[str, Tensor], name: str) -> list[int]:
+    """The whole numbers of a saved state, or a :class:`ConfigError`."""
+    numbers = state.get(name)
+    if (
+        numbers is None
+        or numbers.ndim != 1
+        or numbers.dtype != torch.long
+        or not len(numbers)
+        or int(numbers.min()) < 0
+    ):
+        raise ConfigError(f'This is no state of a stream: "{name}" holds no counters. Give what state_dict() gave.')
+    return numbers.tolist()
 
 
 _Rows = slice | list[int]
