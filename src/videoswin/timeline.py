@@ -182,9 +182,8 @@ class _Pass:
             if not each(self.done, total):
                 if self.progress:
                     self.save()
-                raise Interrupted(
-                    f"{self.video.info.path}: stopped at {time_s:.1f} s. The same command goes on from there."
-                )
+                then = "The same command goes on from there." if self.progress else "Nothing was kept."
+                raise Interrupted(f"{self.video.info.path}: stopped at {time_s:.1f} s. {then}")
         self.events += self.engine.finish()
         if self.progress:
             self.progress.unlink(missing_ok=True)

@@ -126,7 +126,9 @@ class Session:
                 samples = self._queue.take(timeout_s=0.5)
                 if samples is None:
                     break
-                updates = self.engine.feed(samples)
+                # Catching up is for sources that do not wait; the others give the same answers every time.
+                pieces = [samples] if self.source.live else [[sample] for sample in samples]
+                updates = [update for piece in pieces for update in self.engine.feed(piece)]
                 now = self._clock()
                 for update in updates:
                     if update.scores:
