@@ -1,4 +1,4 @@
-"""Videos in, RGB frames with their times out. The only file of the package that imports PyAV (FFmpeg).
+"""Video files in, RGB frames with their times out. With live_decode.py and record.py all that imports PyAV (FFmpeg).
 
     with open_video("clip.mp4") as video:
         frames = video.get_frames(range(0, 64, 2))  # data: uint8 (32, H, W, 3), times: (32,) seconds

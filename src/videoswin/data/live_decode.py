@@ -101,7 +101,10 @@ def open_address(address: str, timeout_s: float, limits: Limits | None = None) -
         raise ConfigError(f"{name}: addresses of this kind are not opened. Use one of: {', '.join(_ADDRESSES)}.")
     options = {"protocol_whitelist": _ADDRESSES[scheme], "format_whitelist": _STREAM_FORMATS}
     if scheme.startswith("rtsp"):
-        options |= {"rtsp_transport": "tcp", "fflags": "nobuffer"}  # the packets looked at while probing are old by then
+        options |= {
+            "rtsp_transport": "tcp",
+            "fflags": "nobuffer",
+        }  # the packets looked at while probing are old by then
     with _as_video_error(name):
         container = av.open(address, options=options, timeout=timeout_s, metadata_errors="ignore")
     return LiveInput(container, name, limits or Limits())
