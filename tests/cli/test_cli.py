@@ -17,7 +17,9 @@ from videoswin.cli import main as main_module
 from videoswin.cli.main import main
 from videoswin.cli.output import bar, printable
 
-VERBS = ("demo", "predict", "train", "evaluate", "info", "models", "inspect", "convert")
+VERBS = (
+    "demo", "predict", "train", "evaluate", "info", "models", "inspect", "convert", "export", "stream", "timeline",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

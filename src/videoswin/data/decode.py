@@ -1,4 +1,4 @@
-"""Videos in, RGB frames with their times out. The only file of the package that imports PyAV (FFmpeg).
+"""Video files in, RGB frames with their times out. With live_decode.py and record.py all that imports PyAV (FFmpeg).
 
     with open_video("clip.mp4") as video:
         frames = video.get_frames(range(0, 64, 2))  # data: uint8 (32, H, W, 3), times: (32,) seconds
@@ -194,10 +194,14 @@ class Video:
 
         An iteration has a decoder of its own: ``get_frames`` may be called meanwhile.
         """
+        return self.frames_from(0)
+
+    def frames_from(self, start: int) -> Iterator[tuple[float, Tensor]]:
+        """As iterating, from frame number ``start`` on; the frames before it are sought over where that is faster."""
         self._require_open()
         reader, clock = self._new_reader(), self._clock()
         try:
-            for number, frame in self._decode(reader, range(len(self)), clock):
+            for number, frame in self._decode(reader, range(start, len(self)), clock):
                 yield float(self.times[number]), frame
                 self._require_open()
                 clock.restart()

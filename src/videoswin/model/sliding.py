@@ -6,7 +6,7 @@ whose boxes are not shifted, as long as it moves by whole temporal windows. Deep
 gave belongs to one clip alone. (A causal model saves far more, see :mod:`videoswin.model.streaming`.)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
@@ -95,6 +95,21 @@ class SlidingStream:
             return
         for row in checked_rows(rows, len(self._seen)):
             self._seen[row] = 0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that the next answers depend on, for a stream of the same model, ``clip_len`` and ``hop``."""
+        if not self._seen:
+            return {}
+        numbers = torch.tensor([*self._pixels, *self._seen])
+        return {"numbers": numbers, "inputs": self._inputs.clone(), "boxes": self._boxes.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.reset()
+        if state:
+            height, width, *self._seen = state["numbers"].tolist()
+            self._pixels = (height, width)
+            self._inputs, self._boxes = state["inputs"].clone(), state["boxes"].clone()
 
     def _latest_inputs(self, clip: Tensor) -> Tensor:
         """What the model works on, time along axis 1: patches (B, T', H', W', C), or frames (B, T, 3, H, W) where not even
