@@ -12,7 +12,7 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "videoswin"
 MAX_LINES = 450
 # One idea that takes more room: everything that touches PyAV has to stand in one file.
-LONGER = {"data/decode.py": 520}
+LONGER = {"data/decode.py": 530}
 
 # What each layer may import of ours. "verbs" are the modules at the top (classifier, predict, ...) and train/;
 # "root" is the package itself, `import videoswin`.
