@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Group
 
 from videoswin import __version__
 from videoswin.cli import weights as weight_verbs
+from videoswin.cli.bench import bench
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
 from videoswin.cli.info import info
@@ -72,6 +73,7 @@ _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(info, "MODEL [OPTIONS]")
 _add_verb(weight_verbs.inspect, "FILE [OPTIONS]")
 _add_verb(weight_verbs.convert, "IN OUT [OPTIONS]")
+_add_verb(bench, "[OPTIONS]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
