@@ -25,8 +25,12 @@ def draw_bars(path: Path, report: Report) -> None:
     tables = [(rows, title) for rows, title in ((report.forward, "forward"), (report.train, "training step")) if rows]
     panels = len(tables) + len(report.memory)
     longest = max([len(rows) for rows, _ in tables] + [len(found) for found in report.memory.values()])
-    figure = Figure(figsize=(4.6 * panels, 0.9 + 0.42 * longest), layout="constrained")
-    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    columns = min(panels, 2)
+    lines = -(-panels // columns)
+    figure = Figure(figsize=(5 * columns, 0.5 + lines * (0.7 + 0.36 * longest)), layout="constrained")
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for unused in axes[panels:]:
+        unused.set_visible(False)
     for (rows, title), panel in zip(tables, axes, strict=False):
         _time_bars(panel, rows, f"{title}, seconds")
         if title == "forward" and report.limits is not None:
@@ -35,7 +39,7 @@ def draw_bars(path: Path, report: Report) -> None:
                 "matrix products alone", (report.limits.floor_s, -0.55), color=_FLOOR, fontsize=7, ha="center",
                 annotation_clip=False,
             )  # fmt: skip
-    for (what, found), panel in zip(report.memory.items(), axes[len(tables) :], strict=True):
+    for (what, found), panel in zip(report.memory.items(), axes[len(tables) :], strict=False):
         same = {row.name: row.same_model for row in (*report.forward, *report.train)}
         values = [memory.step / _MIB for memory in found.values()]
         colours = [_colour(name, same.get(name, True)) for name in found]
@@ -83,19 +87,32 @@ def draw_scaling(path: Path, points: list[Point]) -> None:
 def _time_bars(panel: "Axes", rows: list[Row], title: str) -> None:
     medians = [row.times.median for row in rows]
     labels = [f"{row.times.median:.3g}   {row.ratio.median:.2f}x" for row in rows]
-    _bars(panel, [row.name for row in rows], medians, labels, [_colour(row.name, row.same_model) for row in rows])
-    low = [row.times.median - min(row.times.seconds) for row in rows]
-    high = [max(row.times.seconds) - row.times.median for row in rows]
-    panel.errorbar(medians, range(len(rows)), xerr=[low, high], fmt="none", ecolor="#222", elinewidth=1, capsize=2)
+    quartiles = [row.times.quartiles for row in rows]
+    colours = [_colour(row.name, row.same_model) for row in rows]
+    _bars(panel, [row.name for row in rows], medians, labels, colours, ends=[high for _, high in quartiles])
+    spread = [[m - low for m, (low, _) in zip(medians, quartiles, strict=True)],
+              [high - m for m, (_, high) in zip(medians, quartiles, strict=True)]]  # fmt: skip
+    panel.errorbar(medians, range(len(rows)), xerr=spread, fmt="none", ecolor="#222", elinewidth=1, capsize=2)
     panel.set_title(title, fontsize=9)
 
 
-def _bars(panel: "Axes", names: list[str], values: list[float], labels: list[str], colours: list[str]) -> None:
-    bars = panel.barh(range(len(names)), values, color=colours, height=0.66)
-    panel.bar_label(bars, labels, padding=12, fontsize=8)
+def _bars(
+    panel: "Axes",
+    names: list[str],
+    values: list[float],
+    labels: list[str],
+    colours: list[str],
+    ends: list[float] | None = None,
+) -> None:
+    """``ends``: where the labels may begin, if that is not where the bars end."""
+    panel.barh(range(len(names)), values, color=colours, height=0.66)
+    ends = ends or values
+    longest = max(*ends, *values, 1e-9)
+    for place, (end, label) in enumerate(zip(ends, labels, strict=True)):
+        panel.text(end + 0.02 * longest, place, label, fontsize=8, va="center")
     panel.set_yticks(range(len(names)), names, fontsize=8)
     panel.invert_yaxis()
-    panel.set_xlim(0, 1.4 * max(values))
+    panel.set_xlim(0, 1.35 * longest)
     panel.tick_params(axis="x", labelsize=7)
     panel.spines[["top", "right"]].set_visible(False)
 
