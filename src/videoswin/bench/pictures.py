@@ -32,13 +32,10 @@ def draw_bars(path: Path, report: Report) -> None:
     for unused in axes[panels:]:
         unused.set_visible(False)
     for (rows, title), panel in zip(tables, axes, strict=False):
-        _time_bars(panel, rows, f"{title}, seconds")
-        if title == "forward" and report.limits is not None:
-            panel.axvline(report.limits.floor_s, color=_FLOOR, linestyle="--", linewidth=1.2)
-            panel.annotate(
-                "matrix products alone", (report.limits.floor_s, -0.55), color=_FLOOR, fontsize=7, ha="center",
-                annotation_clip=False,
-            )  # fmt: skip
+        floor = report.limits.floor_s if report.limits is not None and title == "forward" else None
+        _time_bars(panel, rows, f"{title}, seconds" + (" (dashed: our matrix products alone)" if floor else ""))
+        if floor:
+            panel.axvline(floor, color=_FLOOR, linestyle="--", linewidth=1.2)
     for (what, found), panel in zip(report.memory.items(), axes[len(tables) :], strict=False):
         same = {row.name: row.same_model for row in (*report.forward, *report.train)}
         values = [memory.step / _MIB for memory in found.values()]
