@@ -1,6 +1,7 @@
 """What the benchmark promises: nothing is timed before it is equal, nothing is left out in silence, limits are the model's."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from tests.bench.helpers import Another, Missing, Wrong, WrongGradient, tiny_job
 from videoswin.bench import limits as limits_module
 from videoswin.bench import measure as measure_module
+from videoswin.bench import peers as peers_module
 from videoswin.bench import scaling as scaling_module
 from videoswin.bench.equality import DifferentResultsError, check_gradients, check_output, relative_difference
 from videoswin.bench.job import Job, parse_clip
@@ -21,7 +23,7 @@ from videoswin.bench.pictures import draw_bars, draw_scaling
 from videoswin.bench.scaling import sizes
 from videoswin.bench.timing import Times, take_turns
 from videoswin.cli.main import main
-from videoswin.errors import ConfigError
+from videoswin.errors import ConfigError, MissingExtraError
 from videoswin.model import count_macs
 
 CPU = torch.device("cpu")
@@ -99,6 +101,18 @@ def test_a_run_and_its_pictures(tmp_path: Path) -> None:
     assert len(data["forward"][1]["seconds"]["all"]) == 2
     draw_bars(tmp_path / "bench.png", report)
     assert (tmp_path / "bench.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("name", ["torchvision", "timesformer"])
+def test_a_library_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("torchvision", "transformers"):
+        for module in [m for m in sys.modules if m.partition(".")[0] == library]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setitem(sys.modules, library, None)  # what makes Python say that it is not there
+    peers_module._torchvision.cache_clear()
+    peers_module._transformers.cache_clear()
+    with pytest.raises(MissingExtraError, match="is not installed: pip install"):
+        OTHERS[name].require()
 
 
 def test_scaling_and_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
