@@ -52,6 +52,8 @@ class Report:
 
     job: Job
     repeats: int
+    load_before: list[float] | None = field(default_factory=lambda: _load())
+    """Processes that wanted to run, over 1, 5 and 15 minutes, when the run began; None where the system does not say."""
     forward: list[Row] = field(default_factory=list)
     train: list[Row] = field(default_factory=list)
     memory: dict[str, dict[str, Memory]] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class Report:
             "precision": job.precision,
             "repeats": self.repeats,
             "tolerance": {"outputs": OUTPUTS[job.precision], "gradients": GRADIENTS[job.precision]},
-            "machine": machine(job),
+            "machine": machine(job) | {"load_before": self.load_before},
             "forward": [row.to_dict() for row in self.forward],
             "train": [row.to_dict() for row in self.train],
             "memory_bytes": {what: {k: asdict(v) for k, v in found.items()} for what, found in self.memory.items()},
@@ -103,8 +105,11 @@ def machine(job: Job) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "load_before": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
+
+
+def _load() -> list[float] | None:
+    return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None
 
 
 def _processor() -> str:
