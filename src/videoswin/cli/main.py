@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Group
 
 from videoswin import __version__
 from videoswin.cli import weights as weight_verbs
+from videoswin.cli.bench import bench
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
 from videoswin.cli.export import export
@@ -80,6 +81,7 @@ _add_verb(weight_verbs.convert, "IN OUT [OPTIONS]")
 _add_verb(export, "CHECKPOINT --to FORMAT [OPTIONS]")
 _add_verb(stream, "SOURCE --weights CHECKPOINT [OPTIONS]")
 _add_verb(timeline, "FILE --weights CHECKPOINT [OPTIONS]")
+_add_verb(bench, "[OPTIONS]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
