@@ -1,5 +1,6 @@
 """One run: check that all compute the same, then time them in turns, beside what the machine could do at best."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from videoswin.bench.limits import measure_limits
 from videoswin.bench.memory import Memory, peak_memory
 from videoswin.bench.memory import What as PassName
 from videoswin.bench.passes import Pass, forward_pass, gradients_of, output_of, training_step
-from videoswin.bench.peers import Compiled, Model, Multihead, Ours, OursCheckpointed, Peer, Torchvision
+from videoswin.bench.peers import Compiled, Exported, Model, Multihead, Ours, OursCheckpointed, Peer, Torchvision
 from videoswin.bench.report import Report, Row
 from videoswin.bench.scaling import measure_scaling
 from videoswin.bench.timing import Times, take_turns, timed
@@ -77,7 +78,7 @@ def measure(
     report = Report(job, repeats)
     chosen = [Ours(), *_present(peers, report)]
     if compiled:
-        chosen += [Compiled(peer) for peer in chosen if isinstance(peer, Ours | Torchvision)]
+        chosen += [Compiled(peer) for peer in chosen if type(peer) in (Ours, Torchvision)]
     if "forward" in what:
         with steps(len(chosen) * (repeats + 1), "Forward passes") as step:
             ready = _ready_forward(job, chosen, step)
@@ -90,12 +91,14 @@ def measure(
             ready = _ready_train(job, trained, step)
             report.train = _rows(job, ready, _take_turns(job, ready, repeats, step))
     if "memory" in what:
-        plain = [peer for peer in chosen if not isinstance(peer, Compiled)]  # compiling itself takes memory
+        plain = [
+            peer for peer in chosen if not isinstance(peer, Compiled | Exported)
+        ]  # making these takes memory itself
         report.memory["forward"] = _memory(job, plain, "forward", steps)
         if "train" in what:
             report.memory["train"] = _memory(job, _with_checkpointing(plain), "train", steps)
     if "scaling" in what:
-        same = [peer for peer in chosen if isinstance(peer, Ours | Torchvision)]
+        same = [peer for peer in chosen if type(peer) in (Ours, Torchvision)]
         report.scaling = measure_scaling(job, same, repeats, steps)
     return report
 
@@ -124,13 +127,15 @@ def _ready_forward(job: Job, peers: Sequence[Peer], step: Callable[[], None]) ->
     _second_opinion(job, ours, expected)
     ready = []
     for peer in peers:
+        start = time.perf_counter()
         model, video = peer.build(job, ours), job.video(peer.clip(job))
+        built_s = time.perf_counter() - start if isinstance(peer, Exported) else 0.0
         run = forward_pass(model, video, job)
         outputs: list[Tensor] = []
         first_s = timed(lambda m=model, v=video, o=outputs: o.append(output_of(m, v, job)), torch.device(job.device))
         same = peer.same_model
         difference = check_output(peer.name, outputs[0], expected, job.precision) if same else None
-        ready.append(_Ready(peer, model, run, difference, first_s))
+        ready.append(_Ready(peer, model, run, difference, built_s + first_s))
         step()
     return ready
 
@@ -184,7 +189,7 @@ def _rows(job: Job, ready: Sequence[_Ready], times: dict[str, Times]) -> list[Ro
                 gmacs=r.peer.gmacs(job),
                 parameters=_parameters(r.model),
                 difference=r.difference,
-                compile_s=r.first_s if isinstance(r.peer, Compiled) else None,
+                compile_s=r.first_s if isinstance(r.peer, Compiled | Exported) else None,
                 accuracy=r.peer.accuracy,
             )
         )

@@ -3,7 +3,7 @@
 A peer of the same model takes over our weights, and its outputs and gradients must be ours before it is timed. Another model
 (TimeSformer, ViViT, VideoMAE) has its own clip and its own accuracy, which are shown beside its time.
 
-A new peer is a new class: something that runs a file, say an exported one, sets ``trainable = False`` and returns from
+A new peer is a new class. One that cannot be trained, as an exported file, sets ``trainable = False`` and returns from
 ``build`` any callable that takes a video and gives logits.
 """
 
@@ -14,6 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -22,12 +24,18 @@ from torch import Tensor, nn
 
 from videoswin.bench.job import Job
 from videoswin.bench.multihead import MultiheadSwin
+from videoswin.classifier import Classifier
+from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, MissingExtraError, nearest
 from videoswin.model import VideoSwin, count_macs
 from videoswin.model.config import Grid
+from videoswin.model.engine import use_engine
+from videoswin.runtime import load_exported
 from videoswin.weights.families import FAMILIES
 
-__all__ = ["OTHERS", "PEERS", "Compiled", "Multihead", "Ours", "OursCheckpointed", "Peer", "Torchvision", "choose"]
+__all__ = [
+    "OTHERS", "PEERS", "Compiled", "Exported", "Multihead", "Ours", "OursCheckpointed", "Peer", "Torchvision", "choose",
+]  # fmt: skip
 
 Model = Callable[[Tensor], Tensor]
 
@@ -91,6 +99,55 @@ class OursCheckpointed(Ours):
         model = super().build(job, ours)
         model.set_grad_checkpointing()
         return model
+
+
+class OursPlain(Ours):
+    """With PyTorch's own operators only (:mod:`videoswin.model.engine`): what the compiled CPU engine is worth."""
+
+    name = "videoswin, plain engine"
+
+    def build(self, job: Job, ours: VideoSwin) -> VideoSwin:
+        model = _Plain(job.config)
+        model.load_state_dict(ours.state_dict())
+        return model.to(job.device)
+
+
+class _Plain(VideoSwin):
+    def forward(self, video: Tensor) -> Tensor:
+        with use_engine("plain"):
+            return super().forward(video)
+
+
+class Exported(Peer):
+    """Our model as ``videoswin export`` writes it, float32 on the CPU."""
+
+    trainable = False
+
+    def __init__(self, to: str, library: str, name: str) -> None:
+        self.to = to
+        self.library = library
+        self.name = f"videoswin, {name}"
+
+    def build(self, job: Job, ours: VideoSwin) -> Model:
+        if torch.device(job.device).type != "cpu":
+            raise ConfigError(f"Exported files run on the CPU. Leave {self.to} out of --peers.")
+        self.require()
+        from videoswin.export import SUFFIXES, export
+
+        frames, height, width = job.clip
+        preprocessing = Preprocessing(clip_len=frames, size=(height, width), short_side=None)
+        labels = tuple(f"class {i}" for i in range(job.config.num_classes))
+        with TemporaryDirectory() as folder:
+            file = Path(folder, f"model{SUFFIXES[self.to]}")
+            export(Classifier(ours, preprocessing, labels), file, self.to)
+            return load_exported(file).logits
+
+    def require(self) -> str:
+        try:
+            return f"{self.library} {importlib.import_module(self.library).__version__}"
+        except ImportError:
+            extra = f"pip install 'videoswin[{self.to}]'"
+            raise MissingExtraError(f"{self.library} is not installed: {extra}") from None
 
 
 class Compiled(Peer):
@@ -233,6 +290,9 @@ class _Logits(nn.Module):
 
 OTHERS: dict[str, Peer] = {
     "torchvision": Torchvision(),
+    "plain": OursPlain(),
+    "onnx": Exported("onnx", "onnxruntime", "ONNX Runtime"),
+    "openvino": Exported("openvino", "openvino", "OpenVINO"),
     "multihead": Multihead(),
     "timesformer": TimeSformer(),
     "vivit": ViViT(),
@@ -271,7 +331,7 @@ def _counted(model: nn.Module, clip: Grid) -> float:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+    with use_engine("plain"), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         model(torch.empty(1, 3, *clip, device="meta"))
     return counter.get_total_flops() / 2e9
 
