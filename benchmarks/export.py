@@ -32,7 +32,6 @@ FORMS = {
     "onnx": ("onnx", "fp32"),
     "openvino": ("openvino", "fp32"),
     "openvino-bf16": ("openvino", "bf16"),
-    "openvino-int8": ("openvino", "int8"),
     "aot": ("aot", "fp32"),
     "torch-export": ("torch-export", "fp32"),
 }
@@ -64,11 +63,16 @@ def file_of(folder: Path, form: str) -> Path:
     return folder / default_path(precision, to)
 
 
+def facts_of(path: Path) -> Path:
+    """Where it is kept what the export said."""
+    return path.with_name(f"{path.name}.json")
+
+
 def make(classifier: Classifier, folder: Path, form: str) -> None:
     """Export one form, and keep what the export said beside the file."""
     path, (to, precision) = file_of(folder, form), FORMS[form]
     result = export(classifier, path, to, precision, step=print)
-    path.with_suffix(".json").write_text(json.dumps(result.to_dict(), indent=2), encoding="utf-8")
+    facts_of(path).write_text(json.dumps(result.to_dict(), indent=2), encoding="utf-8")
 
 
 def measure(forms: dict[str, Form], clip: Tensor, repeats: int) -> dict[str, list[float]]:
@@ -123,7 +127,7 @@ def main() -> None:
         if path.exists():
             exported = load_exported(path, trust_code=True, threads=arguments.threads)
             forms[form], titles[form] = exported.logits, exported.runtime.title
-            made[form] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            made[form] = json.loads(facts_of(path).read_text(encoding="utf-8"))
     expected = forms["videoswin"](clip)
     differences = {
         name: float((run(clip) - expected).abs().max() / expected.abs().max()) for name, run in forms.items()

@@ -166,7 +166,7 @@ def test_clips_must_not_influence_each_other(classifier: Classifier) -> None:
     ("name", "to", "precision", "reason"),
     [
         ("m.onnx", "keras", "fp32", 'no format "keras"'),
-        ("m.onnx", "onnx", "int8", "not offered in int8"),
+        ("m.onnx", "onnx", "bf16", "not offered in bf16"),
         ("m.xml", "onnx", "fp32", r"named \*\.onnx"),
         ("no/m.onnx", "onnx", "fp32", "does not exist"),
         ("folder.onnx", "onnx", "fp32", "is a folder"),
@@ -212,10 +212,3 @@ def test_native_code(classifier: Classifier, tmp_path: Path) -> None:
 def test_half_weights(to: str, classifier: Classifier, tmp_path: Path) -> None:
     result = export(classifier, tmp_path / default_path("m", to), to, "fp16")
     assert 0 < result.max_difference <= TOLERANCES["fp16"]
-
-
-@pytest.mark.slow
-def test_int8_weights(classifier: Classifier, tmp_path: Path) -> None:
-    pytest.importorskip("nncf")
-    result = export(classifier, tmp_path / "m.xml", "openvino", "int8")
-    assert 0 < result.max_difference <= TOLERANCES["int8"]

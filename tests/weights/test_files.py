@@ -15,6 +15,7 @@ from videoswin.weights.files import (
     read_tensors,
     replace_file,
     replace_folder,
+    replace_together,
     settled_folder,
     write_tensors,
 )
@@ -252,3 +253,17 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     with replace_folder(tmp_path / "out", "config.json") as new:
         fill("x")(new)
     assert (tmp_path / "out" / "config.json").is_file()
+
+
+def test_files_are_replaced_together_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "m.xml").write_text("old")
+    (tmp_path / ".m.xml.new").mkdir()  # what a killed process left
+    (tmp_path / ".m.xml.new" / "left").touch()
+    with pytest.raises(OSError, match="disk full"), replace_together(tmp_path, last="m.xml") as new:
+        half_written(new / "m.xml")
+    assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("m.xml", "old")]
+    with replace_together(tmp_path, last="m.xml") as new:
+        assert list(new.iterdir()) == []
+        (new / "m.xml").write_text("new")
+        (new / "m.bin").write_text("new")
+    assert {(f.name, f.read_text()) for f in tmp_path.iterdir()} == {("m.xml", "new"), ("m.bin", "new")}

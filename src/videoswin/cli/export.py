@@ -17,7 +17,7 @@ def export(
     *,
     to: Literal["onnx", "openvino", "torch-export", "aot"],
     out: Path | None = None,
-    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32",
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32",
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> int:
     """Write a checkpoint as one file that other runtimes run.
@@ -43,8 +43,8 @@ def export(
     out
         The file to write. By default the checkpoint's name, in the working folder.
     precision
-        fp32: as the model. fp16: weights stored in half, arithmetic in fp32 (onnx, openvino). bf16: arithmetic in bf16
-        where the processor has it (openvino). int8: weights of the linear layers in 8 bits (openvino).
+        fp32: as the model. fp16: weights stored in half, arithmetic in fp32 (onnx, openvino). bf16: weights stored in
+        half, arithmetic in bf16 where the processor has it (openvino).
     json_only
         Print one JSON object and nothing else.
     """

@@ -18,7 +18,7 @@ def build(program: Program, precision: str) -> Callable[[Path, Metadata], None]:
     """Translate; the result writes the two files.
 
     Raises:
-        MissingExtraError: openvino, or for int8 nncf, is not installed.
+        MissingExtraError: openvino is not installed.
     """
     try:
         import openvino
@@ -29,12 +29,10 @@ def build(program: Program, precision: str) -> Callable[[Path, Metadata], None]:
     model.inputs[0].get_tensor().set_names({INPUT})
     model.outputs[0].get_tensor().set_names({OUTPUT})
     model.validate_nodes_and_infer_types()
-    if precision == "int8":
-        model = _weights_in_int8(model)
     versions = {"openvino": openvino.__version__}
 
     def save(path: Path, metadata: Metadata) -> None:
-        half = precision != "fp32"  # for int8: the attention biases
+        half = precision != "fp32"
         metadata = replace(metadata, versions={**metadata.versions, **versions})
         openvino.save_model(model, path, compress_to_fp16=half)  # once for the .bin, whose sum the .xml names
         metadata = replace(metadata, weights_sha256=sha256(path.with_suffix(".bin")))
@@ -53,13 +51,3 @@ def _translated(program: Program) -> Any:
         frontend = FrontEndManager().load_by_framework("pytorch")
         decoder = TorchFXPythonDecoder.from_exported_program(program.exported)  # the C++ side does not keep it alive
         return frontend.convert(frontend.load(decoder))
-
-
-def _weights_in_int8(model: Any) -> Any:
-    """Weights of the linear layers as 8-bit integers with one scale for each output; arithmetic stays in float32."""
-    try:
-        import nncf  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise MissingExtraError(f"int8 for OpenVINO needs {error.name}. pip install nncf") from None
-    with quiet("nncf"):
-        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)

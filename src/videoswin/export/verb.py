@@ -26,7 +26,7 @@ __all__ = ["COMBINATIONS", "Exported", "default_path", "export"]
 
 COMBINATIONS: dict[str, tuple[str, ...]] = {
     "onnx": ("fp32", "fp16"),
-    "openvino": ("fp32", "fp16", "bf16", "int8"),
+    "openvino": ("fp32", "fp16", "bf16"),
     "torch-export": ("fp32",),
     "aot": ("fp32",),
 }

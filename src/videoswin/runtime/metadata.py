@@ -20,7 +20,7 @@ __all__ = ["FORMATS", "KEY", "PRECISIONS", "Metadata"]
 KEY = "videoswin"
 """The name under which each format keeps the JSON."""
 FORMATS = ("onnx", "openvino", "torch-export", "aot")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16")
 _VERSION = 1
 _MAX_CHARACTERS = 16 * 2**20
 _REQUIRED = ("format", "version", "to", "precision", "preprocessing", "labels")
