@@ -5,7 +5,8 @@
 The usual one decodes every frame (OpenCV), resizes them one by one (Pillow), cuts and normalises (numpy) and calls
 torchvision's model code, one video after the other. It and ours take turns on the same videos; labels and scores are compared.
 Neither peer is a dependency: ``pip install --no-deps torchvision opencv-python-headless``. ``--join`` makes one long video
-of that many clips, packet by packet, and uses it instead. Times are of the clock and, since a busy machine spoils those, of the
+of those among that many clips that are encoded alike, packet by packet, and uses it instead. ``--our-views 4xwide`` lets ours
+look otherwise than the usual one. Times are of the clock and, since a busy machine spoils those, of the
 processor (all threads). A model without weights gets random ones; windows clipped in space read the bias table as torchvision
 does.
 """
@@ -178,24 +179,28 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--model", default="swin3d_micro_gestures")
     parser.add_argument("--views", default="1x1")
+    parser.add_argument("--our-views")
     parser.add_argument("--videos", type=int, default=16)
     parser.add_argument("--join", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     views = videoswin.Views.of(arguments.views)
+    our_views = videoswin.Views.of(arguments.our_views or views)
     found = find_videos([arguments.folder])
     with tempfile.TemporaryDirectory() as scratch:
         if arguments.join:
             files = [joined(found[: arguments.join], Path(scratch))] * arguments.videos
         else:
             files = found[:: max(1, len(found) // arguments.videos)][: arguments.videos]
-        print(json.dumps(compare(arguments.model, views, files, arguments.rounds), indent=2))
+        print(json.dumps(compare(arguments.model, views, our_views, files, arguments.rounds), indent=2))
 
 
-def compare(name: str, views: videoswin.Views, files: Sequence[str | Path], rounds: int) -> dict[str, Any]:
+def compare(
+    name: str, views: videoswin.Views, our_views: videoswin.Views, files: Sequence[str | Path], rounds: int
+) -> dict[str, Any]:
     classifier, profile = make_classifier(name), Profile()
     usual = UsualPipeline(torchvision_model(classifier.model), classifier, views)
-    pipelines = {"videoswin": our_pipeline(classifier, views, profile), "usual": usual}
+    pipelines = {"videoswin": our_pipeline(classifier, our_views, profile), "usual": usual}
     with videoswin.open_video(files[0]) as video:
         first = f"{video.info.num_frames} frames of {video.info.width}x{video.info.height}"
     wall, cpu = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
@@ -213,6 +218,7 @@ def compare(name: str, views: videoswin.Views, files: Sequence[str | Path], roun
     return {
         "model": name,
         "views": str(views),
+        "our_views": str(our_views),
         "videos": videos,
         "first_video": first,
         "rounds": rounds,
