@@ -172,6 +172,7 @@ def load(
     """
     if "\0" not in str(path_or_name) and os.path.isfile(path_or_name):
         _refuse_half_a_checkpoint(Path(path_or_name))
+        _refuse_exported(Path(path_or_name))
         model, report = load_checkpoint(path_or_name, num_classes, relative_bias=relative_bias, padding=padding)
         return of_public_weights(model, report)
     options = {"num_classes": num_classes, "relative_bias": relative_bias, "padding": padding}
@@ -255,6 +256,12 @@ def _refuse_half_a_checkpoint(file: Path) -> None:
         raise ConfigError(
             f"{file} is a file, and a checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}. Give {file.parent}."
         )
+
+
+def _refuse_exported(file: Path) -> None:
+    if file.suffix in (".onnx", ".xml", ".pt2"):
+        hint = "predict and evaluate take it as --weights; in Python: videoswin.runtime.load_exported"
+        raise ConfigError(f"{file} is an exported file, which has no model inside that PyTorch code could use. {hint}.")
 
 
 def _find(path_or_name: str | Path) -> Path:
