@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.tiny import LABELS, PREPROCESSING, tiny_classifier
+from videoswin.classifier import load
 from videoswin.errors import ConfigError, MissingExtraError, WeightsError
 from videoswin.predict import VideoClassifier
 from videoswin.runtime import ExportedClassifier, is_exported, load_exported, open_classifier
@@ -149,6 +150,12 @@ def test_missing_files_and_wrong_runtimes(tmp_path: Path) -> None:
         open_classifier(tmp_path / "m.onnx", device="cuda")
     with pytest.raises(ConfigError, match="videoswin export"):
         open_classifier("swin3d_micro_gestures", "openvino")
+
+
+def test_load_says_what_takes_exported_files(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").touch()
+    with pytest.raises(ConfigError, match=r"exported file.*load_exported"):
+        load(tmp_path / "m.onnx")
 
 
 def test_a_checkpoint_opens_as_ever(tmp_path: Path) -> None:

@@ -213,6 +213,7 @@ def load(
     if "\0" not in str(path_or_name) and ((entry := find(path_or_name)) or os.path.isfile(path_or_name)):
         file = video_file(entry) if entry else Path(path_or_name)
         _refuse_half_a_checkpoint(file)
+        _refuse_exported(file)
         model, report = load_checkpoint(file, num_classes, relative_bias=relative_bias, padding=padding)
         return of_public_weights(model, report, entry)
     options = {"num_classes": num_classes, "relative_bias": relative_bias, "padding": padding}
@@ -294,6 +295,12 @@ def _refuse_half_a_checkpoint(file: Path) -> None:
         raise ConfigError(
             f"{file} is a file, and a checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}. Give {file.parent}."
         )
+
+
+def _refuse_exported(file: Path) -> None:
+    if file.suffix in (".onnx", ".xml", ".pt2"):
+        hint = "predict and evaluate take it as --weights; in Python: videoswin.runtime.load_exported"
+        raise ConfigError(f"{file} is an exported file, which has no model inside that PyTorch code could use. {hint}.")
 
 
 def _find(path_or_name: str | Path) -> Path:
