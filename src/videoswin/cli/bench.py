@@ -52,7 +52,8 @@ def bench(
     what
         Some of forward, train, memory and scaling, with commas. With train, memory is measured for training too.
     peers
-        Some of torchvision, multihead, timesformer, vivit and videomae, with commas; or all, or none.
+        Some of torchvision, plain, onnx, openvino, multihead, timesformer, vivit and videomae, with commas; or all, or
+        none. docs/bench.md says what they are.
     repeats
         Rounds; in each, every model runs once.
     precision

@@ -84,8 +84,10 @@ def linear(x: Tensor, layer: nn.Linear) -> Tensor:
 def mlp(x: Tensor, fc1: nn.Linear, fc2: nn.Linear) -> Tensor:
     """``fc2(gelu(fc1(x)))``, (..., C) -> (..., C). Where no gradient is wanted, some rows at a time, so that the hidden
     layer, four times as wide, stays in the cache and is never in memory as a whole."""
-    if torch.is_grad_enabled() or not _onednn_takes(x):
+    if not _onednn_takes(x):
         return linear(F.gelu(linear(x, fc1)), fc2)
+    if torch.is_grad_enabled():
+        return _GeluLinear.apply(linear(x, fc1), fc2.weight, fc2.bias)  # type: ignore[return-value]
     rows = x.flatten(0, -2)
     out = x.new_empty(rows.shape[0], fc2.out_features)
     step = max(1, _HIDDEN_VALUES // fc1.out_features)
@@ -105,14 +107,35 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_y: Tensor):  # type: ignore[no-untyped-def]
         x, weight = ctx.saved_tensors
-        want_x, want_weight, want_bias = ctx.needs_input_grad
-        d_x = _onednn(d_y, weight.t(), None) if want_x else None
-        rows, d_rows = x.flatten(0, -2), d_y.flatten(0, -2)
-        d_weight = None
-        if want_weight:  # a short sum of long rows: quicker with the longer side first
-            tall = weight.shape[0] >= weight.shape[1]
-            d_weight = d_rows.t() @ rows if tall else (rows.t() @ d_rows).t()
-        return d_x, d_weight, d_rows.sum(0) if want_bias else None
+        return _gradients(ctx, x, weight, d_y)
+
+
+class _GeluLinear(torch.autograd.Function):
+    """GELU, then a linear layer. What GELU gives, a quarter of a training step's memory, is computed again in backward."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x, weight)
+        return _onednn(F.gelu(x), weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_y: Tensor):  # type: ignore[no-untyped-def]
+        x, weight = ctx.saved_tensors
+        d_gelu, d_weight, d_bias = _gradients(ctx, F.gelu(x), weight, d_y)
+        return None if d_gelu is None else torch.ops.aten.gelu_backward(d_gelu, x), d_weight, d_bias
+
+
+def _gradients(ctx, x: Tensor, weight: Tensor, d_y: Tensor):  # type: ignore[no-untyped-def]
+    """Of a linear layer: its input, its weight, its bias; None where nobody asks."""
+    want_x, want_weight, want_bias = ctx.needs_input_grad
+    d_x = _onednn(d_y, weight.t(), None) if want_x else None
+    rows, d_rows = x.flatten(0, -2), d_y.flatten(0, -2)
+    d_weight = None
+    if want_weight:  # a short sum of long rows: quicker with the longer side first
+        tall = weight.shape[0] >= weight.shape[1]
+        d_weight = d_rows.t() @ rows if tall else (rows.t() @ d_rows).t()
+    return d_x, d_weight, d_rows.sum(0) if want_bias else None
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
