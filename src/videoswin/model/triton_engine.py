@@ -37,7 +37,7 @@ def suits(x: Tensor) -> bool:
     """
     if chosen_engine() != "triton" or torch.compiler.is_exporting():
         return False
-    if reason := why_not():
+    if not torch.compiler.is_compiling() and (reason := why_not()):
         raise ConfigError(f'The engine "triton" cannot be had here: {reason}. Use "auto" or "plain".')
     return x.dtype in _TYPES and x.device.type == ("cpu" if _interpreted() else "cuda")
 
@@ -178,7 +178,7 @@ class _Shape:
         widest = _up_to_power_of_two(self.d)
         longest = max(groups[1::2], default=0)
         # 16 is the least that tl.dot takes; wide heads leave registers for fewer tokens.
-        self.block = min(64 if widest <= 64 else 32, _up_to_power_of_two(longest))
+        self.block = min(64 if widest <= 32 else 32 if widest == 64 else 16, _up_to_power_of_two(longest))
         blocks = -(-longest // self.block)
         self.programs = blocks * num_heads * boxes.shape[0] * batch
         self.counts = (boxes.shape[0], blocks, num_heads, num_tokens)
@@ -188,8 +188,9 @@ class _Shape:
             "BLOCK": self.block,
             "PADDED": self.padded,
             "PRECISION": "ieee" if exact else "tf32",
-            "num_warps": 4,
-            "num_stages": 2,
+            "num_warps": 8 if self.block == 64 else 4,  # with 4, or with two stages, registers spill
+            "num_stages": 1,
+            "enable_fp_fusion": True,  # Triton's default is about to change
         }
 
     def sum_of_padding(self, d_pads: Tensor, pad: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ __all__ = ["backward_bias", "backward_keys", "backward_queries", "forward"]
 
 @triton.jit
 def _task(boxes, num_boxes, num_blocks, num_heads):
-    """What this program computes: (block, head, box, clip), and the box's tokens, first slot and first entry."""
+    """What this program computes: block, head and clip, and the box's tokens, first slot and first entry."""
     task = tl.program_id(0)
     block = task % num_blocks
     head = (task // num_blocks) % num_heads
@@ -32,7 +32,7 @@ def _task(boxes, num_boxes, num_blocks, num_heads):
     n = tl.load(boxes + 3 * box)
     slot = tl.load(boxes + 3 * box + 1)
     entry = tl.load(boxes + 3 * box + 2)
-    return block, head, box, clip, n, slot, entry
+    return block, head, clip, n, slot, entry
 
 
 @triton.jit
@@ -102,12 +102,12 @@ def forward(
     D: tl.constexpr, BLOCK: tl.constexpr, PADDED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """``scale``: of scores in powers of two, log2(e) / sqrt(d)."""
-    block, head, _, clip, n, slot, entry = _task(boxes, num_boxes, num_blocks, num_heads)
+    block, head, clip, n, slot, entry = _task(boxes, num_boxes, num_blocks, num_heads)
     if block * BLOCK >= n:  # a box smaller than the largest
         return
     width = num_heads * d
     i = block * BLOCK + tl.arange(0, BLOCK)
-    row, real, _ = _tokens(order, slot, i, n, clip, num_tokens)
+    row, real, padding = _tokens(order, slot, i, n, clip, num_tokens)
     q = _read(qkv, row, real, 3 * width, head * d, d, D)
     top = tl.full([BLOCK], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK], tl.float32)
@@ -139,12 +139,12 @@ def backward_queries(
     D: tl.constexpr, BLOCK: tl.constexpr, PADDED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The queries' third of ``d_qkv``: a block of queries meets all keys."""
-    block, head, _, clip, n, slot, entry = _task(boxes, num_boxes, num_blocks, num_heads)
+    block, head, clip, n, slot, entry = _task(boxes, num_boxes, num_blocks, num_heads)
     if block * BLOCK >= n:
         return
     width = num_heads * d
     i = block * BLOCK + tl.arange(0, BLOCK)
-    row, real, _ = _tokens(order, slot, i, n, clip, num_tokens)
+    row, real, padding = _tokens(order, slot, i, n, clip, num_tokens)
     q = _read(qkv, row, real, 3 * width, head * d, d, D)
     gradient = _read(d_out, row, real, width, head * d, d, D)
     row_lse, row_delta = _read_row_sums(lse, delta, row, real, clip, head, num_heads, num_tokens)
@@ -167,7 +167,7 @@ def backward_keys(
     D: tl.constexpr, BLOCK: tl.constexpr, PADDED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The other two thirds: a block of keys meets all queries. ``d_pad`` (programs, 2, d): what each gives to padding."""
-    block, head, _, clip, n, slot, entry = _task(boxes, num_boxes, num_blocks, num_heads)
+    block, head, clip, n, slot, entry = _task(boxes, num_boxes, num_blocks, num_heads)
     if block * BLOCK >= n:
         return
     width = num_heads * d
@@ -179,7 +179,7 @@ def backward_keys(
     d_v = tl.zeros([BLOCK, D], tl.float32)
     for first in range(0, n, BLOCK):
         i = first + tl.arange(0, BLOCK)
-        row, real, _ = _tokens(order, slot, i, n, clip, num_tokens)
+        row, real, padding = _tokens(order, slot, i, n, clip, num_tokens)
         q = _read(qkv, row, real, 3 * width, head * d, d, D)
         gradient = _read(d_out, row, real, width, head * d, d, D)
         row_lse, row_delta = _read_row_sums(lse, delta, row, real, clip, head, num_heads, num_tokens)
@@ -212,7 +212,7 @@ def backward_bias(
     total = tl.zeros([BLOCK, BLOCK], tl.float32)
     for task in range(share, tasks, tl.num_programs(2)):
         clip, first = task // count, slot + task % count * n
-        row, real, _ = _tokens(order, first, i, n, clip, num_tokens)
+        row, real, padding = _tokens(order, first, i, n, clip, num_tokens)
         key_row, key_real, key_padding = _tokens(order, first, j, n, clip, num_tokens)
         q = _read(qkv, row, real, 3 * width, head * d, d, D)
         k = _read_key(qkv, pad, key_row, key_real, key_padding, 3 * width, width + head * d, d, D, PADDED)
