@@ -83,7 +83,12 @@ def differences(
 
 
 def in_another_process(code: str, **environment: str) -> str:
-    own = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **environment}
+    own = {
+        **os.environ,
+        "TRITON_INTERPRET": "1",
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        **environment,
+    }
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], env=own, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
@@ -125,7 +130,9 @@ def measured() -> dict[str, dict[str, float]]:
 
 @needs_triton
 @pytest.mark.parametrize("name", CASES)
-def test_attention_and_all_its_gradients_equal_the_plain_engine(name: str, measured: dict[str, dict[str, float]]) -> None:
+def test_attention_and_all_its_gradients_equal_the_plain_engine(
+    name: str, measured: dict[str, dict[str, float]]
+) -> None:
     limit = LIMITS[CASES[name].get("dtype", "float32")]
     assert len(measured[name]) == 7
     assert {what: value for what, value in measured[name].items() if not value < limit} == {}
@@ -224,7 +231,10 @@ def test_the_kernels_compile_for_gpus(tmp_path) -> None:  # type: ignore[no-unty
 
 def test_where_it_cannot_be_had_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton_engine, "why_not", lambda: "there is no CUDA device")
-    with pytest.raises(ConfigError, match='engine "triton" cannot be had here: there is no CUDA device'), use_engine("triton"):
+    with (
+        pytest.raises(ConfigError, match='engine "triton" cannot be had here: there is no CUDA device'),
+        use_engine("triton"),
+    ):
         pass
     assert not triton_engine.suits(torch.zeros(1))
     monkeypatch.setenv("VIDEOSWIN_ENGINE", "triton")

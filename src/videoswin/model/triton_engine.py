@@ -14,6 +14,7 @@ import os
 from functools import cache
 from importlib.util import find_spec
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,7 +79,14 @@ def _interpreted() -> bool:
 
 @torch.library.custom_op("videoswin::box_attention_triton", mutates_args=())
 def _attention(
-    qkv: Tensor, pad: Tensor, table: Tensor, order: Tensor, index: Tensor, boxes: Tensor, groups: list[int], num_heads: int
+    qkv: Tensor,
+    pad: Tensor,
+    table: Tensor,
+    order: Tensor,
+    index: Tensor,
+    boxes: Tensor,
+    groups: list[int],
+    num_heads: int,
 ) -> tuple[Tensor, Tensor]:
     """(B, N, 3C) -> (B, N, C), and the log2 of each query's sum of exponentials, (B, heads, N), for backward.
 
@@ -92,11 +100,9 @@ def _attention(
     shape = _Shape(qkv, order, boxes, groups, num_heads)
     columns = _columns(table)
     if shape.programs:
-        with torch.cuda.device_of(qkv):
-            triton_kernels.forward[shape.programs,](
-                qkv.contiguous(), pad.contiguous(), columns, order, index, boxes, out, lse,
-                *shape.counts, columns.shape[1], shape.d, _LOG2E / math.sqrt(shape.d), **shape.constants,
-            )  # fmt: skip
+        tensors = (qkv.contiguous(), pad.contiguous(), columns, order, index, boxes, out, lse)
+        numbers = (*shape.counts, columns.shape[1], shape.d, _LOG2E / math.sqrt(shape.d))
+        _launch(triton_kernels.forward, (shape.programs,), shape, *tensors, *numbers)
     return out, lse
 
 
@@ -131,16 +137,17 @@ def _attention_backward(
     if not shape.programs:
         return d_qkv, torch.zeros_like(pad), d_table
     qkv, pad, d_out, columns = qkv.contiguous(), pad.contiguous(), d_out.contiguous(), _columns(table)
-    delta = (out.float() * d_out.float()).view(batch, num_tokens, num_heads, shape.d).sum(-1).transpose(1, 2).contiguous()
+    delta = (
+        (out.float() * d_out.float()).view(batch, num_tokens, num_heads, shape.d).sum(-1).transpose(1, 2).contiguous()
+    )
     d_pads = qkv.new_zeros(shape.programs if shape.padded else 0, 2, shape.d, dtype=torch.float32)
     scale, natural_scale = _LOG2E / math.sqrt(shape.d), 1 / math.sqrt(shape.d)
     read = (qkv, pad, columns, order, index, boxes, d_out, lse, delta)
     numbers = (*shape.counts, columns.shape[1], shape.d, scale, natural_scale)
-    with torch.cuda.device_of(qkv):
-        triton_kernels.backward_queries[shape.programs,](*read, d_qkv, *numbers, **shape.constants)
-        triton_kernels.backward_keys[shape.programs,](*read, d_qkv, d_pads, *numbers, **shape.constants)
-        if want_table:
-            d_table = _table_gradient(read, shape, groups, scale).to(table.dtype)
+    _launch(triton_kernels.backward_queries, (shape.programs,), shape, *read, d_qkv, *numbers)
+    _launch(triton_kernels.backward_keys, (shape.programs,), shape, *read, d_qkv, d_pads, *numbers)
+    if want_table:
+        d_table = _table_gradient(read, shape, groups, scale).to(table.dtype)
     return d_qkv, shape.sum_of_padding(d_pads, pad), d_table
 
 
@@ -214,13 +221,18 @@ def _table_gradient(read: tuple[Tensor, ...], shape: _Shape, groups: list[int], 
         blocks, tasks = -(-n // shape.block), count * shape.batch
         shares = max(1, min(tasks, _PROGRAMS // (blocks * blocks * shape.num_heads)))
         d_bias = columns.new_empty(shares, shape.num_heads, n * n)
-        triton_kernels.backward_bias[blocks * blocks, shape.num_heads, shares](
-            qkv, pad, columns, order, index, d_out, lse, delta, d_bias, count, n, slot, entry, tasks,
-            blocks, shape.num_heads, qkv.shape[1], columns.shape[1], shape.d, scale, **shape.constants,
-        )  # fmt: skip
+        tensors = (qkv, pad, columns, order, index, d_out, lse, delta, d_bias)
+        sizes = (count, n, slot, entry, tasks, blocks, shape.num_heads, qkv.shape[1], columns.shape[1], shape.d)
+        grid = (blocks * blocks, shape.num_heads, shares)
+        _launch(triton_kernels.backward_bias, grid, shape, *tensors, *sizes, scale)
         rows = index[entry : entry + n * n].clamp(min=0)  # pairs that do not see each other give exactly 0
         gradient.index_add_(1, rows, d_bias.sum(0))
     return gradient.t()
+
+
+def _launch(kernel: Any, grid: tuple[int, ...], shape: _Shape, first: Tensor, *arguments: Tensor | float) -> None:
+    with torch.cuda.device_of(first):  # Triton launches on the current device
+        kernel[grid](first, *arguments, **shape.constants)
 
 
 def _columns(table: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ def forward(
         return
     width = num_heads * d
     i = block * BLOCK + tl.arange(0, BLOCK)
-    row, real, padding = _tokens(order, slot, i, n, clip, num_tokens)
+    row, real, _padding = _tokens(order, slot, i, n, clip, num_tokens)
     q = _read(qkv, row, real, 3 * width, head * d, d, D)
     top = tl.full([BLOCK], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK], tl.float32)
@@ -120,7 +120,9 @@ def forward(
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
         scores += _bias(columns, index, entry, head, rows, i, j, n)
         new_top = tl.maximum(top, tl.max(scores, 1))
-        base = tl.where(new_top == float("-inf"), 0.0, new_top)  # rows that have seen no key yet: -inf - -inf is no number
+        base = tl.where(
+            new_top == float("-inf"), 0.0, new_top
+        )  # rows that have seen no key yet: -inf - -inf is no number
         shrink = tl.exp2(top - base)
         shares = tl.exp2(scores - base[:, None])
         total = total * shrink + tl.sum(shares, 1)
@@ -144,7 +146,7 @@ def backward_queries(
         return
     width = num_heads * d
     i = block * BLOCK + tl.arange(0, BLOCK)
-    row, real, padding = _tokens(order, slot, i, n, clip, num_tokens)
+    row, real, _padding = _tokens(order, slot, i, n, clip, num_tokens)
     q = _read(qkv, row, real, 3 * width, head * d, d, D)
     gradient = _read(d_out, row, real, width, head * d, d, D)
     row_lse, row_delta = _read_row_sums(lse, delta, row, real, clip, head, num_heads, num_tokens)
@@ -179,7 +181,7 @@ def backward_keys(
     d_v = tl.zeros([BLOCK, D], tl.float32)
     for first in range(0, n, BLOCK):
         i = first + tl.arange(0, BLOCK)
-        row, real, padding = _tokens(order, slot, i, n, clip, num_tokens)
+        row, real, _padding = _tokens(order, slot, i, n, clip, num_tokens)
         q = _read(qkv, row, real, 3 * width, head * d, d, D)
         gradient = _read(d_out, row, real, width, head * d, d, D)
         row_lse, row_delta = _read_row_sums(lse, delta, row, real, clip, head, num_heads, num_tokens)
@@ -212,7 +214,7 @@ def backward_bias(
     total = tl.zeros([BLOCK, BLOCK], tl.float32)
     for task in range(share, tasks, tl.num_programs(2)):
         clip, first = task // count, slot + task % count * n
-        row, real, padding = _tokens(order, first, i, n, clip, num_tokens)
+        row, real, _padding = _tokens(order, first, i, n, clip, num_tokens)
         key_row, key_real, key_padding = _tokens(order, first, j, n, clip, num_tokens)
         q = _read(qkv, row, real, 3 * width, head * d, d, D)
         k = _read_key(qkv, pad, key_row, key_real, key_padding, 3 * width, width + head * d, d, D, PADDED)
