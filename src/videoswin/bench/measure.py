@@ -67,7 +67,8 @@ def measure(
     compiled: bool = False,
     steps: Steps = no_steps,
 ) -> Report:
-    """Our model beside ``peers``. Peers whose library is missing are listed in the report with the way to get it.
+    """Our model beside ``peers``. Peers whose library is missing, or which are bound to another device, are listed in the
+    report with the reason.
 
     Raises:
         DifferentResultsError: a peer of the same model computes something else; then nothing has been timed.
@@ -76,7 +77,7 @@ def measure(
     if repeats < 1:
         raise ConfigError(f"repeats={repeats} must be 1 or more.")
     report = Report(job, repeats)
-    chosen = [Ours(), *_present(peers, report)]
+    chosen = [Ours(), *_present(job, peers, report)]
     if compiled:
         chosen += [Compiled(peer) for peer in chosen if type(peer) in (Ours, Torchvision)]
     if "forward" in what:
@@ -103,9 +104,12 @@ def measure(
     return report
 
 
-def _present(peers: Sequence[Peer], report: Report) -> list[Peer]:
+def _present(job: Job, peers: Sequence[Peer], report: Report) -> list[Peer]:
     present = []
     for peer in peers:
+        if peer.device not in ("", torch.device(job.device).type):
+            report.missing[peer.name] = f"It runs on {peer.device} devices only."
+            continue
         try:
             if loaded := peer.require():
                 report.loaded[peer.name] = loaded

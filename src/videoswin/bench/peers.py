@@ -27,7 +27,7 @@ from videoswin.bench.multihead import MultiheadSwin
 from videoswin.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, MissingExtraError, nearest
-from videoswin.model import VideoSwin, count_macs
+from videoswin.model import VideoSwin, count_macs, triton_engine
 from videoswin.model.config import Grid
 from videoswin.model.engine import use_engine
 from videoswin.runtime import load_exported
@@ -47,6 +47,8 @@ class Peer(ABC):
     same_model = True
     """Whether it must compute what our model computes."""
     trainable = True
+    device = ""
+    """The kind of device that it is bound to, if any."""
     accuracy: str = ""
     """Published top-1 on Kinetics-400 with its views, where it is another model."""
     source: str = ""
@@ -118,10 +120,35 @@ class _Plain(VideoSwin):
             return super().forward(video)
 
 
+class OursTriton(Ours):
+    """With the GPU engine, which nobody has measured yet, and which therefore serves only where it is named."""
+
+    name = "videoswin, triton engine"
+    device = "cuda"
+
+    def build(self, job: Job, ours: VideoSwin) -> VideoSwin:
+        self.require()
+        model = _Triton(job.config)
+        model.load_state_dict(ours.state_dict())
+        return model.to(job.device)
+
+    def require(self) -> str:
+        if reason := triton_engine.why_not():
+            raise MissingExtraError(f"The GPU engine cannot be had here: {reason}.")
+        return f"triton {importlib.import_module('triton').__version__}"
+
+
+class _Triton(VideoSwin):
+    def forward(self, video: Tensor) -> Tensor:
+        with use_engine("triton"):
+            return super().forward(video)
+
+
 class Exported(Peer):
     """Our model as ``videoswin export`` writes it, float32 on the CPU."""
 
     trainable = False
+    device = "cpu"
 
     def __init__(self, to: str, library: str, name: str) -> None:
         self.to = to
@@ -291,6 +318,7 @@ class _Logits(nn.Module):
 OTHERS: dict[str, Peer] = {
     "torchvision": Torchvision(),
     "plain": OursPlain(),
+    "triton": OursTriton(),
     "onnx": Exported("onnx", "onnxruntime", "ONNX Runtime"),
     "openvino": Exported("openvino", "openvino", "OpenVINO"),
     "multihead": Multihead(),

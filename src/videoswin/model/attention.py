@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoswin.model import native
+from videoswin.model import native, triton_engine
 from videoswin.model.config import Grid
 from videoswin.model.windows import BoxGroup, Partition
 
@@ -32,6 +32,9 @@ class BoxAttention(nn.Module):
             qkv = native.linear(x, self.qkv)
             out = native.attend(qkv, self.qkv.bias, self.relative_position_bias_table, partition, self.num_heads)
             return native.linear(out, self.proj)
+        if triton_engine.suits(x):
+            qkv, table = self.qkv(x), self.relative_position_bias_table
+            return self.proj(triton_engine.attend(qkv, self.qkv.bias, table, partition, self.num_heads))
         if partition.padded:
             x = F.pad(x, (0, 0, 0, 1))  # the one zero token that every padding index reads
         qkv = self.qkv(x.index_select(1, partition.order))  # (B, M, 3C)

@@ -3,6 +3,8 @@
 ``auto``: the compiled engine where it serves (float32 on a CPU with a C compiler), else the plain one.
 ``plain``: PyTorch's own operators only; what is exported and what runs on GPUs.
 ``native``: the compiled engine; an error where it cannot be had.
+``triton``: the GPU engine, where a CUDA device and Triton are; an error elsewhere. "auto" never chooses it, since nobody has
+measured it on a GPU.
 """
 
 import os
@@ -14,7 +16,7 @@ from videoswin.errors import ConfigError, nearest
 
 __all__ = ["Engine", "chosen_engine", "use_engine"]
 
-Engine = Literal["auto", "plain", "native"]
+Engine = Literal["auto", "plain", "native", "triton"]
 
 _VARIABLE = "VIDEOSWIN_ENGINE"
 _named: list[Engine] = []
@@ -30,21 +32,30 @@ def use_engine(name: Engine) -> Iterator[None]:
     """Compute with one engine for the length of a ``with`` block, in all threads.
 
     Raises:
-        ConfigError: there is no such engine, or "native" cannot be had here; the reason is given.
+        ConfigError: there is no such engine, or "native" or "triton" cannot be had here; the reason is given.
 
     >>> with use_engine("plain"):
     ...     pass
     """
-    if _checked(name) == "native":
-        from videoswin.model.native import why_not
-
-        if reason := why_not():
-            raise ConfigError(f'The engine "native" cannot be had here: {reason}. Use "auto" or "plain".')
+    if reason := _why_not(_checked(name)):
+        raise ConfigError(f'The engine "{name}" cannot be had here: {reason}. Use "auto" or "plain".')
     _named.append(name)
     try:
         yield
     finally:
         _named.pop()
+
+
+def _why_not(name: Engine) -> str:
+    if name == "native":
+        from videoswin.model.native import why_not
+
+        return why_not()
+    if name == "triton":
+        from videoswin.model.triton_engine import why_not
+
+        return why_not()
+    return ""
 
 
 def _checked(name: str) -> Engine:

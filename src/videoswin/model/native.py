@@ -52,7 +52,7 @@ def suits(x: Tensor) -> bool:
         return False
     if torch.compiler.is_compiling():  # a compiler cannot follow the building; it sees whether that has happened
         return _ready and not torch.compiler.is_exporting()
-    return chosen_engine() != "plain" and library() is not None
+    return chosen_engine() in ("auto", "native") and library() is not None
 
 
 def attend(qkv: Tensor, pad: Tensor, table: Tensor, boxes: Partition, num_heads: int) -> Tensor:

@@ -63,14 +63,16 @@ class BoxGroup:
 
 
 class PackedBoxes(NamedTuple):
-    """A partition as the compiled engine reads it, in int32 and int64."""
+    """A partition as the compiled engines read it, in int32 and int64."""
 
     order: Tensor
     """(M,) as :attr:`Partition.order`."""
     index: Tensor
     """The groups' ``bias_index``, flattened, one after the other; -1 for pairs that do not see each other."""
     groups: Tensor
-    """(groups, 4): boxes, tokens of one, first place in ``order``, first place in ``index``."""
+    """(groups, 4): boxes, tokens of one, first place in ``order``, first place in ``index``; on the CPU."""
+    boxes: Tensor
+    """(boxes, 3): tokens, first place in ``order``, the group's first place in ``index``."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ class Partition:
                 (count, n, slot, entry) for (count, n), slot, entry in zip(sizes, slots[:-1], entries[:-1], strict=True)
             ]
             index = torch.cat([group.visible_index.flatten() for group in self.groups])
-            return PackedBoxes(self.order.int(), index.int(), torch.tensor(rows))
+            boxes = [(n, slot + box * n, entry) for count, n, slot, entry in rows for box in range(count)]
+            places = torch.tensor(boxes, dtype=torch.int32, device=self.order.device)
+            return PackedBoxes(self.order.int(), index.int(), torch.tensor(rows), places)
 
 
 def clip_window(grid: Grid, window: Grid, shift: Grid, causal: bool = False) -> tuple[Grid, Grid]:
