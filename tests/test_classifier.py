@@ -49,7 +49,7 @@ def test_a_saved_classifier_loads_as_it_was(saved: Path) -> None:
     with torch.inference_mode():
         assert torch.equal(after.model(clip), before.model(clip))
     assert all(p.requires_grad for p in after.model.parameters())
-    assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(p.name for p in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_everything_beside_the_weights_survives(tmp_path: Path) -> None:
@@ -231,3 +231,16 @@ def test_the_public_names_are_there_and_lazy() -> None:
 
 def test_repr_says_what_it_is() -> None:
     assert repr(tiny_classifier()).startswith('Classifier("tiny", 3 labels, ')
+
+
+def test_as_causal(saved: Path, tmp_path: Path) -> None:
+    """The same weights in a causal model, which a checkpoint remembers; figures and threshold were another model's."""
+    source = load(saved)
+    source.none_threshold, source.metrics = 0.5, {"top1": 1.0}
+    causal = source.as_causal()
+    assert (causal.labels, causal.preprocessing) == (source.labels, source.preprocessing)
+    assert (causal.none_threshold, causal.metrics) == (None, {})
+    causal.save(tmp_path / "causal")
+    again = load(tmp_path / "causal")
+    assert again.model.config == source.model.config.replace(causal=True)
+    assert all(tensor.equal(again.model.state_dict()[name]) for name, tensor in source.model.state_dict().items())

@@ -22,7 +22,10 @@ from videoswin.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if path.is_file()]
-VERBS = ("convert", "demo", "evaluate", "export", "info", "inspect", "predict", "train")
+VERBS = (
+    "bench", "convert", "demo", "evaluate", "export", "info", "inspect", "models", "predict", "stream", "timeline",
+    "train",
+)  # fmt: skip
 SHELL = ("console", "sh", "bash", "shell")
 
 _BLOCK = re.compile(r"^```([\w-]*)[^\n]*\n(.*?)^```\s*$", re.DOTALL | re.MULTILINE)

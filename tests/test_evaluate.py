@@ -11,8 +11,9 @@ from videoswin.classifier import Classifier
 from videoswin.data.index import Row
 from videoswin.data.preprocessing import Views
 from videoswin.errors import ConfigError, VideoError
-from videoswin.evaluate import Evaluation, RowResult, evaluate
+from videoswin.evaluate import Evaluation, RowResult, evaluate, evaluate_rows
 from videoswin.predict import LabelScore, predict
+from videoswin.profile import Profile
 
 
 def row(path: Path | str, label: str) -> Row:
@@ -62,6 +63,20 @@ def test_unreadable_videos_count_as_wrong_and_are_listed(folder: Path, classifie
         "unreadable": [str(folder / "bad.mp4")],
     }
     assert int(evaluation.confusion.sum()) == 1
+
+
+@pytest.mark.parametrize("views", ["1x1", "2xwide"])
+def test_rows_come_back_in_their_order_with_their_own_result(folder: Path, classifier: Classifier, views: str) -> None:
+    names = ["2", "0", "bad", "3", "gone", "1", "0"]
+    profile = Profile()
+    results = list(evaluate_rows(classifier, [row(folder / f"{n}.mp4", "nod") for n in names], views, profile=profile))
+    assert [r.row.path.stem for r in results] == names
+    assert [bool(r.error) for r in results] == [n in ("bad", "gone") for n in names]
+    for r in results:
+        if not r.error:
+            alone = predict(classifier, r.row.path, views)
+            assert dict(r.predictions) == pytest.approx(dict(alone.predictions), abs=1e-5)
+    assert profile.videos == len(names)
 
 
 def test_labels_are_checked_before_the_first_video(classifier: Classifier) -> None:

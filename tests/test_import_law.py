@@ -12,20 +12,21 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "videoswin"
 MAX_LINES = 450
 # One idea that takes more room: everything that touches PyAV has to stand in one file.
-LONGER = {"data/decode.py": 520}
+LONGER = {"data/decode.py": 530}
 
 # What each layer may import of ours. "verbs" are the modules at the top (classifier, predict, ...) and train/;
 # "root" is the package itself, `import videoswin`.
 LAW: dict[str, set[str]] = {
     "errors": set(),
-    "data": {"errors", "data"},
-    "model": {"errors", "model"},
-    "weights": {"errors", "model", "weights"},
-    "verbs": {"errors", "data", "model", "weights", "verbs", "root"},
-    "root": {"errors", "data", "model", "weights", "verbs"},
-    "serve": {"errors", "data", "model", "weights", "verbs", "serve", "root"},
-    "cli": {"errors", "data", "model", "weights", "verbs", "serve", "cli", "root"},
-    "__main__": {"errors", "data", "model", "weights", "verbs", "serve", "cli", "root"},
+    "paths": set(),
+    "data": {"errors", "paths", "data"},
+    "model": {"errors", "paths", "model"},
+    "weights": {"errors", "paths", "model", "weights"},
+    "verbs": {"errors", "paths", "data", "model", "weights", "verbs", "root"},
+    "root": {"errors", "paths", "data", "model", "weights", "verbs"},
+    "serve": {"errors", "paths", "data", "model", "weights", "verbs", "serve", "root"},
+    "cli": {"errors", "paths", "data", "model", "weights", "verbs", "serve", "cli", "root"},
+    "__main__": {"errors", "paths", "data", "model", "weights", "verbs", "serve", "cli", "root"},
 }
 
 

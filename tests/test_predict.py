@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from tests.tiny import LABELS, PREPROCESSING, tiny_classifier, write_video
+from videoswin.classifier import Classifier
 from videoswin.data.decode import Limits, open_video
 from videoswin.data.preprocessing import Views
 from videoswin.errors import ConfigError, VideoError
-from videoswin.predict import Failure, Prediction, find_videos, predict, predict_many, score_views
+from videoswin.predict import Failure, Prediction, find_videos, predict, predict_many, score_each_view
 
 
 @pytest.fixture(scope="module")
@@ -85,15 +86,17 @@ def test_the_model_is_evaluated_and_put_back(clip: Path) -> None:
 def test_views_go_through_in_bounded_batches() -> None:
     sizes = []
 
-    class Spy(torch.nn.Linear):
-        def forward(self, input: torch.Tensor) -> torch.Tensor:
-            sizes.append(len(input))
-            assert torch.is_inference_mode_enabled()
-            return super().forward(input)
+    class Spy(Classifier):
+        def logits(self, clips: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(clips))
+            return torch.zeros(len(clips), 5)
 
-    scores = score_views(Spy(2, 3), torch.randn(10, 2))
-    assert sizes == [4, 4, 2]
-    assert scores.sum() == pytest.approx(1)
+    classifier = tiny_classifier()
+    spy = Spy(classifier.model, classifier.preprocessing, classifier.labels)
+    scores = score_each_view(spy, torch.randn(40, 3, 1, 2, 2))
+    assert sizes == [16, 16, 8]
+    assert scores.shape == (40, 5)
+    assert torch.allclose(scores.sum(dim=1), torch.ones(40))
 
 
 def test_film_shows_frames_that_were_looked_at(clip: Path) -> None:

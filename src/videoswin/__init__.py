@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from videoswin.evaluate import Evaluation
-    from videoswin.model import PRESETS, SwinConfig, VideoSwin, create_model
+    from videoswin.model import PRESETS, SlidingStream, Stream, SwinConfig, VideoSwin, create_model
     from videoswin.predict import LabelScore, Prediction
 
 __version__ = "0.1.0"
@@ -45,6 +45,8 @@ __all__ = [
     "MissingExtraError",
     "Prediction",
     "Preprocessing",
+    "SlidingStream",
+    "Stream",
     "SwinConfig",
     "TrainingError",
     "VideoError",
@@ -76,7 +78,7 @@ _HOMES = {
         "WeightsError",
     ),
     "videoswin.evaluate": ("Evaluation",),
-    "videoswin.model": ("PRESETS", "SwinConfig", "VideoSwin", "create_model"),
+    "videoswin.model": ("PRESETS", "SlidingStream", "Stream", "SwinConfig", "VideoSwin", "create_model"),
     "videoswin.predict": ("LabelScore", "Prediction"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -1,13 +1,14 @@
 """A classifier: the model together with what it cannot do without, the preprocessing and the names of its classes.
 
-On disk it is one folder, a checkpoint, of two files:
+On disk it is one folder, a checkpoint:
 
     runs/wave/best/
         model.safetensors   the numbers
         config.json         everything else: architecture, preprocessing, labels, threshold, how well it did
+        README.md           the model card: the same for people, made from config.json and never read
 
-Loading trusts neither. Names and shapes of the tensors are compared with the architecture before any memory is taken,
-and must agree exactly: a checkpoint that fits "nearly" would classify, badly, without a word.
+Loading trusts neither of the first two. Names and shapes of the tensors are compared with the architecture before any
+memory is taken, and must agree exactly: a checkpoint that fits "nearly" would classify, badly, without a word.
 """
 
 import json
@@ -15,17 +16,22 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from videoswin.card import check_card, model_card
+from videoswin.config_file import CONFIG_FILE, FOR_HUBS, WEIGHTS_FILE, read_config, read_labels, swin_config, table
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
-from videoswin.labels import guess_labels
+from videoswin.hub import fetch_folder, is_address, push_folder
 from videoswin.model import PRESETS, SwinConfig, VideoSwin
 from videoswin.model.config import Padding, RelativeBias
 from videoswin.predict import VideoClassifier
+from videoswin.published import describe, image_file, video_file
+from videoswin.weights.catalog import CATALOG, Published, find
 from videoswin.weights.checkpoint import load_checkpoint
 from videoswin.weights.files import (
     own_float32,
@@ -40,22 +46,12 @@ from videoswin.weights.inflate import Bias, Embed, inflate_checkpoint
 from videoswin.weights.report import LoadReport, some
 
 __all__ = [
-    "Classifier",
-    "bundled_checkpoints",
-    "check_labels",
-    "check_threshold",
-    "inflate",
-    "load",
+    "Classifier", "bundled_checkpoints", "check_labels", "check_threshold", "inflate", "load", "loadable_names",
     "of_public_weights",
-]
+]  # fmt: skip
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
 _ASSETS = Path(__file__).parent / "assets"
-_MAX_CONFIG_BYTES = 16 * 2**20
-_WHAT_IT_IS = f"A checkpoint is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}"
-_REQUIRED = ("format", "version", "model", "preprocessing", "id2label")
-_OPTIONAL = ("name", "label2id", "none_threshold", "metrics", "notes")
 
 
 @dataclass
@@ -64,6 +60,8 @@ class Classifier(VideoClassifier):
 
     ``labels``: the name of each class, in the order of the model's outputs. ``none_threshold``: a best score below it
     means "none of these". ``metrics`` and ``notes``: how well it does and how it was made, kept in the checkpoint.
+    ``card``: what its README.md should say and cannot be known here, such as ``{"license": "apache-2.0"}``; see
+    :mod:`videoswin.card`.
     ``report``: what was loaded, if it came from a file of weights alone.
 
     Raises:
@@ -78,12 +76,14 @@ class Classifier(VideoClassifier):
     none_threshold: float | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
+    card: dict[str, Any] = field(default_factory=dict)
     report: LoadReport | None = None
 
     def __post_init__(self) -> None:
         self.labels = tuple(self.labels)
         check_labels(self.labels, self.model.config.num_classes)
         check_threshold(self.none_threshold)
+        check_card(self.card)
         _check_clips_fit(self.model, self.preprocessing)
 
     def logits(self, clips: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class Classifier(VideoClassifier):
 
         In evaluation mode; a model in training goes on training afterwards.
         """
-        weight = next(self.model.parameters())
+        weight = self.model.backbone.norm.weight
         was_training = self.model.training
         self.model.eval()
         try:
@@ -106,14 +106,29 @@ class Classifier(VideoClassifier):
         return f'Classifier("{self.name}", {len(self.labels)} labels, {self.num_parameters:,} parameters, clips {clip})'
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.backbone.norm.weight.device
+
+    @property
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
+
+    def as_causal(self) -> "Classifier":
+        """The causal classifier with these weights, sharing their memory, for :class:`~videoswin.Stream`.
+
+        It is another classifier, and answers worse until it is fine-tuned (``videoswin train --causal``); so the threshold
+        and the figures of this one do not come along.
+        """
+        notes = f"Causal, from the weights of {self.name}, which looks ahead; not fine-tuned."
+        return Classifier(self.model.as_causal(), self.preprocessing, self.labels, f"{self.name}_causal", notes=notes)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``config.json`` holds."""
         return {
             "format": "videoswin",
             "version": 1,
+            **FOR_HUBS,
             "name": self.name,
             "model": self.model.config.to_dict(),
             "preprocessing": self.preprocessing.to_dict(),
@@ -122,6 +137,7 @@ class Classifier(VideoClassifier):
             "none_threshold": self.none_threshold,
             "metrics": self.metrics,
             "notes": self.notes,
+            "card": self.card,
         }
 
     def save(self, folder: str | Path) -> None:
@@ -134,7 +150,7 @@ class Classifier(VideoClassifier):
             self.write_files(new)
 
     def write_files(self, folder: Path) -> None:
-        """The two files of a checkpoint, into an existing folder; for callers that put more beside them."""
+        """The files of a checkpoint, into an existing folder; for callers that put more beside them."""
         write_tensors(folder / WEIGHTS_FILE, self.model.state_dict())
         try:
             text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
@@ -143,6 +159,26 @@ class Classifier(VideoClassifier):
                 f"The metrics or notes cannot be written as JSON ({error}). Use finite numbers and text."
             ) from None
         (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        (folder / CARD_FILE).write_text(model_card(self), encoding="utf-8")
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, message: str = "") -> str:
+        """Upload the checkpoint to a hub as ``user/repo``, which is made if it is not there; gives its address.
+
+        Raises:
+            MissingExtraError: the extra ``hub`` is not installed.
+            WeightsError: the hub refuses, or cannot be reached.
+        """
+        with TemporaryDirectory() as folder:
+            self.write_files(Path(folder))
+            return push_folder(Path(folder), repo_id, private=private, message=message or f"Upload {self.name}")
+
+    @classmethod
+    def from_pretrained(cls, folder_or_repo: str | Path, revision: str | None = None) -> "Classifier":
+        """:func:`load` for a checkpoint folder or a repository on a hub ("user/repo"). Nothing else is downloaded than
+        config.json, model.safetensors and README.md, and nothing is executed."""
+        if revision is None and os.path.isdir(folder_or_repo):
+            return load(folder_or_repo)
+        return load(f"hf://{folder_or_repo}" + (f"@{revision}" if revision else ""))
 
 
 def load(
@@ -152,40 +188,45 @@ def load(
     relative_bias: RelativeBias | None = None,
     padding: Padding | None = None,
 ) -> Classifier:
-    """Load a classifier: the folder that a training run made ("runs/wave/best"), one that comes with the package, or a
-    public file of weights (``.pth``, ``.pt``, ``.safetensors``) of the official code, MMAction2 or torchvision.
+    """Load a classifier: the folder that a training run made ("runs/wave/best"); a checkpoint that comes with the
+    package, or a published one that is downloaded once, by name (``videoswin models`` lists both); a folder on a hub
+    ("hf://user/repo"); or a public file of weights (``.pth``, ``.pt``, ``.safetensors``) of the official code, MMAction2 or
+    torchvision.
 
-    The model is in evaluation mode, in float32, on the CPU. A public file says nothing about its labels and
-    preprocessing: it gets the labels of Kinetics-400, Kinetics-600 or Something-Something v2 if it has as many classes,
-    else "class 0", "class 1" ..., and the test preprocessing of the public code. ``report`` tells what was loaded.
+    The model is in evaluation mode, in float32, on the CPU. Published files are known with their labels and test
+    preprocessing. Any other file says nothing about them: it gets the labels of Kinetics-400, Kinetics-600 or
+    Something-Something v2 if it has as many classes, else "class 0", "class 1" ..., and the test preprocessing of the
+    public code. ``report`` tells what was loaded.
 
     Args:
-        path_or_name: a folder, a name, or a file.
+        path_or_name: a folder, a name, an address, or a file. What exists under a name comes before the catalog's.
         num_classes, relative_bias, padding: for files of weights alone, see
             :func:`~videoswin.weights.checkpoint.load_checkpoint`; a checkpoint folder knows its own.
 
     Raises:
         ConfigError: there is no such folder, file or name, or an option was given for a folder.
-        WeightsError: the checkpoint is damaged, of another kind, or its parts do not agree.
+        WeightsError: the checkpoint cannot be downloaded, is damaged, of another kind, or its parts do not agree.
 
     >>> classifier = load("swin3d_micro_gestures")  # doctest: +SKIP
+    >>> classifier = load("swin3d_t_k400")  # doctest: +SKIP
     """
-    if "\0" not in str(path_or_name) and os.path.isfile(path_or_name):
-        _refuse_half_a_checkpoint(Path(path_or_name))
-        _refuse_exported(Path(path_or_name))
-        model, report = load_checkpoint(path_or_name, num_classes, relative_bias=relative_bias, padding=padding)
-        return of_public_weights(model, report)
+    if "\0" not in str(path_or_name) and ((entry := find(path_or_name)) or os.path.isfile(path_or_name)):
+        file = video_file(entry) if entry else Path(path_or_name)
+        _refuse_half_a_checkpoint(file)
+        _refuse_exported(file)
+        model, report = load_checkpoint(file, num_classes, relative_bias=relative_bias, padding=padding)
+        return of_public_weights(model, report, entry)
     options = {"num_classes": num_classes, "relative_bias": relative_bias, "padding": padding}
     for name, value in options.items():
         if value is not None:
             raise ConfigError(f"{name} is for files of weights; a checkpoint folder has its own. Leave it out.")
-    folder = _find(path_or_name)
+    folder = fetch_folder(path_or_name) if is_address(path_or_name) else _find(path_or_name)
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-    settings = _read_config(config_path)
-    model_config = _swin_config(config_path, settings["model"])
+    settings = read_config(config_path)
+    model_config = swin_config(config_path, settings["model"])
     try:
-        preprocessing = Preprocessing.from_dict(_table(config_path, settings, "preprocessing"))
-        labels = _labels(config_path, settings)
+        preprocessing = Preprocessing.from_dict(table(config_path, settings, "preprocessing"))
+        labels = read_labels(config_path, settings)
         # Compared before the weights are read: the error should be about the cause.
         check_labels(labels, model_config.num_classes)
         model = _load_model(model_config, weights_path)
@@ -195,8 +236,9 @@ def load(
             labels=labels,
             name=str(settings.get("name") or folder.resolve().name),
             none_threshold=settings.get("none_threshold"),
-            metrics=_table(config_path, settings, "metrics"),
+            metrics=table(config_path, settings, "metrics"),
             notes=str(settings.get("notes", "")),
+            card=table(config_path, settings, "card"),
         )
     except ConfigError as error:
         reason, _, hint = str(error).partition(". ")
@@ -204,38 +246,30 @@ def load(
 
 
 def inflate(
-    path: str | Path,
+    path_or_name: str | Path,
     num_classes: int | None = None,
     *,
     window_frames: int = 8,
     embed: Embed = "inflate",
     bias: Bias = "duplicate",
 ) -> Classifier:
-    """A video classifier from a file of image weights (Microsoft, timm, torchvision, Hugging Face); a start for training.
+    """A video classifier from a file of image weights (Microsoft, timm, torchvision, Hugging Face), or from the name of a
+    published one ("swin2d_t_in1k"), which is downloaded once; a start for training.
 
     See :func:`~videoswin.weights.inflate.inflate_checkpoint` for the options and the errors.
     """
+    entry = find(path_or_name)
+    path = image_file(entry) if entry else path_or_name
     model, report = inflate_checkpoint(path, num_classes, window_frames=window_frames, embed=embed, bias=bias)
-    return of_public_weights(model, report)
+    return of_public_weights(model, report, entry)
 
 
-def of_public_weights(model: VideoSwin, report: LoadReport) -> Classifier:
-    """A classifier round a public file: labels by the number of classes, preprocessing as the public code tests."""
-    if not model.config.num_classes:
-        raise WeightsError(report.path, "it has no head, so it names no classes", "Give num_classes, for a new head")
-    known = not report.fresh
-    labels, dataset = guess_labels(model.config.num_classes) if known else ((), "")
-    labels = labels or tuple(f"class {i}" for i in range(model.config.num_classes))
-    side = 384 if model.config.window_size[1] == 12 else 224  # pixels; the paper's pairs of window and size
-    preprocessing = Preprocessing(
-        sampling="uniform" if dataset == "something_something_v2" else "interval",
-        size=(side, side),
-        short_side=side,
-        antialias=False,  # OpenCV's bilinear resizing, with which the public weights were trained
-    )
-    notes = f"From {report.path.name} ({report.title})."
-    notes += f" Labels: {dataset}, by the number of classes." if dataset else ""
-    return Classifier(model, preprocessing, labels, name=report.path.stem, notes=notes, report=report)
+def of_public_weights(model: VideoSwin, report: LoadReport, entry: Published | None = None) -> Classifier:
+    """A classifier round a public file; ``entry``: what the catalog says of it. See :mod:`videoswin.published`."""
+    labels, preprocessing, notes = describe(report, entry)
+    name = entry.name if entry else report.path.stem
+    card = {"license": entry.licence.lower()} if entry and " " not in entry.licence else {}
+    return Classifier(model, preprocessing, labels, name=name, notes=notes, card=card, report=report)
 
 
 def bundled_checkpoints() -> tuple[str, ...]:
@@ -243,6 +277,11 @@ def bundled_checkpoints() -> tuple[str, ...]:
     if not _ASSETS.is_dir():
         return ()
     return tuple(sorted(path.parent.name for path in _ASSETS.glob(f"*/{CONFIG_FILE}")))
+
+
+def loadable_names() -> tuple[str, ...]:
+    """All names that :func:`load` knows: bundled checkpoints, and published video models, which it downloads."""
+    return (*bundled_checkpoints(), *(entry.name for entry in CATALOG.values() if entry.kind == "video"))
 
 
 def sample_videos() -> list[Path]:
@@ -275,73 +314,13 @@ def _find(path_or_name: str | Path) -> Path:
         return folder
     if text in PRESETS:
         raise ConfigError(f'"{text}" is an architecture without weights. Train it: videoswin train DATA --model {text}')
-    hint = nearest(text, bundled_checkpoints()) if bundled_checkpoints() else "Give the folder of a training run."
-    raise ConfigError(f'There is no checkpoint "{text}", neither a folder nor one that comes with videoswin. {hint}')
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        best = path.parent / "best"  # of a training run, people give the run's folder
-        hint = f"Did you mean {best}?" if (best / CONFIG_FILE).is_file() else _WHAT_IT_IS
-        raise WeightsError(path, "the file was not found", hint)
-    try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise WeightsError(
-                path, f"it has more than {_MAX_CONFIG_BYTES:,} bytes", "This is not a videoswin checkpoint"
-            )
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(path, f"this is no valid JSON ({error})", "Copy or download the checkpoint again") from None
-    except OSError as error:
-        raise WeightsError(path, f"the file cannot be read ({error.strerror})", "Check its rights (ls -l)") from None
-    if not isinstance(settings, dict) or settings.get("format") != "videoswin":
-        raise WeightsError(path, 'its field "format" is not "videoswin"', "Give a checkpoint that videoswin saved")
-    if settings.get("version") != 1:
-        reason = f'its field "version" is {settings.get("version")!r}, this videoswin reads version 1'
-        raise WeightsError(path, reason, "Update videoswin: pip install --upgrade videoswin")
-    _check_fields(path, settings)
-    return settings
-
-
-def _check_fields(path: Path, settings: Mapping[str, Any]) -> None:
-    for name in _REQUIRED:
-        if name not in settings:
-            raise WeightsError(path, f'the field "{name}" is missing', "Copy or download the checkpoint again")
-    for name in settings:
-        if name not in (*_REQUIRED, *_OPTIONAL):
-            raise WeightsError(path, f'there is no field "{name}"', nearest(name, (*_REQUIRED, *_OPTIONAL)))
-
-
-def _table(path: Path, settings: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = settings.get(name, {})
-    if not isinstance(value, dict):
-        raise WeightsError(path, f'the field "{name}" is not a table', "Copy or download the checkpoint again")
-    return value
-
-
-def _swin_config(path: Path, values: Any) -> SwinConfig:
-    try:
-        return SwinConfig.from_dict(values)
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:  # ConfigError is a ValueError
-        reason = str(error).rstrip(".")
-        raise WeightsError(
-            path, f'the field "model" describes no model ({reason})', "Correct it, or copy it again"
-        ) from None
-
-
-def _labels(path: Path, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    id2label = _table(path, settings, "id2label")
-    numbers = [str(i) for i in range(len(id2label))]
-    if set(id2label) != set(numbers) or not all(isinstance(label, str) for label in id2label.values()):
-        reason = f'the field "id2label" does not give one name to each of the numbers 0 to {len(id2label) - 1}'
-        raise WeightsError(path, reason, 'Write it as {"0": "name", "1": "name", ...}')
-    labels = tuple(id2label[number] for number in numbers)
-    label2id = settings.get("label2id")
-    if label2id is not None and label2id != {label: i for i, label in enumerate(labels)}:
-        raise WeightsError(
-            path, 'the fields "label2id" and "id2label" contradict each other', "Correct one, or drop label2id"
-        )
-    return labels
+    hint = nearest(text, loadable_names())
+    hint = (
+        hint
+        if hint.startswith("Did you")
+        else "Give a folder or a file, or one of the names that videoswin models lists."
+    )
+    raise ConfigError(f'There is no checkpoint "{text}", neither a folder nor a name known to videoswin. {hint}')
 
 
 def _load_model(config: SwinConfig, path: Path) -> VideoSwin:

@@ -18,7 +18,8 @@ from videoswin.data.decode import Limits
 from videoswin.data.index import Row
 from videoswin.data.preprocessing import Views
 from videoswin.errors import ConfigError, VideoError, nearest
-from videoswin.predict import DEFAULT_LIMITS, LabelScore, VideoClassifier, predict
+from videoswin.predict import DEFAULT_LIMITS, Failure, LabelScore, Prediction, VideoClassifier, predict_each
+from videoswin.profile import Profile
 from videoswin.weights.files import replace_file
 
 if TYPE_CHECKING:
@@ -164,19 +165,24 @@ def evaluate(
 
 
 def evaluate_rows(
-    classifier: VideoClassifier, rows: Sequence[Row], views: Views | str = "1x1", *, limits: Limits = DEFAULT_LIMITS
+    classifier: VideoClassifier,
+    rows: Sequence[Row],
+    views: Views | str = "1x1",
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    profile: Profile | None = None,
 ) -> Iterator[RowResult]:
-    """As :func:`evaluate`, one result at a time, for callers that show progress. Checks everything when called."""
-    views = Views.of(views)
+    """As :func:`evaluate`, one result at a time, for callers that show progress. Checks everything when called.
+
+    ``profile``: gets to know where the time went.
+    """
     _check_labels(rows, classifier.labels)
-    return (_evaluate_row(classifier, row, views, limits) for row in rows)
+    results = predict_each(classifier, [row.path for row in rows], views, _TOP, limits=limits, profile=profile)
+    return (_row_result(row, result) for row, result in zip(rows, results, strict=True))
 
 
-def _evaluate_row(classifier: VideoClassifier, row: Row, views: Views, limits: Limits) -> RowResult:
-    try:
-        return RowResult(row, predict(classifier, row.path, views, _TOP, limits=limits).predictions)
-    except VideoError as error:
-        return RowResult(row, (), error)
+def _row_result(row: Row, result: Prediction | Failure) -> RowResult:
+    return RowResult(row, (), result.error) if isinstance(result, Failure) else RowResult(row, result.predictions)
 
 
 def _check_labels(rows: Sequence[Row], labels: Sequence[str]) -> None:

@@ -1,12 +1,14 @@
 """A video in, labels with scores and times out.
 
 Every view of the video goes through the model, each view's logits become probabilities, and the views' probabilities
-are averaged (the paper's 4x3 protocol averages twelve; 1x1 is one clip from the middle, centre crop).
+are averaged (the paper's 4x3 protocol averages twelve; 1x1 is one clip from the middle, centre crop). How many videos
+keep the machine busy is the business of :mod:`videoswin.pipeline`.
 """
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,28 +16,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from videoswin.data.decode import Frames, Limits, Video, open_video
+from videoswin.data.decode import Frames, Limits
 from videoswin.data.index import VIDEO_SUFFIXES
-from videoswin.data.preprocessing import Preprocessing, ViewBatch, Views
-from videoswin.data.transforms import Resize
+from videoswin.data.preprocessing import Preprocessing, Views
 from videoswin.errors import ConfigError, VideoError
+from videoswin.pipeline import Looked, VideoReader, read_ahead, score_in_groups, views_at_once
+from videoswin.profile import Profile, running, timed, waited
 
 __all__ = [
-    "Failure",
-    "LabelScore",
-    "Prediction",
-    "Span",
-    "VideoClassifier",
-    "find_videos",
-    "predict",
-    "predict_many",
-    "score_views",
-]
+    "Failure", "LabelScore", "Prediction", "Span", "VideoClassifier", "find_videos", "predict", "predict_each",
+    "predict_many", "score_each_view",
+]  # fmt: skip
 
 DEFAULT_LIMITS = Limits()
 _SUFFIX_HINT = f"Known are {' '.join(sorted(VIDEO_SUFFIXES))}; other files can be named one by one"
-_VIEWS_AT_ONCE = 4  # memory of a forward pass grows with the views in it, speed on a CPU hardly does
-_FILM_BOX = (160, 288)  # height, width in pixels: readable beside the scores, 10 kB a frame
 
 
 class LabelScore(NamedTuple):
@@ -106,6 +100,11 @@ class VideoClassifier(ABC):
     none_threshold: float | None
 
     @property
+    def device(self) -> torch.device:
+        """Where clips are scored."""
+        return torch.device("cpu")
+
+    @property
     @abstractmethod
     def num_parameters(self) -> int: ...
 
@@ -149,24 +148,10 @@ def predict(
         VideoError: the video cannot be opened or decoded.
         ConfigError: ``views`` or ``top_k`` make no sense.
     """
-    views = Views.of(views)
-    _require_top_k(top_k)
-    with open_video(source, limits=limits) as video:
-        batch = classifier.preprocessing.views(video, views)
-        frames = _film(classifier, video, views, film) if film else None
-        path, duration_s = video.info.path, video.info.duration_s
-    scores = score_views(classifier.logits, batch.clips)
-    best = _best(scores, classifier.labels, top_k)
-    return Prediction(
-        path=path,
-        duration_s=duration_s,
-        views=views,
-        label=classifier.decide(best[0]),
-        predictions=best,
-        spans=tuple(Span(start, end) for start, end in batch.spans.tolist()),
-        repeated=_most_repeated(batch),
-        film=frames,
-    )
+    (result,) = predict_each(classifier, [source], views, top_k, film=film, limits=limits)
+    if isinstance(result, Failure):
+        raise result.error
+    return result
 
 
 def predict_many(
@@ -177,20 +162,70 @@ def predict_many(
     *,
     film: int = 0,
     limits: Limits = DEFAULT_LIMITS,
+    profile: Profile | None = None,
 ) -> Iterator[Prediction | Failure]:
-    """Classify videos one after the other, as :func:`predict`; a video that cannot be read gives a :class:`Failure`.
+    """Classify videos in their order, as :func:`predict`; a video that cannot be read gives a :class:`Failure`.
 
-    Folders stand for the videos in them (:func:`find_videos`).
+    Folders stand for the videos in them (:func:`find_videos`). Some videos are read while the model looks at others.
+    ``profile``: gets to know where the time went.
     """
+    found = find_videos(paths)
+    results = predict_each(classifier, found, views, top_k, film=film, limits=limits, profile=profile)
+    for path, result in zip(found, results, strict=True):
+        if isinstance(result, Failure) and os.path.isdir(path):
+            error = VideoError(path, "no videos found in this folder", _SUFFIX_HINT)
+            result = Failure(str(path), result.views, error)
+        yield result
+
+
+def predict_each(
+    classifier: VideoClassifier,
+    sources: Sequence[str | Path | bytes],
+    views: Views | str = "1x1",
+    top_k: int = 5,
+    *,
+    film: int = 0,
+    limits: Limits = DEFAULT_LIMITS,
+    profile: Profile | None = None,
+) -> Iterator[Prediction | Failure]:
+    """As :func:`predict_many`, one result for each source: a file, or the bytes of one. Checks the settings when called."""
     views = Views.of(views)
     _require_top_k(top_k)
-    for path in find_videos(paths):
-        try:
-            if os.path.isdir(path):
-                raise VideoError(path, "no videos found in this folder", _SUFFIX_HINT)
-            yield predict(classifier, path, views, top_k, film=film, limits=limits)
-        except VideoError as error:
-            yield Failure(str(path), views, error)
+    read = VideoReader(classifier.preprocessing, views, film, limits, profile)
+    return _predict_each(classifier, sources, read, top_k)
+
+
+def _predict_each(
+    classifier: VideoClassifier, sources: Sequence[str | Path | bytes], read: VideoReader, top_k: int
+) -> Iterator[Prediction | Failure]:
+    def score(clips: Tensor) -> Tensor:
+        with timed(read.profile, "model"):
+            return score_each_view(classifier, clips)
+
+    at_once = views_at_once(read.clip_shape, classifier.device)
+    looks = read_ahead(read, sources, read.bytes_each, group=at_once // len(read.views))
+    with running(read.profile, len(sources)), closing(looks):
+        scored = score_in_groups(waited(read.profile, looks), score, at_once)
+        for source, result in zip(sources, scored, strict=True):
+            if isinstance(result, VideoError):
+                yield Failure(result.path if isinstance(source, bytes) else str(source), read.views, result)
+            else:
+                yield _prediction(classifier, read.views, top_k, *result)
+
+
+def _prediction(classifier: VideoClassifier, views: Views, top_k: int, look: Looked, scores: Tensor) -> Prediction:
+    """``scores``: of each view, (V, num_classes)."""
+    best = _best(scores.mean(dim=0), classifier.labels, top_k)
+    return Prediction(
+        path=look.path,
+        duration_s=look.duration_s,
+        views=views,
+        label=classifier.decide(best[0]),
+        predictions=best,
+        spans=tuple(Span(start, end) for start, end in look.batch.spans.tolist()),
+        repeated=int(look.batch.repeated.max()),
+        film=look.film,
+    )
 
 
 def find_videos(paths: Iterable[str | Path]) -> list[str | Path]:
@@ -219,30 +254,15 @@ def _is_video_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
-def score_views(logits: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
-    """Normalised clips (V, 3, T, H, W), the views of one video -> probabilities (num_classes,), float32 on the CPU."""
-    with torch.inference_mode():
-        chunks = [logits(chunk).float().softmax(dim=-1).cpu() for chunk in clips.split(_VIEWS_AT_ONCE)]
-    return torch.cat(chunks).mean(dim=0)
+def score_each_view(classifier: VideoClassifier, clips: Tensor) -> Tensor:
+    """Normalised clips (V, 3, T, H, W) -> the probabilities of each, (V, num_classes), float32 on the CPU."""
+    chunks = clips.split(views_at_once(clips.shape[1:], classifier.device))
+    return torch.cat([classifier.logits(chunk).softmax(dim=-1) for chunk in chunks])
 
 
 def _best(scores: Tensor, labels: tuple[str, ...], top_k: int) -> tuple[LabelScore, ...]:
     top = scores.topk(min(top_k, len(labels)))
     return tuple(LabelScore(labels[i], s) for i, s in zip(top.indices.tolist(), top.values.tolist(), strict=True))
-
-
-def _film(classifier: VideoClassifier, video: Video, views: Views, count: int) -> Frames:
-    """``count`` of the frames that the views show, evenly spread, in the video's own shape, (count, h, w, 3)."""
-    seen = classifier.preprocessing.indices(video.times, views.num_clips).unique()
-    chosen = seen[torch.linspace(0, len(seen) - 1, min(count, len(seen))).round().long()]
-    height, width = video.info.height, video.info.width
-    scale = min(_FILM_BOX[0] / height, _FILM_BOX[1] / width, 1.0)
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    return video.get_frames(chosen, each=Resize(None, size))
-
-
-def _most_repeated(batch: ViewBatch) -> int:
-    return int(batch.repeated.max())
 
 
 def _require_top_k(top_k: int) -> None:

@@ -17,7 +17,9 @@ from videoswin.cli import main as main_module
 from videoswin.cli.main import main
 from videoswin.cli.output import bar, printable
 
-VERBS = ("demo", "predict", "train", "evaluate", "info", "inspect", "convert")
+VERBS = (
+    "demo", "predict", "train", "evaluate", "info", "models", "inspect", "convert", "export", "stream", "timeline",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,36 @@ def test_predict_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(rows) == 2
     assert all(row.split()[0] in LABELS and " % " in row for row in rows)
     assert err == ""
+
+
+@pytest.mark.parametrize("files", [["data/nod/1.mp4"], ["data/nod", "bad.mp4"]])
+def test_predict_profile(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["predict", *files, "--weights", "ck", "--profile", "--top-k", "1"])
+    out, _ = capsys.readouterr()
+    head = next(i for i, line in enumerate(out.splitlines()) if line.startswith("reading"))
+    table = out.splitlines()[head:]
+    assert [line.split("  ")[1] for line in table if line.startswith("  ") and line.strip()] == [
+        "open, read all packets",
+        "decode the frames that are needed",
+        "resize them once for all views",
+        "cut the views, normalise",
+        "the model",
+        "wait for a video to be read",
+        "all else",
+    ]
+    assert table[-1].startswith("1 video in " if len(files) == 1 else "3 videos in ")
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_profile_json_is_the_last_line_of_stderr(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "data", "--weights", "ck", "--views", "2xwide", "--profile", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == (6 if verb == "predict" else 1)
+    profile = json.loads(err.splitlines()[-1])["profile"]
+    assert profile.keys() == {"videos", "wall_s", "videos_per_s", "readers", "stages"}
+    assert profile["videos"] == 6
+    main_thread = sum(profile["stages"][name]["share"] for name in ("model", "waiting", "rest"))
+    assert main_thread == pytest.approx(1, abs=0.01)
 
 
 def test_predict_says_none_of_these(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,13 +195,17 @@ def test_settings_survive_json(preprocessing: Preprocessing):
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
 
 
-@pytest.mark.parametrize(("text", "views"), [("4x3", Views(4, 3)), (" 1X1 ", Views()), ("10x1", Views(10, 1))])
+@pytest.mark.parametrize(
+    ("text", "views"), [("4x3", Views(4, 3)), (" 1X1 ", Views()), ("10x1", Views(10, 1)), ("4xWide", Views(4, "wide"))]
+)
 def test_views_parse(text: str, views: Views):
     assert Views.parse(text) == views
     assert Views.parse(str(views)) == views
 
 
-@pytest.mark.parametrize("text", ["", "4", "4x", "x3", "4x2", "0x3", "4x3x1", "-1x3", "99999x1", "٤x3", "4*3"])
+@pytest.mark.parametrize(
+    "text", ["", "4", "4x", "x3", "4x2", "0x3", "4x3x1", "-1x3", "4xwider", "widex1", "99999x1", "٤x3", "4*3"]
+)
 def test_views_that_are_refused(text: str):
     with pytest.raises(ConfigError):
         Views.parse(text)
@@ -209,5 +213,6 @@ def test_views_that_are_refused(text: str):
 
 def test_number_of_views():
     assert len(Views(4, 3)) == 12
-    with pytest.raises(ConfigError, match=r"num_crops is 2. Use 1 \(centre\) or 3"):
+    assert len(Views(4, "wide")) == 4
+    with pytest.raises(ConfigError, match=r"num_crops is 2. Use 1 \(centre\), 3"):
         Views(1, 2)

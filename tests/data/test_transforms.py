@@ -19,6 +19,7 @@ from videoswin.data.transforms import (
     resize_stretch,
     three_crops,
     to_clip,
+    wide_crop,
 )
 from videoswin.errors import ConfigError
 
@@ -114,6 +115,33 @@ def test_an_odd_rest_is_left_out_at_the_far_side_as_in_the_public_code():
 def test_three_crops_of_a_tall_frame_come_top_bottom_middle():
     tall = columns(4, 10).transpose(1, 2)
     assert [int(crop[0, 0, 0, 0]) for crop in three_crops(tall, (4, 4))] == [0, 6, 3]
+
+
+@pytest.mark.parametrize(
+    ("frame", "size", "expected"),
+    [
+        ((224, 299), (224, 224), (224, 288)),
+        ((224, 398), (224, 224), (224, 384)),
+        ((299, 224), (224, 224), (288, 224)),
+        ((256, 299), (224, 224), (224, 288)),
+        ((224, 224), (224, 224), (224, 224)),
+        ((56, 64), (56, 56), (56, 64)),
+        ((56, 75), (56, 56), (56, 72)),
+        ((35, 40), (35, 35), (35, 40)),
+        ((40, 70), (32, 64), (32, 64)),
+    ],
+)
+def test_a_wide_crop_is_as_long_as_whole_patches_fit(
+    frame: tuple[int, int], size: tuple[int, int], expected: tuple[int, int]
+):
+    assert wide_crop(noise_clip(1, *frame), size).shape == (1, *expected, 3)
+
+
+def test_a_wide_crop_is_centred_and_shows_what_three_crops_show():
+    assert wide_crop(columns(4, 11), (4, 4))[0, 0, :, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert wide_crop(columns(4, 12), (4, 4))[0, 0, :, 0].tolist() == list(range(12))
+    with pytest.raises(ConfigError, match="does not fit"):
+        wide_crop(columns(4, 11), (5, 4))
 
 
 def test_three_crops_of_a_square_are_equal():
@@ -271,3 +299,14 @@ def test_to_clip_normalises_on_the_scale_of_bytes():
     assert clip.dtype == torch.float32
     assert clip.is_contiguous()
     assert [float(channel.mean()) for channel in clip] == [2.0, 2.0, 0.0]
+
+
+def test_a_clip_can_be_written_where_it_belongs_and_is_what_torch_computes():
+    frames, mean, std = noise_clip(4, 9, 11), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+    place = torch.full((2, 3, 4, 5, 7), float("nan"))
+    clip = to_clip(frames[:, 2:7, 1:8], mean, std, out=place[1])
+    floats = frames[:, 2:7, 1:8].permute(3, 0, 1, 2).float()
+    expected = (floats - torch.tensor(mean).view(3, 1, 1, 1)) / torch.tensor(std).view(3, 1, 1, 1)
+    assert torch.equal(clip, expected)
+    assert torch.equal(place[1], expected)
+    assert bool(place[0].isnan().all())

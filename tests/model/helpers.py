@@ -49,9 +49,16 @@ def relative_error(ours: Tensor, expected: Tensor) -> float:
     return float(torch.linalg.vector_norm(ours - expected) / torch.linalg.vector_norm(expected))
 
 
-def boxes(grid: Grid, window: Grid, shift: Grid = (0, 0, 0), relative_bias: str = "exact", padding: str = "attended"):
+def boxes(
+    grid: Grid,
+    window: Grid,
+    shift: Grid = (0, 0, 0),
+    relative_bias: str = "exact",
+    padding: str = "attended",
+    causal: bool = False,
+):
     """``partition`` on the CPU, with the usual modes."""
-    made: Partition = partition(grid, window, shift, relative_bias, padding, CPU)  # type: ignore[arg-type]
+    made: Partition = partition(grid, window, shift, relative_bias, padding, CPU, causal)  # type: ignore[arg-type]
     return made
 
 

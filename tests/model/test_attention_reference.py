@@ -22,7 +22,7 @@ def cases(draw: st.DrawFn, longest: int, widest: int) -> Case:
 
 
 def box_attention(x: Tensor, layer: BoxAttention, case: Case) -> Tensor:
-    boxes = partition(case.grid, case.window, case.shift, case.relative_bias, case.padding, CPU)  # type: ignore[arg-type]
+    boxes = partition(*case[:5], CPU, case.causal)  # type: ignore[arg-type]
     return layer(x.flatten(1, 3), boxes).view(x.shape)
 
 
@@ -72,6 +72,15 @@ def test_equals_roll_and_mask(case: Case, batch: int, heads: int, seed: int) -> 
 @example(Case((4, 2, 4), (3, 3, 3), (1, 1, 1), "official", "attended"), 0)
 def test_equals_a_loop_over_tokens(case: Case, seed: int) -> None:
     compare(case, looped_attention, 1, 2, seed)
+
+
+@given(cases(longest=5, widest=3), st.integers(0, 99))
+@settings(max_examples=40)
+@example(Case((5, 4, 3), (4, 3, 3), (2, 1, 1)), 0)
+@example(Case((2, 4, 3), (4, 3, 3), (2, 1, 1), "exact", "masked"), 0)  # shorter than the window: still cut at 2
+@example(Case((5, 2, 2), (3, 3, 3), (1, 1, 1), "official"), 0)  # clipped in space: the slice, at its place in time
+def test_causal_equals_a_loop_over_tokens(case: Case, seed: int) -> None:
+    compare(case._replace(causal=True), looped_attention, 1, 2, seed)
 
 
 @given(cases(longest=5, widest=3))

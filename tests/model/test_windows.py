@@ -1,5 +1,6 @@
 """Boxes tile the grid, as Figure 3 of the paper draws them."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -185,3 +186,42 @@ def test_boxes_lie_on_the_device_asked_for() -> None:
     assert boxes((4, 6, 6), (2, 3, 3)).order.device == CPU
     elsewhere = partition((4, 6, 6), (2, 3, 3), (0, 0, 0), "exact", "attended", torch.device("meta"))
     assert {elsewhere.order.device.type, elsewhere.groups[0].bias_index.device.type} == {"meta"}
+
+
+@given(windowings(longest=12), modes, paddings)
+def test_causal_cuts_do_not_depend_on_what_follows(
+    case: tuple[Grid, Grid, Grid], relative_bias: str, padding: str
+) -> None:
+    """The boxes of a longer video, cut off at the end of a shorter one, are the boxes of the shorter one."""
+    (length, *plane), window, shift = case
+    longer, shorter = (
+        boxes((n, plane[0], plane[1]), window, shift, relative_bias, padding, causal=True) for n in (length + 3, length)
+    )
+    area = plane[0] * plane[1]
+    real = [
+        sorted({tuple(sorted(t for t in box if t < length * area)) for box in members(made)} - {()})
+        for made in (_without_padding(longer, (length + 3) * area), _without_padding(shorter, length * area))
+    ]
+    assert real[0] == real[1]
+
+
+def _without_padding(made: Partition, pad: int) -> Partition:
+    """The same with padding tokens out of the way of any token number."""
+    return replace(made, order=torch.where(made.order == pad, 10**9, made.order))
+
+
+@given(windowings(), modes, paddings)
+def test_causal_tokens_look_back_only(case: tuple[Grid, Grid, Grid], relative_bias: str, padding: str) -> None:
+    grid, window, shift = case
+    for group in boxes(grid, window, shift, relative_bias, padding, causal=True).groups:
+        time = torch.tensor([place[0] for place in tokens_of(group.shape)])
+        seen = time[None, :] <= time[:, None]
+        assert (torch.ones_like(seen) if group.visible is None else group.visible).equal(seen)
+
+
+def test_causal_time_is_neither_clipped_nor_padded() -> None:
+    made = boxes((3, 6, 6), (8, 3, 3), (4, 0, 0), causal=True)
+    assert {group.shape for group in made.groups} == {(3, 3, 3)}
+    assert not made.padded
+    made = boxes((13, 3, 3), (8, 3, 3), (4, 0, 0), causal=True)
+    assert [group.shape[0] for group in made.groups] == [4, 8, 1]

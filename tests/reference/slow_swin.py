@@ -36,6 +36,7 @@ class Case(NamedTuple):
     shift: Grid
     relative_bias: str = "exact"
     padding: str = "attended"
+    causal: bool = False  # looped_attention only; the public code has no such thing
 
 
 def rolled_attention(x: Tensor, weights: Weights, case: Case) -> Tensor:
@@ -66,6 +67,8 @@ def looped_attention(x: Tensor, weights: Weights, case: Case) -> Tensor:
     """(B, T, H, W, C), normalised -> (B, T, H, W, C), token by token."""
     window, shift = clip(case)
     extent = padded_grid(case.grid, window) if case.padding == "attended" else case.grid
+    if case.causal:
+        extent = (case.grid[0], *extent[1:])
     heads, channels = weights.table.shape[1], x.shape[-1]
     width = channels // heads
     index = relative_position_index(case.window)
@@ -79,6 +82,8 @@ def looped_attention(x: Tensor, weights: Weights, case: Case) -> Tensor:
         if here not in real:
             continue  # a padding token may be looked at, but its own output is thrown away
         box = [j for j, there in enumerate(tokens) if box_of(there, window, shift) == box_of(here, window, shift)]
+        if case.causal:
+            box = [j for j in box if tokens[j][0] <= here[0]]
         rows = []
         for j in box:
             if case.relative_bias == "official":
@@ -99,10 +104,11 @@ def looped_attention(x: Tensor, weights: Weights, case: Case) -> Tensor:
 
 
 def clip(case: Case) -> tuple[Grid, Grid]:
-    """get_window_size: an axis that is no longer than the window becomes the window, and is not shifted."""
+    """get_window_size: an axis that is no longer than the window becomes the window, and is not shifted; but not the
+    time of a causal model."""
     window, shift = list(case.window), list(case.shift)
     for axis, n in enumerate(case.grid):
-        if n <= window[axis]:
+        if n <= window[axis] and not (case.causal and axis == 0):
             window[axis], shift[axis] = n, 0
     return (window[0], window[1], window[2]), (shift[0], shift[1], shift[2])
 

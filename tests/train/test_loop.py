@@ -5,10 +5,12 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from traceback import clear_frames
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from tests.tiny import write_video
 from tests.train.helpers import LABELS, Recorder, figures, poison, rows_of, same, tiny_trainer, weights
@@ -125,6 +127,23 @@ def test_bf16(videos: Path, tmp_path: Path):
     assert all(value.dtype == torch.float32 for value in trainer.model.parameters())
     exact = tiny_trainer(videos, tmp_path / "exact", epochs=2)
     assert figures(exact.run(Recorder())) != figures(rows)
+
+
+def test_a_causal_model_learns_from_all_late_steps(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    trainer = tiny_trainer(videos, tmp_path / "run", epochs=1)
+    trainer.model = trainer.classifier.model = trainer.model.as_causal()
+    asked: list[tuple[int, ...]] = []
+    cross_entropy = torch.nn.functional.cross_entropy
+
+    def noted(logits: Tensor, labels: Tensor, **options: Any) -> Tensor:
+        asked.append(tuple(logits.shape))
+        return cross_entropy(logits, labels, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", noted)
+    trainer.run(Recorder())
+    # Clips of 4 frames are 2 time steps, of which the later one is asked; validation asks at the end only.
+    assert asked == [(3, 2, 1), (3, 2, 1), (2, 2, 1), (3, 2), (1, 2)]
+    assert load(tmp_path / "run" / "best").model.config.causal
 
 
 def test_a_model_can_learn_the_clips(videos: Path, tmp_path: Path):

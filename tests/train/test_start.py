@@ -9,7 +9,7 @@ import torch
 
 from tests.tiny import write_video
 from tests.train.helpers import PREPROCESSING, tiny_classifier
-from videoswin.classifier import Classifier
+from videoswin.classifier import Classifier, load
 from videoswin.data.dataset import ClipDataset
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError
@@ -213,6 +213,25 @@ def test_weights_bring_their_preprocessing(videos: Path, checkpoint: str):
     assert any("2 of 2 classes are known" in note for note in plan.notes)
     source = tiny_classifier().model.state_dict()
     assert all(torch.equal(value, source[name]) for name, value in plan.classifier.model.state_dict().items())
+
+
+def test_causal(videos: Path, checkpoint: str, tmp_path: Path):
+    """From fresh weights and from those of an ordinary model; what is causal stays so."""
+    assert not plan_of(videos, checkpoint).classifier.model.config.causal
+    assert plan_of(videos, model="swin3d_micro", causal=True).classifier.model.config.causal
+    plan = plan_of(videos, checkpoint, causal=True)
+    assert plan.classifier.model.config.causal
+    expected = load(checkpoint).model.backbone.patch_embed.proj.weight
+    assert plan.classifier.model.backbone.patch_embed.proj.weight.equal(expected)
+    plan.classifier.save(tmp_path / "causal")
+    assert plan_of(videos, str(tmp_path / "causal")).classifier.model.config.causal
+
+
+def test_a_causal_model_should_not_need_the_end_of_the_clip(videos: Path, checkpoint: str):
+    beware = "beware: uniform sampling"
+    assert any(beware in note for note in plan_of(videos, checkpoint, causal=True).notes)
+    for wanted in ({}, {"causal": True, "sampling": "time", "fps": 5.0}):
+        assert not any(beware in note for note in plan_of(videos, checkpoint, **wanted).notes)
 
 
 def test_known_classes_keep_their_rows(tmp_path: Path, checkpoint: str):

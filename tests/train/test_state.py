@@ -218,6 +218,6 @@ def test_nothing_is_a_pickle(tmp_path: Path):
     classifier, optimizer = trained(1)
     save_state(tmp_path / "last", classifier, optimizer, Progress(), SETTINGS)
     assert sorted(path.name for path in (tmp_path / "last").iterdir()) == [
-        *("config.json", "model.safetensors", "optimizer.safetensors", "progress.json")
+        *("README.md", "config.json", "model.safetensors", "optimizer.safetensors", "progress.json")
     ]
     assert json.loads((tmp_path / "last" / "progress.json").read_text())["settings"] == SETTINGS

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -50,6 +51,65 @@ def test_every_container_gives_the_same_tensors(tmp_path: Path, tree: Any, ignor
     assert list(contents.tensors) == list(WEIGHTS)
     assert all(torch.equal(contents.tensors[name], tensor) for name, tensor in WEIGHTS.items())
     assert contents.ignored == ignored
+
+
+@pytest.mark.parametrize("since_numpy_2", [False, True])
+def test_values_of_numpy_beside_the_weights_are_passed_over(tmp_path: Path, since_numpy_2: bool) -> None:
+    """MMAction2 keeps them in ``meta``: the best score, a random state."""
+    meta = {
+        "best_score": np.float64(78.9),
+        "epoch": np.int64(30),
+        "state": np.arange(3),
+        "names": np.array(["a", "bc"]),
+    }
+    path = saved(tmp_path / "w.pth", {"state_dict": WEIGHTS, "meta": meta})
+    named = (
+        b"cnumpy._core.multiarray\n"
+        if b"cnumpy._core.multiarray\n" in path.read_bytes()
+        else b"cnumpy.core.multiarray\n"
+    )
+    wanted = b"cnumpy._core.multiarray\n" if since_numpy_2 else b"cnumpy.core.multiarray\n"
+    rename_in_pickle(path, named, wanted)
+    contents = read_pickled(path)
+    assert all(torch.equal(contents.tensors[name], tensor) for name, tensor in WEIGHTS.items())
+    assert contents.ignored == ("meta",)
+
+
+def test_a_value_of_numpy_is_no_weight(tmp_path: Path) -> None:
+    contents = read_pickled(saved(tmp_path / "w.pth", {**WEIGHTS, "b": np.ones(2), "c": np.float32(1)}))
+    assert (list(contents.tensors), contents.ignored) == (list(WEIGHTS), ("b", "c"))
+
+
+@pytest.mark.parametrize("name", ["load", "fromfile", "memmap", "fromregex"])
+def test_no_other_function_of_numpy_is_called(tmp_path: Path, name: str) -> None:
+    class Calls:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return getattr(np, name), (str(tmp_path / "w.pth"),)
+
+    message = refused(saved(tmp_path / "w.pth", {"state_dict": WEIGHTS, "meta": Calls()}))
+    assert "more than weights" in message
+
+
+def test_what_numpy_is_said_to_be_made_of_is_not_looked_at(tmp_path: Path) -> None:
+    """A forged dtype can make numpy itself read beyond its memory; numpy is not asked."""
+    path = saved(tmp_path / "w.pth", {"state_dict": WEIGHTS, "meta": Forged()})
+    assert read_pickled(path).ignored == ("meta",)
+
+
+class Forged:
+    """A scalar whose dtype claims a pointer where eight letters stand."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        scalar = type(np.float64(0)).__reduce__(np.float64(0))[0]
+        return scalar, (np.dtype("f8"), b"AAAAAAAA", "and more")
+
+
+def rename_in_pickle(path: Path, old: bytes, new: bytes) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(old, new) if name.endswith("/data.pkl") else content)
 
 
 def test_a_transposed_view_is_read_as_it_was(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def info(
     Parameters
     ----------
     model
-        A preset such as swin3d_t, a checkpoint folder, or the name of one that comes with videoswin.
+        A preset such as swin3d_t, a checkpoint folder or file, or a name that videoswin models lists.
     num_classes
         Outputs of the head; for presets only, since a checkpoint has its own.
     frames
@@ -70,16 +70,16 @@ class _Subject:
 
 
 def _find(model: str, num_classes: int | None) -> _Subject:
-    from videoswin.classifier import bundled_checkpoints, load
+    from videoswin.classifier import load, loadable_names
     from videoswin.errors import nearest
     from videoswin.model import PRESETS
 
-    bundled = bundled_checkpoints()
+    names = loadable_names()
     if model in PRESETS and not os.path.isdir(model):
         config = PRESETS[model]
         return _Subject(model, config if num_classes is None else config.replace(num_classes=num_classes), None)
-    if not os.path.exists(model) and model not in bundled and os.path.basename(model) == model:
-        raise ConfigError(f'There is no model or checkpoint "{model}". {nearest(model, (*PRESETS, *bundled))}')
+    if not os.path.exists(model) and model not in names and os.path.basename(model) == model:
+        raise ConfigError(f'There is no model or checkpoint "{model}". {nearest(model, (*PRESETS, *names))}')
     classifier = load(model)
     if num_classes is not None:
         raise ConfigError(

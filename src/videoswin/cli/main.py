@@ -15,12 +15,16 @@ from cyclopts import App, CycloptsError, Group
 
 from videoswin import __version__
 from videoswin.cli import weights as weight_verbs
+from videoswin.cli.bench import bench
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
 from videoswin.cli.export import export
 from videoswin.cli.info import info
+from videoswin.cli.models import models
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say
 from videoswin.cli.predict import predict
+from videoswin.cli.stream import stream
+from videoswin.cli.timeline import timeline
 from videoswin.cli.train import train
 from videoswin.errors import Interrupted, VideoSwinError
 
@@ -71,16 +75,20 @@ _add_verb(predict, "FILE... --weights CHECKPOINT [OPTIONS]")
 _add_verb(train, "DATA --model MODEL --out RUN [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(info, "MODEL [OPTIONS]")
+_add_verb(models, "[OPTIONS]")
 _add_verb(weight_verbs.inspect, "FILE [OPTIONS]")
 _add_verb(weight_verbs.convert, "IN OUT [OPTIONS]")
 _add_verb(export, "CHECKPOINT --to FORMAT [OPTIONS]")
+_add_verb(stream, "SOURCE --weights CHECKPOINT [OPTIONS]")
+_add_verb(timeline, "FILE --weights CHECKPOINT [OPTIONS]")
+_add_verb(bench, "[OPTIONS]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (by default, that of the process) and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a label must not crash a terminal that lacks its letters
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")  # a label must not crash a terminal that lacks its letters
     tokens = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from videoswin.cli.opening import RuntimeChoice, open_weights
 from videoswin.cli.output import DONE, FAILED, SOME_UNREADABLE, add_row, bar, percent, progress, say, show, table
+from videoswin.cli.profile import show_profile
 
 if TYPE_CHECKING:
     from videoswin.predict import Prediction
@@ -24,6 +25,7 @@ def predict(
     top_k: int = 5,
     json_lines: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     report: Path | None = None,
+    profile: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     device: str = "auto",
     runtime: RuntimeChoice = "auto",
 ) -> int:
@@ -46,19 +48,23 @@ def predict(
         A checkpoint: the folder of a training run, or the name of one that comes with videoswin. Or an exported file:
         .onnx, .xml or .pt2 (see videoswin export).
     views
-        Clips x crops whose scores are averaged: 1x1 is quick, 4x3 looks at all of the video and takes 12 times as long.
+        Clips x crops whose scores are averaged: 1x1 is quick, 4x3 looks at all of the video and takes the model 12 times as
+        long, 4xwide shows it the same in 4 wide views.
     top_k
         How many labels to show for each video.
     json_lines
         Print one JSON object a line and nothing else: path, duration_s, views, predictions, error.
     report
         Also write this web page, with frames beside the scores.
+    profile
+        Show where the time went: a table after the results, or with --json one JSON object as the last line of stderr.
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     runtime
         What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
     from videoswin.predict import Failure, find_videos, predict_many
+    from videoswin.profile import Profile
 
     classifier = open_weights(weights, runtime, device)
     page = None
@@ -67,7 +73,8 @@ def predict(
 
         page = Report(classifier, report)
     paths = find_videos(files)
-    results = predict_many(classifier, paths, views, top_k, film=FILM_FRAMES if page else 0)
+    times = Profile() if profile else None
+    results = predict_many(classifier, paths, views, top_k, film=FILM_FRAMES if page else 0, profile=times)
     failed = 0
     for result in progress(results, len(paths), "Looking at videos"):
         if json_lines:
@@ -82,6 +89,8 @@ def predict(
     if page:
         page.write()
         say(f"report written to {page.path}")
+    if times:
+        show_profile(times, json_lines)
     return _exit_code(failed, len(paths))
 
 

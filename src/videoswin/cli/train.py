@@ -30,6 +30,7 @@ def train(
     weight_decay: float = 0.05,
     warmup_epochs: float = 2.5,
     drop_path: float | None = None,
+    causal: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
     label_smoothing: float = 0.1,
     clip_len: int | None = None,
     sampling: str | None = None,
@@ -84,6 +85,9 @@ def train(
         Epochs over which the learning rate rises, at most a quarter of the run; a cosine then takes it to 0.
     drop_path
         Stochastic depth of the last block; by default the model's own.
+    causal
+        Let the model look back in time only, so that it can follow a live video step by step. With --weights, those of an
+        ordinary model are a start; the checkpoint stays causal.
     label_smoothing
         Share of the target spread over all classes.
     clip_len
@@ -148,6 +152,7 @@ def train(
         flip=flip,
         drop_path=drop_path,
         val_share=val_share,
+        causal=causal,
     )
     plan = make_plan(data, out, model, weights, preferences, seed, resume)
     for line in plan.notes:

@@ -1,4 +1,4 @@
-"""Videos in, RGB frames with their times out. The only file of the package that imports PyAV (FFmpeg).
+"""Video files in, RGB frames with their times out. With live_decode.py and record.py all that imports PyAV (FFmpeg).
 
     with open_video("clip.mp4") as video:
         frames = video.get_frames(range(0, 64, 2))  # data: uint8 (32, H, W, 3), times: (32,) seconds
@@ -30,9 +30,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from io import BytesIO
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from threading import Event
 from typing import NoReturn, Self
 
 import av
@@ -51,12 +53,12 @@ from videoswin.data.frame_index import FrameIndex, KeyFrame, is_shown
 from videoswin.data.sources import Clock, Limits, Source, find_source
 from videoswin.errors import ConfigError, VideoError
 
-__all__ = ["Frames", "Limits", "Video", "VideoInfo", "open_video"]
+__all__ = ["DECODER_THREADS", "Frames", "Limits", "Video", "VideoInfo", "open_video"]
 
 _DECODER_ERRORS = (FFmpegError, UnicodeDecodeError, MemoryError, EOFError)  # all of these escape from PyAV
 _DAMAGED = "Get a sound copy, or repair it with: ffmpeg -i INPUT repaired.mp4"
 _MAX_PACKETS = 10_000_000  # 46 hours at 60 frames per second; the index of that many takes 160 MB
-_MAX_THREADS = 4  # more gain little at 256 to 1080 lines, and every data worker has its own decoder
+DECODER_THREADS = 4  # more gain little at 256 to 1080 lines, and every data worker has its own decoder
 _TABLED_CONTAINERS = {"mov", "avi"}  # they list every frame in a table
 _TIMED_CONTAINERS = {"matroska", "flv"}  # they state a duration and no table
 _LOOSE_CONTAINERS = {"avi", "asf", "flv", "mpeg", "mpegts"}  # their time stamps may be FFmpeg's guesses
@@ -99,13 +101,21 @@ class VideoInfo:
     num_frames: int
 
 
-def open_video(source: str | Path | bytes, *, name: str | None = None, limits: Limits = _DEFAULT) -> "Video":
+def open_video(
+    source: str | Path | bytes,
+    *,
+    name: str | None = None,
+    limits: Limits = _DEFAULT,
+    threads: int = DECODER_THREADS,
+    stop: Event | None = None,
+) -> "Video":
     """Open a local file, or the bytes of one; use the result in a ``with`` statement.
 
-    ``name`` stands for the source in messages. Raises :class:`VideoError` for whatever cannot be opened, holds no
-    video, was cut off, does not decode, or is over a limit.
+    ``name`` stands for the source in messages. ``threads``: of the decoder; one is best where files are read side by
+    side (a quarter less work). ``stop``: once set, by any thread, reading raises :class:`Interrupted`. Raises
+    :class:`VideoError` for whatever cannot be opened, was cut off, does not decode, or is over a limit.
     """
-    return Video(find_source(source, name), limits)
+    return Video(find_source(source, name), limits, threads, stop)
 
 
 class Video:
@@ -115,14 +125,16 @@ class Video:
     first is 0.
     """
 
-    def __init__(self, source: Source, limits: Limits) -> None:
+    def __init__(self, source: Source, limits: Limits, threads: int, stop: Event | None) -> None:
         self._source = source
         self._limits = limits
+        self._clock = partial(Clock, source.name, limits, stop)
+        self._new_reader = partial(_Reader, source, limits, threads)
         self._closed = False
         self._reformatter = VideoReformatter()
-        self._reader = _Reader(source, limits)
+        self._reader = self._new_reader()
         try:
-            clock = Clock(source.name, limits)
+            clock = self._clock()
             self._index = _build_index(self._reader, clock)
             self.times = self._reader.times_of(self._index.stamps)
             first = self._reader.first_frame(self._index, clock)
@@ -162,7 +174,7 @@ class Video:
             places.setdefault(number, []).append(place)
 
         data = torch.empty((0, self.info.height, self.info.width, 3), dtype=torch.uint8)
-        for number, frame in self._decode(self._reader, sorted(places), Clock(self._source.name, self._limits)):
+        for number, frame in self._decode(self._reader, sorted(places), self._clock()):
             frame = each(frame) if each else frame
             if not len(data):
                 data = self._room_for(len(wanted), frame)
@@ -182,11 +194,14 @@ class Video:
 
         An iteration has a decoder of its own: ``get_frames`` may be called meanwhile.
         """
+        return self.frames_from(0)
+
+    def frames_from(self, start: int) -> Iterator[tuple[float, Tensor]]:
+        """As iterating, from frame number ``start`` on; the frames before it are sought over where that is faster."""
         self._require_open()
-        reader = _Reader(self._source, self._limits)
+        reader, clock = self._new_reader(), self._clock()
         try:
-            clock = Clock(self._source.name, self._limits)
-            for number, frame in self._decode(reader, range(len(self)), clock):
+            for number, frame in self._decode(reader, range(start, len(self)), clock):
                 yield float(self.times[number]), frame
                 self._require_open()
                 clock.restart()
@@ -299,9 +314,10 @@ def _count_frames(reader: "_Reader", clock: Clock) -> FrameIndex:
 class _Reader:
     """One open container with its video decoder. It can be rewound, or put to a key frame."""
 
-    def __init__(self, source: Source, limits: Limits) -> None:
+    def __init__(self, source: Source, limits: Limits, threads: int) -> None:
         self._source = source
         self._limits = limits
+        self._threads = threads
         self._container: InputContainer | None = None
         self.position = 0  # packets given to the decoder, counted from the beginning of the file
         self.total = 0  # packets in the file, once they were read
@@ -360,8 +376,7 @@ class _Reader:
         source, reorders = self._source.demuxer, self._stream.codec_context.reorder_depth > 0
         if reorders and source in {"avi", "asf"}:
             return False  # these store decoding times only: with B-frames the stamps are wrong
-        suspicious = source in _LOOSE_CONTAINERS or self.codec in _LOOSE_CODECS or (reorders and not index.reordered)
-        if not suspicious:
+        if not (source in _LOOSE_CONTAINERS or self.codec in _LOOSE_CODECS or (reorders and not index.reordered)):
             return True
         seen = [frame.pts for frame in islice(self.decode_all(clock), _PROBED_FRAMES)]
         return bool(seen) and seen == index.stamps[: len(seen)].tolist()
@@ -405,8 +420,7 @@ class _Reader:
 
     def _prepare_decoder(self) -> None:
         context, limit = self._stream.codec_context, self._limits.max_pixels
-        pixels = context.width * context.height
-        if pixels > limit:
+        if (pixels := context.width * context.height) > limit:
             reason = f"its frames have {context.width} x {context.height} pixels, the limit is {limit:,} pixels"
             self.fail(reason, "Scale it down, or raise Limits(max_pixels=...)")
         if not pixels:  # a broken header, or FFmpeg has wiped the size after checking the limit itself
@@ -417,7 +431,7 @@ class _Reader:
         self._time_base = self._stream.time_base
         context.options = {"max_pixels": _as_int32(limit)}
         context.thread_type = "AUTO"
-        context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
+        context.thread_count = min(self._threads, os.cpu_count() or 1)
 
     def _decoded(self, packets: Iterable[Packet], clock: Clock) -> Iterator[VideoFrame]:
         decoder = self._stream.codec_context
@@ -454,8 +468,7 @@ class _Reader:
                 clock.check("seeking")
                 if packet.is_keyframe and packet.pts == key.pts:
                     self.position = key.order
-                    yield packet
-                    yield from packets
+                    yield from chain([packet], packets)
                     return
                 if packet.is_keyframe and packet.pts is not None and packet.pts > key.pts:
                     break  # landed behind it
@@ -476,10 +489,9 @@ def _reason(error: BaseException) -> str:
 
 def _open_container(source: Source, limits: Limits) -> InputContainer:
     """Open with the demuxer that the magic bytes named, and no way to any other file or address."""
-    in_memory = isinstance(source.content, bytes)
     options = {
         "format_whitelist": source.demuxer,
-        "protocol_whitelist": "none" if in_memory else "file",
+        "protocol_whitelist": "none" if isinstance(source.content, bytes) else "file",
         "max_pixels": _as_int32(limits.max_pixels),  # FFmpeg decodes a frame of some files while it probes them
     }
     return av.open(

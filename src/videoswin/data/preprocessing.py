@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from videoswin.data import sampling
-from videoswin.data.transforms import Resize, center_crop, three_crops, to_clip, uniform
+from videoswin.data.transforms import Resize, center_crop, three_crops, to_clip, uniform, wide_crop
 from videoswin.errors import ConfigError, VideoError, nearest
 
 __all__ = ["Preprocessing", "VideoLike", "ViewBatch", "Views"]
@@ -25,6 +25,8 @@ _SAMPLINGS = ("interval", "uniform", "time")
 _MAX_SIDE = 4096  # pixels
 _MAX_CLIP_LEN = 4096  # frames
 _MAX_CLIPS = 1000
+_WIDE = "wide"
+_CROPS = (1, 3, _WIDE)
 
 
 class _Info(Protocol):
@@ -53,25 +55,30 @@ class VideoLike(Protocol):
 
 @dataclass(frozen=True)
 class Views:
-    """How many views of a video are averaged: ``num_clips`` in time, times ``num_crops`` in space (1: centre,
-    3).
+    """How many views of a video are averaged: ``num_clips`` in time, times ``num_crops`` in space.
+
+    ``num_crops``: 1 is the centre; 3 are left, right and middle, which overlap; "wide" is one crop that shows what the
+    three show, so that the model looks at it once. A wide clip has the height of a crop and is longer, or the other way
+    round for tall videos.
     """
 
     num_clips: int = 1
-    num_crops: int = 1
+    num_crops: int | str = 1
 
     def __post_init__(self) -> None:
         _require_whole("Views.num_clips", self.num_clips, 1, _MAX_CLIPS)
-        if self.num_crops not in (1, 3) or isinstance(self.num_crops, bool):
-            raise ConfigError(f"Views.num_crops is {self.num_crops!r}. Use 1 (centre) or 3 (left, right, middle).")
+        if self.num_crops not in _CROPS or isinstance(self.num_crops, bool):
+            raise ConfigError(
+                f'Views.num_crops is {self.num_crops!r}. Use 1 (centre), 3 (left, right, middle) or "wide" (one for all).'
+            )
 
     @classmethod
     def parse(cls, text: str) -> "Views":
-        """``"4x3"`` is 4 clips x 3 crops. ConfigError for anything else."""
-        clips, x, crops = text.strip().lower().partition("x")
-        if not (x and clips.isascii() and clips.isdigit() and crops.isascii() and crops.isdigit() and len(text) < 12):
-            raise ConfigError(f'Views "{text}" are not understood. Write clips x crops, such as 1x1 or 4x3.')
-        return cls(int(clips), int(crops))
+        """``"4x3"`` is 4 clips x 3 crops, ``"4xwide"`` 4 clips x 1 wide crop. ConfigError for anything else."""
+        clips, _, crops = text.strip().lower().partition("x")
+        if not (_is_count(clips) and (_is_count(crops) or crops == _WIDE)):
+            raise ConfigError(f'Views "{text}" are not understood. Write clips x crops, such as 1x1, 4x3 or 4xwide.')
+        return cls(int(clips), _WIDE if crops == _WIDE else int(crops))
 
     @classmethod
     def of(cls, views: "Views | str") -> "Views":
@@ -82,14 +89,19 @@ class Views:
         return f"{self.num_clips}x{self.num_crops}"
 
     def __len__(self) -> int:
-        return self.num_clips * self.num_crops
+        return self.num_clips * self.per_clip
+
+    @property
+    def per_clip(self) -> int:
+        """Views that are cut of each clip."""
+        return 1 if self.num_crops == _WIDE else int(self.num_crops)
 
 
 @dataclass(frozen=True)
 class ViewBatch:
     """All views of one video: all crops of clip 0, then of clip 1, and so on; V views of T frames.
 
-    ``clips``: float32 ``(V, 3, T, H, W)``, normalised; ``times``: float64 ``(V, T)``, when each frame is
+    ``clips``: float32 ``(V, 3, T, H, W)``, normalised, of the preprocessing's size, or longer if the crop is wide; ``times``: float64 ``(V, T)``, when each frame is
     shown, in seconds; ``spans``: float64 ``(V, 2)``, earliest and latest of them; ``repeated``: int64
     ``(V,)``, frames of the view that are copies of another one because the video is shorter than the clip (0:
     none).
@@ -205,12 +217,12 @@ class Preprocessing:
         """What each frame of a one-crop evaluation goes through while it is decoded."""
         return self.resize_for(num_crops=1)
 
-    def resize_for(self, num_crops: int) -> Resize:
+    def resize_for(self, num_crops: int | str) -> Resize:
         """What each frame goes through while it is decoded. Three crops of a stretched frame need room beside
-        them: it becomes 8/7 wider, as in training, and the crops are its left, right and middle part.
+        them: it becomes 8/7 wider, as in training, and the crops are its left, right and middle part, or all of it.
         """
         height, width = self.size
-        if self.short_side is None and num_crops == 3:
+        if self.short_side is None and num_crops != 1:
             width = _enlarged(width)
         return Resize(self.short_side, (height, width), self.antialias)
 
@@ -233,24 +245,26 @@ class Preprocessing:
         check_shape(video, resize)
         indices = self.indices(video.times, views.num_clips)
         wanted, places = torch.unique(indices, return_inverse=True)
-        frames = video.get_frames(wanted, each=resize).data
-        clips = torch.empty((len(views), 3, self.clip_len, *self.size))
-        for clip, place in zip(clips.split(views.num_crops), places, strict=True):
-            self._fill(clip, frames[place])
-        times = video.times[indices].repeat_interleave(views.num_crops, dim=0)
+        crops = self._crops(video.get_frames(wanted, each=resize).data, views)
+        clips = torch.empty((len(views), 3, self.clip_len, *crops[0].shape[1:3]))
+        for clip, place in zip(clips.split(views.per_clip), places, strict=True):
+            for view, crop in zip(clip, crops, strict=True):
+                # index_select copies whole frames; crop[place] would take them apart and need twenty times as long
+                to_clip(crop.index_select(0, place), self.mean, self.std, out=view)
+        times = video.times[indices].repeat_interleave(views.per_clip, dim=0)
         repeated = torch.tensor([self.clip_len - len(clip.unique()) for clip in indices])
         return ViewBatch(
             clips=clips,
             times=times,
             spans=torch.stack([times.min(dim=1).values, times.max(dim=1).values], dim=1),
-            repeated=repeated.repeat_interleave(views.num_crops),
+            repeated=repeated.repeat_interleave(views.per_clip),
         )
 
-    def _fill(self, clip: Tensor, frames: Tensor) -> None:
-        """Write the crops of resized frames ``(T, h, w, 3)`` into ``clip``, ``(num_crops, 3, T, H, W)``."""
-        crops = three_crops(frames, self.size) if len(clip) == 3 else [center_crop(frames, self.size)]
-        for view, crop in zip(clip, crops, strict=True):
-            view.copy_(self.to_clip(crop))
+    def _crops(self, frames: Tensor, views: Views) -> list[Tensor]:
+        """Views of the resized frames ``(N, h, w, 3)``: what each crop shows of them."""
+        if views.num_crops == _WIDE:
+            return [wide_crop(frames, self.size)]
+        return three_crops(frames, self.size) if views.num_crops == 3 else [center_crop(frames, self.size)]
 
     def to_clip(self, frames: Tensor) -> Tensor:
         """uint8 ``(T, H, W, 3)`` to normalised float32 ``(3, T, H, W)``."""
@@ -298,6 +312,10 @@ def check_shape(video: VideoLike, resize: Resize) -> None:
 
 def _enlarged(pixels: int) -> int:
     return math.ceil(pixels * 8 / 7)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6
 
 
 def _require_whole(name: str, value: object, low: int, high: int) -> None:

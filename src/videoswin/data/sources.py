@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
+from threading import Event
 from typing import BinaryIO
 
-from videoswin.errors import ConfigError, VideoError
+from videoswin.errors import ConfigError, Interrupted, VideoError
 
 __all__ = ["CONTAINERS", "Clock", "Limits", "Source", "find_source"]
 
@@ -84,18 +85,21 @@ class Limits:
 
 
 class Clock:
-    """The wall-clock budget of one operation on the file ``name``."""
+    """The wall-clock budget of one operation on the file ``name``, and whether somebody has called it off (``stop``)."""
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: Limits, stop: Event | None = None) -> None:
         self._name = name
         self._budget_s = limits.timeout_s
+        self._stop = stop
         self.restart()
 
     def restart(self) -> None:
         self._deadline = time.monotonic() + self._budget_s
 
     def check(self, doing: str) -> None:
-        """Raise :class:`VideoError` when the budget is spent."""
+        """Raise :class:`VideoError` when the budget is spent, :class:`Interrupted` when it was called off."""
+        if self._stop is not None and self._stop.is_set():
+            raise Interrupted(f"{self._name}: stopped while {doing}.")
         if time.monotonic() > self._deadline:
             reason = f"{doing} took longer than {self._budget_s:g} s"
             raise VideoError(self._name, reason, "Cut the video, or raise Limits(timeout_s=...)")

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -37,10 +38,12 @@ __all__ = [
     "three_crops",
     "to_clip",
     "uniform",
+    "wide_crop",
 ]
 
 _LONGEST_SIDE = 8192  # pixels; a 4000x1 video would otherwise become 896000x224 on the way to a crop
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey of torchvision, PIL and OpenCV
+_PATCH_PIXELS = 32  # a token of the last stage: patches of 4 pixels, merged three times
 
 
 # Resize ---------------------------------------------------------------------------------------------------------------
@@ -124,6 +127,26 @@ def three_crops(frames: Tensor, size: tuple[int, int]) -> list[Tensor]:
     if height - size[0] > width - size[1]:
         return [_crop(frames, y, left, size) for y in (0, 2 * top, top)]
     return [_crop(frames, top, x, size) for x in (0, 2 * left, left)]
+
+
+def wide_crop(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """One view of what :func:`three_crops` shows in three: all of the longer side, as a view of the frames.
+
+    The longer side is centred and cut to a multiple of the step at which ``size`` itself fits the patches of the model (32
+    pixels for 224, 8 for 56), so that no patch is filled up. ConfigError if the frames are smaller than ``size``.
+    """
+    top, left = _steps(frames, size)
+    height, width = frames.shape[1:3]
+    if height - size[0] > width - size[1]:
+        length = _fitting(height, size[0])
+        return _crop(frames, (height - length) // 2, left, (length, size[1]))
+    length = _fitting(width, size[1])
+    return _crop(frames, top, (width - length) // 2, (size[0], length))
+
+
+def _fitting(length: int, side: int) -> int:
+    step = math.gcd(_PATCH_PIXELS, side)
+    return length // step * step
 
 
 def random_resized_crop(
@@ -339,15 +362,21 @@ class RandomErasing:
 # Hand over to the model -----------------------------------------------------------------------------------------------
 
 
-def to_clip(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def to_clip(frames: Tensor, mean: Sequence[float], std: Sequence[float], out: Tensor | None = None) -> Tensor:
     """uint8 ``(T, H, W, 3)`` to float32 ``(3, T, H, W)``: ``(value - mean) / std`` per channel, on the scale
-    0 to 255.
+    0 to 255; into ``out`` if that is given.
     """
-    clip = frames.permute(3, 0, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    if out is None:
+        out = torch.empty((3, *frames.shape[:3]), device=frames.device)
     shape = (3, 1, 1, 1)
-    clip -= torch.tensor(mean, dtype=torch.float32, device=clip.device).view(shape)
-    clip /= torch.tensor(std, dtype=torch.float32, device=clip.device).view(shape)
-    return clip
+    means, stds = (torch.tensor(values, dtype=torch.float32).view(shape) for values in (mean, std))
+    planes = frames.permute(3, 0, 1, 2)
+    if frames.device.type == "cpu":
+        # Through numpy, which stays in this thread: clips are made beside a model that has the other cores.
+        np.subtract(planes.numpy(), means.numpy(), out=out.numpy(), dtype=np.float32)
+        np.divide(out.numpy(), stds.numpy(), out=out.numpy())
+        return out
+    return torch.sub(planes, means.to(frames.device), out=out).div_(stds.to(frames.device))
 
 
 def uniform(generator: Generator, low: float, high: float) -> float:

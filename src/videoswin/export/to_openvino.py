@@ -9,7 +9,7 @@ from videoswin.errors import MissingExtraError
 from videoswin.export.program import INPUT, OUTPUT, Program
 from videoswin.export.quiet import quiet
 from videoswin.runtime.metadata import KEY, Metadata
-from videoswin.runtime.with_openvino import sha256
+from videoswin.runtime.with_openvino import import_openvino, sha256
 
 __all__ = ["build"]
 
@@ -21,7 +21,7 @@ def build(program: Program, precision: str) -> Callable[[Path, Metadata], None]:
         MissingExtraError: openvino is not installed.
     """
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError as error:
         raise MissingExtraError(f"Export to OpenVINO needs {error.name}. pip install 'videoswin[openvino]'") from None
     model = _translated(program)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videoswin.model import native
 from videoswin.model.config import Grid
 from videoswin.model.windows import BoxGroup, Partition
 
@@ -27,6 +28,10 @@ class BoxAttention(nn.Module):
 
     def forward(self, x: Tensor, partition: Partition) -> Tensor:
         """(B, N, C) normalised tokens in grid order -> (B, N, C), also in grid order."""
+        if native.suits(x):
+            qkv = native.linear(x, self.qkv)
+            out = native.attend(qkv, self.qkv.bias, self.relative_position_bias_table, partition, self.num_heads)
+            return native.linear(out, self.proj)
         if partition.padded:
             x = F.pad(x, (0, 0, 0, 1))  # the one zero token that every padding index reads
         qkv = self.qkv(x.index_select(1, partition.order))  # (B, M, 3C)
@@ -64,4 +69,5 @@ class BoxAttention(nn.Module):
         """(1, heads, n, n), shared by all boxes of the group."""
         n = group.tokens_per_box
         rows = self.relative_position_bias_table.index_select(0, group.bias_index.flatten())
-        return rows.view(n, n, self.num_heads).permute(2, 0, 1).unsqueeze(0).contiguous()
+        bias = rows.view(n, n, self.num_heads).permute(2, 0, 1).unsqueeze(0).contiguous()
+        return bias if group.visible is None else bias.masked_fill(~group.visible, float("-inf"))

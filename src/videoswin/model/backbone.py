@@ -120,11 +120,12 @@ class Stage(nn.Module):
         )
         self.downsample = PatchMerging(dim) if merge else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T', H', W', C) -> (B, T', H', W', C)."""
+    def forward(self, x: Tensor, first: int = 0, stop: int | None = None) -> Tensor:
+        """(B, T', H', W', C) -> (B, T', H', W', C). ``first`` and ``stop``: some of the blocks only, for those who keep
+        what the others gave."""
         batch, *grid, dim = x.shape
         tokens = x.reshape(batch, grid[0] * grid[1] * grid[2], dim)
-        for i, block in enumerate(self.blocks):
+        for i, block in list(enumerate(self.blocks))[first:stop]:
             boxes = self.boxes((grid[0], grid[1], grid[2]), i, x.device)
             if self.grad_checkpointing and self.training:
                 tokens = checkpoint(block, tokens, boxes, use_reentrant=False)
@@ -136,9 +137,8 @@ class Stage(nn.Module):
     def boxes(self, grid: Grid, block: int, device: torch.device) -> Partition:
         """The partition that a block uses on a token grid."""
         config = self.config
-        return partition(
-            grid, config.window_size, block_shift(config, block), config.relative_bias, config.padding, device
-        )
+        shift = block_shift(config, block)
+        return partition(grid, config.window_size, shift, config.relative_bias, config.padding, device, config.causal)
 
 
 def block_shift(config: SwinConfig, block: int) -> Grid:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videoswin.model import native
 from videoswin.model.attention import BoxAttention
 from videoswin.model.config import Grid
 from videoswin.model.windows import Partition
@@ -44,7 +45,7 @@ class PatchMerging(nn.Module):
         x = F.pad(x, [0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2])
         # The order of the four neighbours is fixed by the public weights: height runs first.
         neighbours = [x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.reduction(self.norm(torch.cat(neighbours, dim=-1)))
+        return native.linear(self.norm(torch.cat(neighbours, dim=-1)), self.reduction)
 
 
 class Mlp(nn.Module):
@@ -57,6 +58,8 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
+        if native.suits(x):
+            return native.mlp(x, self.fc1, self.fc2)
         return self.fc2(F.gelu(self.fc1(x)))
 
 

@@ -46,6 +46,9 @@ class SwinConfig:
     padding: Padding = "attended"
     """Grids that no whole number of windows fills: "attended" pads with zeros after the norm and attends to them, as
     the public code does and its weights expect; "masked" attends to real tokens only."""
+    causal: bool = False
+    """Within a window a token attends to its own and earlier times only, and windows are laid out in time from the first
+    frame on, never clipped nor padded there; so frames to come change nothing, and a stream can be classified as it comes."""
     init: Init = "paper"
     """"paper": linear layers and bias tables start as a truncated normal, std .02. "local", for narrow models trained from
     nothing: std 1/sqrt(fan in), and each head's bias table starts as a look at one neighbour in space and time."""
@@ -75,8 +78,9 @@ class SwinConfig:
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be in [0, 1).")
         if not _is_number(self.mlp_ratio) or int(self.embed_dim * self.mlp_ratio) < 1:
             raise ConfigError(f"mlp_ratio={self.mlp_ratio!r} must be a number that leaves at least one hidden channel.")
-        if not isinstance(self.patch_norm, bool):
-            raise ConfigError(f"patch_norm={self.patch_norm!r} must be true or false.")
+        for name in ("patch_norm", "causal"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}={getattr(self, name)!r} must be true or false.")
         for name, kind in (("relative_bias", RelativeBias), ("padding", Padding), ("init", Init)):
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(

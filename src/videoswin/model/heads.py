@@ -1,9 +1,11 @@
 """Classification: average over space and time, dropout, one linear layer (the public code's I3DHead)."""
 
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
+from videoswin.errors import ConfigError
 from videoswin.model.backbone import SwinBackbone
 from videoswin.model.config import SwinConfig
 
@@ -44,8 +46,25 @@ class VideoSwin(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> logits (B, num_classes)."""
-        features = self.forward_features(video)
+        return self.classify(self.forward_features(video))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(B, 8C, T', H', W') -> logits (B, num_classes)."""
         return features.mean(dim=(2, 3, 4)) if self.head is None else self.head(features)
+
+    def forward_steps(self, video: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> logits (B, T', num_classes) of a causal model after each time step, the steps so far averaged:
+        what a Stream with ``pool="all"`` gives push by push.
+
+        Raises:
+            ConfigError: the model is not causal, so that its first steps know the last ones.
+        """
+        if not self.config.causal:
+            raise ConfigError("Answers step by step need a causal model; train one, or use as_causal().")
+        steps = self.forward_features(video).mean(dim=(3, 4)).transpose(1, 2)  # (B, T', 8C)
+        counts = torch.arange(1, steps.shape[1] + 1, device=steps.device, dtype=steps.dtype)
+        so_far = steps.cumsum(dim=1) / counts[:, None]
+        return so_far if self.head is None else self.head.fc(self.head.dropout(so_far))
 
     def forward_features(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, 8C, T', H', W') after the final norm."""
@@ -54,6 +73,16 @@ class VideoSwin(nn.Module):
     def forward_pyramid(self, video: Tensor) -> list[Tensor]:
         """(B, 3, T, H, W) -> the stages' maps, finest first, for detection and localisation heads."""
         return self.backbone.forward_pyramid(video)
+
+    def as_causal(self) -> Self:
+        """The causal model with these weights, sharing their memory; its answers differ until it is fine-tuned.
+
+        Public and bidirectional checkpoints become causal this way: no parameter is added or changes shape.
+        """
+        with torch.device("meta"):
+            model = type(self)(self.config.replace(causal=True))
+        model.load_state_dict(self.state_dict(), assign=True)
+        return model.train(self.training)
 
     def set_grad_checkpointing(self, enabled: bool = True) -> None:
         """Trade about a third more training time for less memory."""

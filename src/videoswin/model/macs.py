@@ -56,9 +56,8 @@ def _paper_block(config: SwinConfig, grid: Grid, dim: int) -> int:
 
 
 def _executed_block(config: SwinConfig, grid: Grid, dim: int, block: int) -> int:
-    boxes = partition(
-        grid, config.window_size, block_shift(config, block), config.relative_bias, config.padding, torch.device("cpu")
-    )
+    window, shift, device = config.window_size, block_shift(config, block), torch.device("cpu")
+    boxes = partition(grid, window, shift, config.relative_bias, config.padding, device, config.causal)
     attention = sum(2 * g.count * g.tokens_per_box**2 * dim for g in boxes.groups)
     qkv = len(boxes.order) * 3 * dim * dim
     return attention + qkv + _volume(grid) * (dim * dim + 2 * dim * int(dim * config.mlp_ratio))

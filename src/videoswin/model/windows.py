@@ -9,12 +9,15 @@ What is left after the mask is simply a set of boxes that tile the grid. Along o
 and the boxes are the product of the three axes' segments: 2x2x2 regular, 3x3x3 shifted, as Figure 3 draws them. A token
 attends exactly to its own box. So: read the tokens box by box (`order`), attend inside each group of equal boxes, and
 put every token back where it was (`inverse`). No roll, no mask, no products that a mask throws away.
+
+A causal partition differs on the time axis alone. Its cuts stand where they stand whatever the length of the video: no
+clip rule, no padding, the last box as short as it is. And each box says which pairs look back (`visible`).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise, product
+from functools import cached_property, lru_cache
+from itertools import accumulate, pairwise, product
 from typing import NamedTuple
 
 import torch
@@ -46,10 +49,28 @@ class BoxGroup:
     shape: Grid
     bias_index: Tensor
     """(n, n) rows of the bias table, n the tokens of one box."""
+    visible: Tensor | None = None
+    """(n, n) booleans, whether row may look at column; None: every token sees the whole box."""
 
     @property
     def tokens_per_box(self) -> int:
         return self.bias_index.shape[0]
+
+    @property
+    def visible_index(self) -> Tensor:
+        """``bias_index``, and -1 for pairs that do not see each other."""
+        return self.bias_index if self.visible is None else self.bias_index.masked_fill(~self.visible, -1)
+
+
+class PackedBoxes(NamedTuple):
+    """A partition as the compiled engine reads it, in int32 and int64."""
+
+    order: Tensor
+    """(M,) as :attr:`Partition.order`."""
+    index: Tensor
+    """The groups' ``bias_index``, flattened, one after the other; -1 for pairs that do not see each other."""
+    groups: Tensor
+    """(groups, 4): boxes, tokens of one, first place in ``order``, first place in ``index``."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +85,27 @@ class Partition:
     padded: bool
     """Whether ``order`` holds padding tokens."""
 
+    @cached_property
+    def packed(self) -> PackedBoxes:
+        """The same in a few flat tensors."""
+        sizes = [(g.count, g.tokens_per_box) for g in self.groups]
+        slots = [0, *accumulate(count * n for count, n in sizes)]
+        entries = [0, *accumulate(n * n for _, n in sizes)]
+        with torch.inference_mode(False):
+            rows = [
+                (count, n, slot, entry) for (count, n), slot, entry in zip(sizes, slots[:-1], entries[:-1], strict=True)
+            ]
+            index = torch.cat([group.visible_index.flatten() for group in self.groups])
+            return PackedBoxes(self.order.int(), index.int(), torch.tensor(rows))
 
-def clip_window(grid: Grid, window: Grid, shift: Grid) -> tuple[Grid, Grid]:
-    """Window and shift after the public code's rule: an axis no longer than the window is one window, unshifted."""
+
+def clip_window(grid: Grid, window: Grid, shift: Grid, causal: bool = False) -> tuple[Grid, Grid]:
+    """Window and shift after the public code's rule: an axis no longer than the window is one window, unshifted.
+
+    Not so time in a causal model: the cuts would move as the video goes on.
+    """
     fits = [n <= w for n, w in zip(grid, window, strict=True)]
+    fits[0] &= not causal
     clipped = tuple(n if fit else w for n, w, fit in zip(grid, window, fits, strict=True))
     shifted = tuple(0 if fit else s for s, fit in zip(shift, fits, strict=True))
     return clipped, shifted  # type: ignore[return-value]
@@ -76,14 +114,21 @@ def clip_window(grid: Grid, window: Grid, shift: Grid) -> tuple[Grid, Grid]:
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # the cached indices serve training too, whoever asked first
 def partition(
-    grid: Grid, window: Grid, shift: Grid, relative_bias: RelativeBias, padding: Padding, device: torch.device
+    grid: Grid,
+    window: Grid,
+    shift: Grid,
+    relative_bias: RelativeBias,
+    padding: Padding,
+    device: torch.device,
+    causal: bool = False,
 ) -> Partition:
     """The boxes of a token grid (T', H', W'). Sizes in tokens.
 
     Cached, since a video model sees few grids; bounded, since the index tensors live on the device.
     """
-    clipped, shift = clip_window(grid, window, shift)
-    axes = [_segments(*axis, padding) for axis in zip(grid, clipped, shift, strict=True)]
+    clipped, shift = clip_window(grid, window, shift, causal)
+    paddings: tuple[Padding, ...] = ("masked" if causal else padding, padding, padding)
+    axes = [_segments(*axis) for axis in zip(grid, clipped, shift, paddings, strict=True)]
     # Only a window clipped in space reads other bias rows in the public code; clipped in time the slice is exact.
     by_place = relative_bias == "official" and clipped[1:] != window[1:]
 
@@ -96,7 +141,8 @@ def partition(
     groups = []
     for (shape, place), members in boxes.items():
         index = _sliced_index(shape, place, clipped, window) if by_place else bias_index(shape, window)
-        groups.append(BoxGroup(len(members), shape, index.to(device)))
+        visible = _looking_back(shape).to(device) if causal and shape[0] > 1 else None
+        groups.append(BoxGroup(len(members), shape, index.to(device), visible))
     order = torch.cat([tokens for members in boxes.values() for tokens in members])
     real = order < num_tokens
     inverse = torch.empty(num_tokens, dtype=torch.long)
@@ -134,6 +180,12 @@ def _sliced_index(shape: Grid, place: Grid, clipped: Grid, window: Grid) -> Tens
     t, h, w = torch.meshgrid(*(torch.arange(p, p + n) for p, n in zip(place, shape, strict=True)), indexing="ij")
     rows = ((t * clipped[1] + h) * clipped[2] + w).flatten()
     return bias_index(window, window)[rows[:, None], rows[None, :]]
+
+
+def _looking_back(shape: Grid) -> Tensor:
+    """(n, n) whether the column's token is no later than the row's."""
+    time = torch.arange(shape[0]).repeat_interleave(shape[1] * shape[2])
+    return time[None, :] <= time[:, None]
 
 
 def _grid(sizes: Iterator[int]) -> Grid:

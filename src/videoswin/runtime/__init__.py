@@ -1,6 +1,8 @@
-"""Exported files as classifiers: the same question, the same answer, without the model's own code."""
+"""Exported files as classifiers, run by other libraries."""
 
 from videoswin.runtime.exported import ExportedClassifier, Runtime
-from videoswin.runtime.load import RuntimeName, is_exported, load_exported, open_classifier
+from videoswin.runtime.loading import SUFFIXES, RuntimeName, is_exported, load_exported, open_classifier
 
-__all__ = ["ExportedClassifier", "Runtime", "RuntimeName", "is_exported", "load_exported", "open_classifier"]
+__all__ = [
+    "SUFFIXES", "ExportedClassifier", "Runtime", "RuntimeName", "is_exported", "load_exported", "open_classifier",
+]  # fmt: skip

@@ -1,6 +1,8 @@
 """OpenVINO models (``.xml`` with its ``.bin``) and ONNX files, run by OpenVINO."""
 
 import hashlib
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ from torch import Tensor
 from videoswin.errors import MissingExtraError, WeightsError
 from videoswin.runtime.metadata import KEY, Metadata
 
-__all__ = ["OpenVINORuntime", "sha256"]
+__all__ = ["OpenVINORuntime", "import_openvino", "sha256"]
 
+_REPORTER = "openvino_telemetry"
 _DAMAGED = "Copy both files again, or export the checkpoint again"
 
 
@@ -20,7 +23,7 @@ class OpenVINORuntime:
 
     def __init__(self, path: Path, threads: int) -> None:
         try:
-            import openvino
+            openvino = import_openvino()
         except ImportError as error:
             raise MissingExtraError(f"{path} needs OpenVINO ({error}). pip install 'videoswin[openvino]'") from None
         self.title = f"openvino {openvino.__version__.split('-')[0]}"
@@ -51,6 +54,19 @@ class OpenVINORuntime:
             raise WeightsError(
                 self._path, f"OpenVINO failed while running it ({_first_line(error)})", _DAMAGED
             ) from None
+
+
+def import_openvino() -> Any:
+    """The library, which would otherwise report over the network, at its import already, that it is being used: where its
+    reporter cannot be imported, it uses one that does nothing."""
+    reporter = sys.modules.get(_REPORTER)
+    sys.modules[_REPORTER] = None  # type: ignore[assignment]
+    try:
+        return import_module("openvino")
+    finally:
+        del sys.modules[_REPORTER]
+        if reporter is not None:
+            sys.modules[_REPORTER] = reporter
 
 
 def sha256(path: Path) -> str:

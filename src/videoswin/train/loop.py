@@ -125,9 +125,7 @@ class Trainer:
         torch.manual_seed(
             clip_generator(self.settings.seed, self.progress.epoch, -2 - self.progress.step).initial_seed()
         )
-        logits = self._logits(clips)
-        labels = labels.to(self.device)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        logits, loss = self._answers(clips, labels.to(self.device))
         self._require_finite("loss", loss, indices)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -136,9 +134,25 @@ class Trainer:
         self.optimizer.step()
         return loss.item(), logits.detach().cpu()
 
+    def _answers(self, clips: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, num_classes) and the loss. A causal model is asked after every time step of the second half: it is to
+        know the answer before the end, but not before it can be known."""
+        smoothing = self.settings.label_smoothing
+        if not self.model.config.causal:
+            logits = self._logits(clips)
+            return logits, F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        with self._autocast():
+            steps = self.model.forward_steps(clips.to(self.device)).float()  # (B, T', num_classes)
+        late = steps[:, steps.shape[1] // 2 :]
+        targets = labels[:, None].expand(-1, late.shape[1])
+        return steps[:, -1], F.cross_entropy(late.transpose(1, 2), targets, label_smoothing=smoothing)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+
     def _logits(self, clips: Tensor) -> Tensor:
         """float32 (B, num_classes), on the model's device."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with self._autocast():
             return self.model(clips.to(self.device)).float()
 
     def _require_finite(self, what: str, value: Tensor, indices: Tensor) -> None:

@@ -57,6 +57,7 @@ class Preferences:
     flip: bool = False
     drop_path: float | None = None
     val_share: float = 0.2
+    causal: bool = False
 
     def __post_init__(self) -> None:
         if self.augment not in AUGMENTS:
@@ -106,6 +107,11 @@ def make_plan(
         notes.append(
             "few clips for fresh weights: those that know motion already learn from far fewer. "
             "Try --weights swin3d_micro_gestures; docs/train.md says why."
+        )
+    if classifier.model.config.causal and classifier.preprocessing.sampling == "uniform":
+        notes.append(
+            "beware: uniform sampling spreads frames over the whole clip, and a live video has no end yet. "
+            "To use the model live, add --sampling time --fps 5, or the rate you have."
         )
     if index.shared_groups:
         named = ", ".join(index.shared_groups[:5])
@@ -174,6 +180,8 @@ def _classifier(
     labels: tuple[str, ...], model: str | None, weights: str | None, wanted: Preferences, seed: int
 ) -> tuple[Classifier, str]:
     overrides: dict[str, Any] = {} if wanted.drop_path is None else {"drop_path": wanted.drop_path}
+    if wanted.causal:
+        overrides["causal"] = True
     torch.manual_seed(seed)
     if model is not None:
         fresh = create_model(model, num_classes=len(labels), **overrides)

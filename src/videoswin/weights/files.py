@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from videoswin.errors import WeightsError
@@ -42,8 +42,9 @@ __all__ = [
 ]
 
 _MAX_HEADER_BYTES = 100_000_000  # the cap of the safetensors format itself
-_DTYPE_BYTES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 _DAMAGED = "Copy or download it again"
 
@@ -64,13 +65,26 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: the file is missing, damaged, dishonest about its size, no safetensors, or holds NaN or infinity.
     """
-    read_header(path)
+    header, start = _read_header(Path(path))
+    tensors: dict[str, Tensor] = {}
     try:
-        tensors = load_file(path)
+        with safe_open(path, framework="pt"), Path(path).open("rb") as file:  # the library's own check, once more
+            for name, info in sorted(header.items(), key=lambda item: item[1].start):
+                file.seek(start + info.start)
+                tensors[name] = _read_tensor(file, info)
     except (SafetensorError, OSError, MemoryError) as error:
         raise WeightsError(path, f"the tensors cannot be read ({error})", _DAMAGED) from None
     require_finite(path, tensors)
     return tensors
+
+
+def _read_tensor(file: BinaryIO, info: TensorInfo) -> Tensor:
+    """Straight into memory of its own. A mapped file would count twice once it is copied, and while it is not, whoever
+    writes to the file changes the model."""
+    buffer = torch.empty(info.stop - info.start, dtype=torch.uint8)
+    if buffer.numel() and file.readinto(memoryview(buffer.numpy())) != buffer.numel():  # type: ignore[attr-defined]
+        raise OSError("the file became shorter while it was read")
+    return buffer.view(_DTYPES[info.dtype]).view(info.shape)
 
 
 def read_header(path: str | Path) -> dict[str, TensorInfo]:
@@ -79,7 +93,11 @@ def read_header(path: str | Path) -> dict[str, TensorInfo]:
     Raises:
         WeightsError: as :func:`read_tensors`, but for the finite check.
     """
-    path = Path(path)
+    return _read_header(Path(path))[0]
+
+
+def _read_header(path: Path) -> tuple[dict[str, TensorInfo], int]:
+    """The header, and the place of the first number in the file."""
     require_regular_file(path)
     size = path.stat().st_size
     try:
@@ -92,7 +110,7 @@ def read_header(path: str | Path) -> dict[str, TensorInfo]:
     header = _parse_header(path, raw)
     tensors = {name: _tensor_info(path, name, entry) for name, entry in header.items() if name != "__metadata__"}
     _require_gapless(path, tensors, size - 8 - length)
-    return tensors
+    return tensors, 8 + length
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
@@ -266,14 +284,14 @@ def _tensor_info(path: Path, name: str, entry: Any) -> TensorInfo:
             pass
         case _:
             raise WeightsError(path, f'the header entry of tensor "{name}" is malformed', _DAMAGED)
-    if dtype not in _DTYPE_BYTES:
-        known = ", ".join(_DTYPE_BYTES)
+    if dtype not in _DTYPES:
+        known = ", ".join(_DTYPES)
         raise WeightsError(
             path, f'tensor "{name}" has the type {dtype}, which is not read', f"Save it as one of {known}"
         )
     if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in shape):
         raise WeightsError(path, f'tensor "{name}" has the shape {shape}, which is no list of sizes', _DAMAGED)
-    need = math.prod(shape) * _DTYPE_BYTES[dtype]
+    need = math.prod(shape) * _DTYPES[dtype].itemsize
     if not 0 <= start <= stop or stop - start != need:
         reason = (
             f'tensor "{name}" of shape {shape} and type {dtype} needs {need:,} bytes, its place has {stop - start:,}'
@@ -318,5 +336,5 @@ def require_floats(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def own_float32(tensor: Tensor) -> Tensor:
-    """A copy: what was read may live in the mapped file, and die with it."""
-    return tensor.to(torch.float32, copy=True).contiguous()
+    """The tensor itself where it is float32 already: what was read is nobody else's."""
+    return tensor.to(torch.float32).contiguous()

@@ -5,17 +5,23 @@ Such a file is a zip archive of raw numbers and one pickle, and a pickle is a pr
 1. The archive's directory is checked before PyTorch sees the file. PyTorch stores members as they are, so that a
    packed member, or members larger together than the file, can only be a bomb: a few kilobytes that fill the memory.
 2. ``torch.load(weights_only=True)`` runs no code of the file, and no fallback to anything else exists here. The package
-   asks for torch 2.10 or later, the first without a known hole in it (CVE-2025-32434, CVE-2026-24747).
+   asks for torch 2.10 or later, the first without a known hole in it (CVE-2025-32434, CVE-2026-24747). Numbers of numpy,
+   which MMAction2's files hold beside the weights ("best score"), are not built: numpy's own functions, which trust the
+   file, are replaced by one that does nothing.
 3. A tensor may claim a huge shape over a few numbers (stride 0), so that the first copy fills the memory: tensors have
    to lie in their storage number by number, and all together within the size of the file.
 """
 
+import ctypes
+import mmap
 import pickle
 import struct
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +40,29 @@ _MAX_PICKLE_BYTES = 64 * 2**20  # names and shapes; the numbers are members of t
 _CONTAINERS = ("state_dict", "model")
 
 # What a pickle that was cut or forged makes an unpickler raise: nearly anything.
+_MADV_PAGEOUT = 21  # of Linux 5.4 and later; changes no contents, whatever memory it is about
 _UNREADABLE = (
     pickle.UnpicklingError, struct.error, ArithmeticError, AssertionError, AttributeError, EOFError, ImportError,
     LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
+
+
+# What a pickle names to build numpy's scalars and arrays, before and since numpy 2.
+_NUMPY = (
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{what}" for core in ("core", "_core") for what in ("scalar", "_reconstruct")),
+)
+
+
+class _Unread:
+    """Stands for a value of numpy: takes whatever the file says it is made of, and forgets it."""
+
+    def __init__(self, *parts: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -63,7 +88,8 @@ def read_pickled(path: str | Path) -> Contents:
     require_regular_file(path)
     _check_archive(path)
     try:
-        tree = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with torch.serialization.safe_globals([(_Unread, name) for name in _NUMPY]):
+            tree = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         reason = f"it holds more than weights and was not opened ({_first_sentence(error)})"
         raise WeightsError(path, reason, _UNTRUSTED) from None
@@ -71,8 +97,25 @@ def read_pickled(path: str | Path) -> Contents:
         raise WeightsError(path, f"PyTorch cannot read it ({_first_sentence(error)})", _DAMAGED) from None
     contents = _unpack(path, tree)
     _check_tensors(path, contents.tensors)
-    require_finite(path, contents.tensors)
-    return contents
+    owned = Contents({name: _copied(tensor) for name, tensor in contents.tensors.items()}, contents.ignored)
+    require_finite(path, owned.tensors)
+    return owned
+
+
+def _copied(mapped: Tensor) -> Tensor:
+    """A copy in memory of its own, after which the system may have the pages of the mapped file back: without that word
+    a model would take its size twice while it is loaded. Optimiser states and the like are never read at all."""
+    copy = mapped.clone(memory_format=torch.contiguous_format)
+    if sys.platform == "linux":
+        start = mapped.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+        length = mapped.data_ptr() + mapped.numel() * mapped.element_size() - start
+        _libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_PAGEOUT)  # advice: it may fail
+    return copy
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _check_archive(path: Path) -> None:

@@ -1,8 +1,7 @@
-"""From a path to a classifier.
+"""Exported files as classifiers: the same question, the same answer, without the model's own code.
 
-A :class:`~videoswin.runtime.exported.Runtime` turns normalised clips into logits; there is one for each library.
-:func:`load_exported` finds the right one and puts the file's own preprocessing and labels round it, so that a file predicts
-as the checkpoint that it came from.
+A :class:`Runtime` turns normalised clips into logits; there is one for each library. :func:`load_exported` finds the right
+one and puts the file's own preprocessing and labels round it, so that a file predicts as the checkpoint it came from.
 """
 
 import os
@@ -16,17 +15,21 @@ from videoswin.weights.files import require_regular_file
 if TYPE_CHECKING:
     from videoswin.predict import VideoClassifier
 
-__all__ = ["RuntimeName", "is_exported", "load_exported", "open_classifier"]
+__all__ = ["SUFFIXES", "RuntimeName", "is_exported", "load_exported", "open_classifier"]
 
 RuntimeName = Literal["auto", "torch", "onnxruntime", "openvino"]
-# What runs which file; the first is the default.
-_RUNTIMES = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",), ".pt2": ("torch",)}
+SUFFIXES = (".onnx", ".xml", ".pt2")
+_RUNTIMES = {
+    ".onnx": ("onnxruntime", "openvino"),
+    ".xml": ("openvino",),
+    ".pt2": ("torch",),
+}  # the first is the default
 _TRUST = 'Give trust_code=True (the command line takes "--weights FILE.pt2" as that) if you made it or trust who did'
 
 
 def is_exported(path: str | Path) -> bool:
     """Whether a path has the suffix of an exported file, and is no folder."""
-    return Path(str(path)).suffix in _RUNTIMES and not os.path.isdir(path)
+    return Path(str(path)).suffix in SUFFIXES and not os.path.isdir(path)
 
 
 def open_classifier(path_or_name: str | Path, runtime: RuntimeName = "auto", device: str = "auto") -> "VideoClassifier":

@@ -1,0 +1,98 @@
+"""``videoswin models``: every name that can be loaded, and what stands behind it."""
+
+import json
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from videoswin.cli.output import DONE, add_row, show, table
+
+__all__ = ["models"]
+
+
+def models(
+    *,
+    json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+) -> int:
+    """List the models that have a name.
+
+    Checkpoints that come with videoswin; published ones, which are downloaded when they are first used; image models to
+    inflate; and architectures without weights. Accuracies of published models are their publishers', each by the test
+    protocol beside it, so that those of two publishers do not compare. This command asks no network.
+
+    For example:
+
+        videoswin models
+        videoswin predict clip.mp4 --weights swin3d_t_k400
+        videoswin train DATA --weights swin3d_t_k400 --out runs/mine
+
+    Parameters
+    ----------
+    json_only
+        Print one JSON object, with addresses, licences and sources, and nothing else.
+    """
+    facts = _facts()
+    if json_only:
+        print(json.dumps(facts))
+    else:
+        _show(facts)
+    return DONE
+
+
+def _facts() -> dict[str, Any]:
+    from videoswin.classifier import bundled_checkpoints
+    from videoswin.model import PRESETS
+    from videoswin.paths import cache_folder
+    from videoswin.weights.catalog import CATALOG
+    from videoswin.weights.download import cached_file
+
+    published = []
+    for entry in CATALOG.values():
+        cached = cached_file(entry.file)
+        published.append(entry.to_dict() | {"cached": str(cached) if cached else None})
+    return {
+        "bundled": list(bundled_checkpoints()),
+        "published": published,
+        "architectures": list(PRESETS),
+        "cache": str(cache_folder()),
+    }
+
+
+def _show(facts: dict[str, Any]) -> None:
+    show(f"With videoswin: {', '.join(facts['bundled']) or 'none'}")
+    for kind, title in (
+        ("video", "Published video models"),
+        ("image", "Published image models, for videoswin.inflate"),
+    ):
+        show()
+        show(f"{title}:")
+        show()
+        _show_published([entry for entry in facts["published"] if entry["kind"] == kind])
+    show()
+    show(f"Architectures without weights: {', '.join(facts['architectures'])}")
+    show(f"Downloads are kept in {facts['cache']}")
+
+
+def _show_published(entries: list[dict[str, Any]]) -> None:
+    numbers = ("top-1", "M params", "GMACs")
+    listing = table("name", "data", "top-1", "tested by", "M params", "GMACs", "licence", "here", right=numbers)
+    for entry in entries:
+        add_row(
+            listing,
+            entry["name"],
+            entry["data"],
+            "" if entry["top1"] is None else f"{entry['top1']:.1f}",
+            _views(entry),
+            f"{entry['parameters_m']:.1f}",
+            f"{entry['gmacs']:.1f}",
+            entry["licence"].partition(" (")[0],
+            "yes" if entry["cached"] else "",
+        )
+    show(listing)
+
+
+def _views(entry: dict[str, Any]) -> str:
+    """The protocol, short: views and the short side of the frames, which make most of the difference."""
+    if not entry["views"]:
+        return ""
+    return f"{entry['views']}, {entry['preprocessing']['short_side']} px"

@@ -1,0 +1,1 @@
+"""Video that has not ended yet, and video that is long: one pass, frame by frame, with memory that does not grow."""

@@ -1,0 +1,167 @@
+"""The verbs stream and timeline as their users meet them."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests.live.helpers import scene
+from tests.media_helpers import encode
+from tests.tiny import LABELS, tiny_classifier
+from videoswin.cli.live_view import LiveView
+from videoswin.cli.main import main
+from videoswin.data.decode import open_video
+from videoswin.data.preprocessing import Preprocessing
+from videoswin.live.decisions import Event
+from videoswin.live.engine import Engine
+from videoswin.live.session import Report
+from videoswin.live.sources import Health
+from videoswin.timeline import LabelledSegment
+from videoswin.timeline_files import clock_time, to_webvtt
+
+LOW = ["--enter", "0.4", "--leave", "0.3", "--min-duration", "0.1", "--hop-seconds", "0.2"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("live")
+    tiny_classifier(labels=("<b>clap</b>", "nod", "wave --> x")).save(root / "ck")
+    tiny_classifier(preprocessing=Preprocessing(8, "uniform", size=(32, 32), short_side=32)).save(root / "whole")
+    encode(root / "a & b's.mp4", np.concatenate([scene(36, seed) for seed in range(3)]), rate=12)
+    encode(root / "v.ts", scene(30, 0), rate=12, container="mpegts")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_timeline_writes_its_five_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["timeline", "a & b's.mp4", "--weights", "ck", *LOW, "--out", str(out)]) == 0
+    text, err = capsys.readouterr()
+    assert "2 cuts" in text
+    assert str(out) in err
+    assert sorted(p.name for p in out.iterdir()) == [
+        f"timeline.{kind}" for kind in ("csv", "html", "json", "png", "vtt")
+    ]
+    found = json.loads((out / "timeline.json").read_text())
+    rows = (out / "timeline.csv").read_text().splitlines()
+    assert rows[0] == "start_s,end_s,label,score"
+    assert len(rows) - 1 == len(found["segments"]) > 0
+    assert (out / "timeline.vtt").read_text().count(" --> ") == len(found["segments"])
+    assert (out / "timeline.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_escapes_and_finds_its_video(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["timeline", "a & b's.mp4", "--weights", "ck", *LOW, "--out", "page"])
+    page = (place / "page" / "timeline.html").read_text()
+    assert "<b>clap" not in page
+    assert 'src="../a%20%26%20b%27s.mp4"' in page
+    assert "http://" not in page
+    assert "https://" not in page
+    found = json.loads((place / "page" / "timeline.json").read_text())
+    assert page.count('class="seg"') == len(found["segments"])
+
+
+def test_timeline_json_and_the_length_of_an_action(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["timeline", "a & b's.mp4", "--weights", "whole", "--json"]) == 2
+    assert "--clip-seconds" in capsys.readouterr().err
+    assert main(["timeline", "a & b's.mp4", "--weights", "whole", "--clip-seconds", "3", *LOW, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["duration_s"] == 9.0
+    assert {"path", "checkpoint", "cuts", "samples", "skipped", "segments"} < found.keys()
+
+
+def test_subtitles_hold_no_markup() -> None:
+    text = to_webvtt([LabelledSegment(3599.9996, 3661.5, "a --> <b>\n\nc", 0.5)])
+    assert text.splitlines()[2:5] == ["1", "01:00:00.000 --> 01:01:01.500", "a --&gt; &lt;b&gt; c (50 %)"]
+    assert clock_time(59.999) == "1:00.00"
+    assert clock_time(3723.45) == "1:02:03.45"
+
+
+def test_stream_json_of_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stream", "a & b's.mp4", "--weights", "ck", *LOW, "--fast", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    rows = lines(out)
+    assert {row["type"] for row in rows} == {"scores", "start", "end", "status"}
+    assert rows[-1] | {"pictures": 108, "cuts": 2, "dropped": 0, "state": "ended"} == rows[-1]
+    starts = [row for row in rows if row["type"] == "start"]
+    assert len(starts) == len([row for row in rows if row["type"] == "end"]) >= 3
+    assert all(abs(sum(row["scores"].values()) - 1) < 1e-3 for row in rows if row["type"] == "scores")
+
+
+def test_stream_text_and_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "r.mp4"
+    assert main(["stream", "a & b's.mp4", "--weights", "ck", *LOW, "--fast", "--record", str(record)]) == 0
+    out, err = capsys.readouterr()
+    assert "start" in out
+    assert "108 pictures, 2 cuts, 0 dropped" in err
+    with open_video(record) as video:
+        assert (video.info.width, video.info.height) == (128, 96)
+        assert video.info.duration_s == pytest.approx(9, abs=0.5)
+
+
+def test_stream_from_a_pipe(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Stdin:
+        buffer = io.BytesIO((place / "v.ts").read_bytes())
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    assert main(["stream", "-", "--weights", "ck", "--queue-seconds", "100", "--clip-seconds", "1", "--json"]) == 0
+    assert lines(capsys.readouterr().out)[-1]["pictures"] == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["987"], "camera 987"),
+        (["ftp://x/y"], "rtsp"),
+        (["no.mp4"], "not found"),
+        (["v.ts", "--size", "3x4"], "--size"),
+        (["-", "--size", "big"], "640x480"),
+        (["v.ts", "--enter", "0.1"], "leave"),
+        (["v.ts", "--clip-seconds", "0"], "clip_seconds"),
+        (["v.ts", "--record", "no/such/folder.mp4"], "folder"),
+    ],
+)
+def test_stream_says_what_is_wrong(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stream", *arguments, "--weights", "ck"]) == 2
+    err = capsys.readouterr().err
+    assert hint in err
+    assert err.count("\n") == 1
+
+
+def test_the_view_shows_labels_latency_and_trouble() -> None:
+    console = Console(width=90, file=io.StringIO())
+    view = LiveView("cam \x1b[31m", LABELS, 2, console)
+    view.add(3.25, [0.1, 0.7, 0.2], 1, [Event("start", 1, 2.5, 3.0, 0.7)])
+    health = Health(pictures=10, reconnects=2, width=640, height=480, state="running")
+    engine = cast(Engine, SimpleNamespace(skipped=1, samples=4))
+    console.print(view.content(Report(0.0423, 29.97, 7.5, 3), health, engine, cuts=1))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for part in (
+        "nod",
+        "70.0 %",
+        "latency 42 ms",
+        "30.0 fps",
+        "dropped 3",
+        "reconnects 2",
+        "1 cut",
+        "spared 25 %",
+        "start",
+    ):
+        assert part in text
+    assert "clap" not in text
