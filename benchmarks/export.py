@@ -14,16 +14,19 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from forward import copy_weights, torchvision_swin3d_t
 from torch import Tensor
 
+from videoswin.bench.job import Job
+from videoswin.bench.peers import Torchvision
 from videoswin.classifier import Classifier, load
 from videoswin.data.preprocessing import Preprocessing
+from videoswin.errors import MissingExtraError
 from videoswin.export import TOLERANCES, default_path, export
 from videoswin.model import count_macs, create_model
 from videoswin.runtime import load_exported
@@ -44,17 +47,18 @@ def prepare(checkpoint: str | None, folder: Path) -> tuple[Classifier, Form | No
     """The classifier, and torchvision's model with the same weights if it is swin3d_t and torchvision is installed."""
     if checkpoint is not None:
         return load(checkpoint), None
-    torch.manual_seed(0)
-    peer, ours = torchvision_swin3d_t(), create_model("swin3d_t").eval()
     place = folder / "checkpoint"
     if not place.is_dir():
-        if peer is not None:
-            copy_weights(peer, ours)
-        Classifier(ours, Preprocessing(), tuple(f"class {i}" for i in range(400)), name="swin3d_t").save(place)
+        torch.manual_seed(0)
+        model = create_model("swin3d_t").eval()
+        Classifier(model, Preprocessing(), tuple(f"class {i}" for i in range(400)), name="swin3d_t").save(place)
     classifier = load(place)
-    if peer is not None:
-        copy_weights(peer, classifier.model)  # the files were made from these weights: else the comparison fails
-    return classifier, peer
+    job = Job("swin3d_t", classifier.model.config, (32, 224, 224), device="cpu")
+    try:
+        return classifier, Torchvision().build(job, classifier.model).eval()
+    except MissingExtraError as error:
+        print(f"without torchvision: {error}", file=sys.stderr)
+        return classifier, None
 
 
 def file_of(folder: Path, form: str) -> Path:

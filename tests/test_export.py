@@ -64,6 +64,16 @@ def test_the_graph_is_the_model(size: tuple[int, int, int], relative_bias: str, 
     assert type(model.backbone.stages[0].blocks[0].attn).__name__ == "BoxAttention"
 
 
+def test_the_graph_of_a_causal_model_is_the_model() -> None:
+    config = SwinConfig(
+        embed_dim=8, depths=(2, 2), num_heads=(1, 2), window_size=(4, 3, 3), num_classes=3, causal=True
+    )  # fmt: skip
+    model = create_model(config).eval()
+    clips = torch.randn(2, 3, 14, 36, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(inference_graph(model, 14, 36, 32)(clips), model(clips), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(("to", "precision"), FAST)
 def test_the_file_is_the_model(
     exported: dict[tuple[str, str], Exported],
