@@ -141,7 +141,7 @@ def test_progress_is_for_the_terminal_and_stdout_for_the_json() -> None:
     command = [sys.executable, "-m", "videoswin", "predict", "data", "--weights", "ck", "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=its_end, text=True)
     os.close(its_end)
-    seen = os.read(terminal, 100_000).decode()
+    seen = os.read(terminal, 100_000).decode(errors="replace")
     os.close(terminal)
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 6
     assert "Looking at videos" in seen

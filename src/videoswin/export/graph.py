@@ -5,8 +5,8 @@ A copy of the model in which each block's attention knows its own boxes:
 - The bias of each group of boxes is a constant, so nothing is looked up in the bias tables at run time.
 - q, k and v come from three linear layers, the scale folded into the first, and each group gathers its tokens from their
   outputs. So the graph holds, for each group, the plain pattern reshape, transpose, attention that compilers know and fuse.
-  One layer for all three (good for PyTorch) made OpenVINO copy for the split and once more for the transpose: 18 % of its
-  time for swin3d_t (docs/export.md).
+  One layer for all three (good for PyTorch) made OpenVINO copy for the split and once more for the transpose
+  (docs/export.md).
 
 The numbers are those of the model, which the check after every export proves on real clips.
 """
