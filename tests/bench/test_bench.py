@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from videoswin.bench.memory import peak_memory, peak_memory_here
 from videoswin.bench.passes import gradients_of, output_of
 from videoswin.bench.peers import OTHERS, PEERS, Multihead, Ours, OursCheckpointed, choose
 from videoswin.bench.pictures import draw_bars, draw_scaling
+from videoswin.bench.report import Report
 from videoswin.bench.scaling import sizes
 from videoswin.bench.timing import Times, take_turns
 from videoswin.cli.main import main
@@ -181,6 +183,13 @@ def test_no_tensor_of_the_compared_model_is_idle() -> None:
     """A mistake in a bias, a norm or a table would not show if all of them were zeros or ones."""
     for name, parameter in tiny_job().ours().named_parameters():
         assert parameter.std() > 1e-3, name
+
+
+def test_a_peer_bound_to_another_device_is_listed_with_the_reason() -> None:
+    job = replace(tiny_job(), device="cpu")
+    report = Report(job, 1)
+    assert measure_module._present(job, [OTHERS["triton"], OTHERS["plain"]], report) == [OTHERS["plain"]]
+    assert report.missing == {"videoswin, triton engine": "It runs on cuda devices only."}
 
 
 def test_names() -> None:
