@@ -123,3 +123,14 @@ def test_options_for_files_are_refused_for_folders(tmp_path: Path) -> None:
     tiny_classifier().save(tmp_path / "ck")
     with pytest.raises(videoswin.ConfigError, match="num_classes"):
         videoswin.load(tmp_path / "ck", num_classes=4)
+
+
+def test_names_of_published_files_stand_for_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("videoswin.weights.catalog.get_file", lambda entry: FILES["official"])
+    assert main(["inspect", "swin3d_t_k400"]) == 0
+    assert "embed dim 8" in capsys.readouterr().out
+    assert main(["convert", "swin3d_t_k400", "new.pth", "--to", "torchvision"]) == 0
+    assert inspect_checkpoint("new.pth").family == "torchvision_3d"

@@ -33,13 +33,13 @@ def inspect(
     Parameters
     ----------
     file
-        A file of weights, or a checkpoint folder.
+        A file of weights, a checkpoint folder, or the name of a published file (videoswin models), which is downloaded once.
     json_only
         Print one JSON object, with every name, and nothing else.
     """
     from videoswin.weights.checkpoint import inspect_checkpoint
 
-    report = inspect_checkpoint(file)
+    report = inspect_checkpoint(_file(file))
     if json_only:
         print(json.dumps(report.to_dict()))
     else:
@@ -71,7 +71,7 @@ def convert(
     Parameters
     ----------
     source
-        A file of weights, or a checkpoint folder.
+        A file of weights, a checkpoint folder, or the name of a published file (videoswin models), which is downloaded once.
     target
         The new file: .safetensors or, except for ours, .pth. For ours, any other name is a checkpoint folder.
     to
@@ -92,6 +92,7 @@ def convert(
         raise ConfigError(f"{target} exists already. Give another name, or remove it first.")
     if not Path(target).absolute().parent.is_dir():
         raise ConfigError(f"{target}: the folder it should stand in does not exist. Make it first.")
+    source = _file(source)
     own = inspect_checkpoint(source)
     if FAMILIES[own.family].dims == 2:
         model, report = inflate_checkpoint(source, num_classes, window_frames=num_frames_window or 8)
@@ -109,3 +110,11 @@ def convert(
         show(line)
     show(f"written to {target}")
     return DONE
+
+
+def _file(path_or_name: str) -> str:
+    """The path itself, or where the file of a name of the catalog stands."""
+    from videoswin.weights.catalog import find, get_file
+
+    entry = find(path_or_name)
+    return path_or_name if entry is None else str(get_file(entry))
