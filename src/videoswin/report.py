@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from torch import Tensor
 
 from videoswin.errors import ConfigError
+from videoswin.pages import render_page
 from videoswin.predict import Failure, LabelScore, Prediction, Span, VideoClassifier
 from videoswin.weights.files import replace_file
 
@@ -68,15 +68,9 @@ class Report:
 
     def render(self, made: datetime | None = None) -> str:
         """The page as text. ``made``: its date, by default now."""
-        environment = Environment(
-            loader=PackageLoader("videoswin"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
         preprocessing = self._classifier.preprocessing
-        return environment.get_template("report.html").render(
+        return render_page(
+            "report.html",
             title=self._title,
             classifier=self._classifier,
             clip=f"{preprocessing.clip_len} frames of {preprocessing.size[1]} × {preprocessing.size[0]} px",

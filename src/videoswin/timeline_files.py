@@ -2,14 +2,14 @@
 
 import csv
 import html
+import io
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from videoswin.pages import render_page
 from videoswin.timeline import LabelledSegment, Timeline
 from videoswin.weights.files import replace_file
 
@@ -79,8 +79,6 @@ def _vtt_time(seconds: float) -> str:
 
 
 def _csv_text(timeline: Timeline) -> str:
-    import io
-
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["start_s", "end_s", "label", "score"])
@@ -90,13 +88,6 @@ def _csv_text(timeline: Timeline) -> str:
 
 def to_page(timeline: Timeline, folder: Path, title: str) -> str:
     """The page; the video is named by its path from ``folder``, so the two can be moved together."""
-    environment = Environment(
-        loader=PackageLoader("videoswin"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = _shown_labels(timeline)
     duration = max(timeline.duration_s, 1e-3)
     rows = [
@@ -112,8 +103,13 @@ def to_page(timeline: Timeline, folder: Path, title: str) -> str:
         }
         for number, label in enumerate(shown)
     ]
-    return environment.get_template("timeline.html").render(
-        title=title, timeline=timeline, rows=rows, video=_address(timeline.path, folder), clock=clock_time
+    return render_page(
+        "timeline.html",
+        title=title,
+        timeline=timeline,
+        rows=rows,
+        video=_address(timeline.path, folder),
+        clock=clock_time,
     )
 
 

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from videoswin.bench.job import Job
 from videoswin.bench.timing import best_of
 from videoswin.model import stage_grids
-from videoswin.model.backbone import block_shift
-from videoswin.model.windows import Partition, partition
+from videoswin.model.backbone import block_partition
+from videoswin.model.windows import Partition
 
 __all__ = ["Gemm", "Limits", "Product", "linear_shapes", "measure_limits", "product_shapes"]
 
@@ -127,10 +127,8 @@ def measure_limits(job: Job, after_each: Callable[[], None] = lambda: None) -> L
 
 
 def _boxes(job: Job, stage: int, block: int) -> Partition:
-    config = job.config
-    grid = stage_grids(config, *job.clip)[stage]
-    shift = block_shift(config, block)
-    return partition(grid, config.window_size, shift, config.relative_bias, config.padding, torch.device("cpu"))
+    grid = stage_grids(job.config, *job.clip)[stage]
+    return block_partition(job.config, grid, block, torch.device("cpu"))
 
 
 def _gemm_seconds(gemm: Gemm, device: torch.device, dtype: torch.dtype) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -165,8 +166,6 @@ class _Lines:
         pass
 
     def take(self, update: "Update | None", session: "Session") -> None:
-        import time
-
         if update:
             self._events(update.events)
             if update.scores:

@@ -136,9 +136,13 @@ class Stage(nn.Module):
     @_not_traced
     def boxes(self, grid: Grid, block: int, device: torch.device) -> Partition:
         """The partition that a block uses on a token grid."""
-        config = self.config
-        shift = block_shift(config, block)
-        return partition(grid, config.window_size, shift, config.relative_bias, config.padding, device, config.causal)
+        return block_partition(self.config, grid, block, device)
+
+
+def block_partition(config: SwinConfig, grid: Grid, block: int, device: torch.device) -> Partition:
+    """The boxes of a token grid (T', H', W') in one block of a stage, counted from 0."""
+    shift = block_shift(config, block)
+    return partition(grid, config.window_size, shift, config.relative_bias, config.padding, device, config.causal)
 
 
 def block_shift(config: SwinConfig, block: int) -> Grid:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import torch
 
-from videoswin.model.backbone import block_shift
+from videoswin.model.backbone import block_partition
 from videoswin.model.config import Grid, SwinConfig, check_clip_size
-from videoswin.model.windows import clip_window, partition
+from videoswin.model.windows import clip_window
 
 __all__ = ["Macs", "count_macs", "stage_grids"]
 
@@ -56,8 +56,7 @@ def _paper_block(config: SwinConfig, grid: Grid, dim: int) -> int:
 
 
 def _executed_block(config: SwinConfig, grid: Grid, dim: int, block: int) -> int:
-    window, shift, device = config.window_size, block_shift(config, block), torch.device("cpu")
-    boxes = partition(grid, window, shift, config.relative_bias, config.padding, device, config.causal)
+    boxes = block_partition(config, grid, block, torch.device("cpu"))
     attention = sum(2 * g.count * g.tokens_per_box**2 * dim for g in boxes.groups)
     qkv = len(boxes.order) * 3 * dim * dim
     return attention + qkv + _volume(grid) * (dim * dim + 2 * dim * int(dim * config.mlp_ratio))
