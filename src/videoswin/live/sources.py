@@ -75,7 +75,7 @@ class Source(Protocol):
 
 
 class FileSource:
-    """A video file, for one iteration, paced by its time stamps; ``fast``: as quickly as it can be looked at, every frame. Where decoding alone
+    """A video file, paced by its time stamps; ``fast``: as quickly as it can be looked at, every frame. Where decoding alone
     falls 3 seconds behind, the pace slows down, counted as a stall."""
 
     def __init__(
@@ -87,15 +87,15 @@ class FileSource:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._fast = fast
+        self._path, self._fast, self._limits = path, fast, limits or Limits()
         self._clock, self._sleep = clock, sleep
         self.live = not fast
         self.health = Health()
-        self._video = open_video(path, limits=limits or Limits())
-        self.name, self.fps = self._video.info.path, self._video.info.fps
+        with open_video(path, limits=self._limits) as video:
+            self.name, self.fps = video.info.path, video.info.fps
 
     def __iter__(self) -> Iterator[Seen]:
-        with self._video as video:
+        with open_video(self._path, limits=self._limits) as video:
             start = self._clock()
             for time_s, rgb in video:
                 due = self._clock() if self._fast else start + time_s
