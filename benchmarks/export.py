@@ -24,12 +24,13 @@ from torch import Tensor
 
 from videoswin.bench.job import Job
 from videoswin.bench.peers import Torchvision
-from videoswin.classifier import Classifier, load
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.loading import load
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import MissingExtraError
 from videoswin.export import TOLERANCES, default_path, export
+from videoswin.export.runtime import load_exported
 from videoswin.model import count_macs, create_model
-from videoswin.runtime import load_exported
 
 FORMS = {
     "onnx": ("onnx", "fp32"),

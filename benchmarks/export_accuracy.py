@@ -8,11 +8,11 @@ import json
 import tempfile
 from pathlib import Path
 
-from videoswin.classifier import load
-from videoswin.data.index import read_index
-from videoswin.evaluate import evaluate
+from videoswin.classifier.loading import load
+from videoswin.data.annotations import read_index
 from videoswin.export import COMBINATIONS, default_path, export
-from videoswin.runtime import load_exported
+from videoswin.export.runtime import load_exported
+from videoswin.predict.evaluation import evaluate
 
 FORMS = {f"{to}-{precision}": (to, precision) for to, precisions in COMBINATIONS.items() for precision in precisions}
 

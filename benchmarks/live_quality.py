@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 from recipes.splice import read_parts
 
-from videoswin.classifier import Classifier, load
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.loading import load
 from videoswin.data.decode import open_video
 from videoswin.live.decisions import DecisionSettings
-from videoswin.live.engine import FrontEnd
-from videoswin.live.model import Pace, make_engine
+from videoswin.live.pace import Pace, make_engine
 from videoswin.live.quality import Span, score_segments
-from videoswin.timeline import TimelineSettings, make_timeline
+from videoswin.live.timeline import TimelineSettings, make_timeline
+from videoswin.live.tracker import FrontEnd
 
 
 def timeline_quality(classifier: Classifier, video: Path, settings: TimelineSettings) -> dict[str, float]:

@@ -58,9 +58,9 @@ def join(part: Path, out: Path, minutes: float) -> None:
 
 def measure(video: Path, weights: str, clip_seconds: float | None, hop_seconds: float | None) -> dict[str, float]:
     """In this process: one timeline, its time and the peak of its memory."""
-    from videoswin.classifier import load
-    from videoswin.live.model import Pace
-    from videoswin.timeline import TimelineSettings, make_timeline
+    from videoswin.classifier.loading import load
+    from videoswin.live.pace import Pace
+    from videoswin.live.timeline import TimelineSettings, make_timeline
 
     torch.set_num_threads(1)
     start, cpu = time.perf_counter(), time.process_time()

@@ -31,8 +31,8 @@ from torch import Tensor, nn
 import videoswin
 from videoswin.data.transforms import three_crops
 from videoswin.model import PRESETS, SwinConfig, VideoSwin
-from videoswin.predict import find_videos, predict_many, views_at_once
-from videoswin.profile import Profile
+from videoswin.predict.profile import Profile
+from videoswin.predict.scoring import find_videos, predict_many, views_at_once
 from videoswin.weights.convert import export_tensors
 
 Scores = list[dict[str, float]]

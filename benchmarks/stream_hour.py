@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from videoswin.classifier import load
+from videoswin.classifier.loading import load
 from videoswin.data.decode import open_video
 from videoswin.data.transforms import Resize
 from videoswin.live.decisions import DecisionSettings
-from videoswin.live.engine import FrontEnd
-from videoswin.live.model import Pace, make_engine
+from videoswin.live.pace import Pace, make_engine
 from videoswin.live.session import Session
 from videoswin.live.sources import Health, Seen
+from videoswin.live.tracker import FrontEnd
 
 RATE = 10.0  # pictures a second
 

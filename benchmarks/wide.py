@@ -12,8 +12,8 @@ import time
 
 import videoswin
 from videoswin.data.transforms import wide_crop
-from videoswin.evaluate import evaluate
 from videoswin.model import PRESETS, VideoSwin, count_macs
+from videoswin.predict.evaluation import evaluate
 
 
 def with_padding(classifier: videoswin.Classifier, padding: str) -> videoswin.Classifier:

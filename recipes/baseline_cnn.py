@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videoswin.data.annotations import Row, read_index
 from videoswin.data.dataset import Augment, ClipDataset, ClipLoader, FrameCache
-from videoswin.data.index import Row, read_index
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine
 from videoswin.train.optim import learning_rate_factor

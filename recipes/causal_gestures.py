@@ -29,10 +29,11 @@ import torch
 from torch import Tensor
 
 import videoswin
-from videoswin.classifier import Classifier, load
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.loading import load
+from videoswin.data.annotations import Row, read_index
 from videoswin.data.dataset import ClipDataset, FrameCache
 from videoswin.data.decode import open_video
-from videoswin.data.index import Row, read_index
 from videoswin.data.sampling import uniform_clips
 from videoswin.train.average import move_towards
 from videoswin.train.loop import Trainer

@@ -22,12 +22,13 @@ from pathlib import Path
 
 import torch
 
-from videoswin.classifier import Classifier, load
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.loading import load
+from videoswin.data.annotations import Index, Row, read_index
 from videoswin.data.dataset import ClipDataset, FrameCache
-from videoswin.data.index import Index, Row, read_index
 from videoswin.data.preprocessing import Views
-from videoswin.evaluate import Evaluation, RowResult, evaluate, evaluate_rows
-from videoswin.predict import predict
+from videoswin.predict.evaluation import Evaluation, RowResult, evaluate, evaluate_rows
+from videoswin.predict.scoring import predict
 from videoswin.train.average import move_towards
 from videoswin.train.loop import Trainer
 from videoswin.train.metrics import EpochRow, Tally

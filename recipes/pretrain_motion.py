@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from videoswin.classifier import Classifier
+from videoswin.classifier.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.model import create_model
 from videoswin.train.motion import GESTURES

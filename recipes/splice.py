@@ -20,8 +20,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from videoswin.data.annotations import Row, read_index
 from videoswin.data.decode import Video, open_video
-from videoswin.data.index import Row, read_index
 from videoswin.data.transforms import Resize
 
 SIZE = (240, 320)

@@ -7,6 +7,7 @@ and a checkpoint ``runs/mine/best``. A page that does not exist yet, or is empty
 import csv
 import json
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,6 @@ from cyclopts import CycloptsError
 
 from tests.tiny import LABELS, tiny_classifier, write_video
 from videoswin import PRESETS, Preprocessing, SwinConfig
-from videoswin import classifier as classifier_module
 from videoswin.cli.main import app
 
 ROOT = Path(__file__).parent.parent
@@ -77,10 +77,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with Path("labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     tiny_classifier().save("runs/mine/best")
-    if "swin3d_micro_gestures" not in classifier_module.bundled_checkpoints():  # a stand-in until it is bundled
-        monkeypatch.setattr(classifier_module, "_ASSETS", tmp_path / "assets")
-        tiny_classifier().save("assets/swin3d_micro_gestures")
-        write_video(Path("assets/samples/sample.mp4"))
     return tmp_path
 
 
@@ -213,24 +209,10 @@ def test_presets_are_counted_right() -> None:
         assert (f"{macs.paper / 1e9:,.2f}", f"{macs.executed / 1e9:,.2f}") == (paper, executed)
 
 
-def test_the_tree_names_every_file() -> None:
-    source = ROOT / "src" / "videoswin"
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    tree = text.partition("src/videoswin/\n")[2].partition("```")[0]
-    folder, named = "", set()
-    for line in tree.splitlines():
-        name = line.split()[0] if line.strip() else ""
-        if name.endswith("/"):
-            folder = name
-        elif re.match(r"  \S", line):
-            folder = ""
-        named |= {
-            folder + file for file in re.findall(r"[\w/]+\.(?:py|html)\b", line) if (source / folder / file).is_file()
-        }
-        assert not name.endswith(".py") or folder + name in named, f"{folder}{name} is not there"
-    files = {f.relative_to(source).as_posix() for f in source.rglob("*") if f.suffix in {".py", ".html"}}
-    empty = {f for f in files if f.endswith("/__init__.py")}  # they only gather the names of their folder
-    assert files - empty == named
+def test_the_tree_is_todays() -> None:
+    page = ROOT / "docs" / "architecture.md"
+    module = runpy.run_path(str(ROOT / "docs" / "tree.py"))
+    assert module["updated"](page.read_text(encoding="utf-8")) == page.read_text(encoding="utf-8"), "run docs/tree.py"
 
 
 # Links and names ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import torch
 
-from videoswin.classifier import Classifier
+from videoswin.classifier.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.model import SwinConfig, create_model
 

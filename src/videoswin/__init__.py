@@ -1,4 +1,4 @@
-"""Video Swin Transformer: from videos to labels, and back to why.
+"""Video Swin Transformer: video files to labels, features, timelines and live predictions.
 
 The way of the data: file -> frames -> clip -> tokens -> boxes (windows) -> logits -> labels.
 
@@ -10,13 +10,18 @@ The way of the data: file -> frames -> clip -> tokens -> boxes (windows) -> logi
 Names are imported when they are first used, so that `import videoswin` costs nothing.
 """
 
+import sys
+import warnings
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from videoswin.classifier import Classifier, bundled_checkpoints, inflate, load
+    from videoswin.data.annotations import read_index
     from videoswin.data.decode import Frames, Limits, open_video
-    from videoswin.data.index import read_index
     from videoswin.data.preprocessing import Preprocessing, Views
     from videoswin.errors import (
         ConfigError,
@@ -27,9 +32,11 @@ if TYPE_CHECKING:
         VideoSwinError,
         WeightsError,
     )
-    from videoswin.evaluate import Evaluation
-    from videoswin.model import PRESETS, SlidingStream, Stream, SwinConfig, VideoSwin, create_model
-    from videoswin.predict import LabelScore, Prediction
+    from videoswin.model import PRESETS, SwinConfig, VideoSwin, create_model
+    from videoswin.predict.evaluation import Evaluation
+    from videoswin.predict.results import LabelScore, Prediction
+    from videoswin.streams.causal import Stream
+    from videoswin.streams.sliding import SlidingStream
 
 __version__ = "0.1.0"
 
@@ -66,7 +73,7 @@ __all__ = [
 _HOMES = {
     "videoswin.classifier": ("Classifier", "bundled_checkpoints", "inflate", "load"),
     "videoswin.data.decode": ("Frames", "Limits", "open_video"),
-    "videoswin.data.index": ("read_index",),
+    "videoswin.data.annotations": ("read_index",),
     "videoswin.data.preprocessing": ("Preprocessing", "Views"),
     "videoswin.errors": (
         "ConfigError",
@@ -77,9 +84,11 @@ _HOMES = {
         "VideoSwinError",
         "WeightsError",
     ),
-    "videoswin.evaluate": ("Evaluation",),
-    "videoswin.model": ("PRESETS", "SlidingStream", "Stream", "SwinConfig", "VideoSwin", "create_model"),
-    "videoswin.predict": ("LabelScore", "Prediction"),
+    "videoswin.predict.evaluation": ("Evaluation",),
+    "videoswin.model": ("PRESETS", "SwinConfig", "VideoSwin", "create_model"),
+    "videoswin.streams.causal": ("Stream",),
+    "videoswin.streams.sliding": ("SlidingStream",),
+    "videoswin.predict.results": ("LabelScore", "Prediction"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -94,3 +103,51 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+# Modules that had other names before 2026-11-26; people's code may still use them.
+_MOVED = {
+    "videoswin.card": "videoswin.classifier.card",
+    "videoswin.config_file": "videoswin.classifier.config_file",
+    "videoswin.data.flip": "videoswin.data.mirror_labels",
+    "videoswin.data.index": "videoswin.data.annotations",
+    "videoswin.device": "videoswin.classifier.device",
+    "videoswin.evaluate": "videoswin.predict.evaluation",
+    "videoswin.hub": "videoswin.classifier.hub",
+    "videoswin.labels": "videoswin.classifier.labels",
+    "videoswin.live.model": "videoswin.live.pace",
+    "videoswin.model.engine": "videoswin.kernels.choose",
+    "videoswin.model.heads": "videoswin.model.video_swin",
+    "videoswin.pipeline": "videoswin.predict.batches",
+    "videoswin.profile": "videoswin.predict.profile",
+    "videoswin.report": "videoswin.predict.report_page",
+    "videoswin.runtime": "videoswin.export.runtime",
+    "videoswin.timeline": "videoswin.live.timeline",
+    "videoswin.timeline_files": "videoswin.live.timeline_files",
+    "videoswin.weights.catalog": "videoswin.classifier.catalog",
+    "videoswin.weights.families": "videoswin.weights.formats",
+}
+
+
+class _MovedModules:
+    """Finds a module under its old name, with a :class:`DeprecationWarning` that gives the new one."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        return spec_from_loader(name, _MovedModules) if name in _MOVED else None  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> ModuleType:
+        warnings.warn(f"{spec.name} is now {_MOVED[spec.name]}.", DeprecationWarning, stacklevel=2)
+        module = import_module(_MOVED[spec.name])
+        spec.loader_state = module.__spec__
+        return module
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """It ran under its new name; the import system has just written the old one over it."""
+        if module.__spec__:
+            module.__spec__ = module.__spec__.loader_state
+
+
+sys.meta_path.append(_MovedModules)  # type: ignore[arg-type]  # last: only asked for names that nobody else knows

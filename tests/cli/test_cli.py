@@ -12,7 +12,6 @@ import pytest
 
 from tests.tiny import LABELS, tiny_classifier, write_video
 from videoswin import __version__
-from videoswin import classifier as classifier_module
 from videoswin.cli import main as main_module
 from videoswin.cli.main import main
 from videoswin.cli.output import bar, printable
@@ -225,7 +224,7 @@ def test_info_of_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_demo(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(classifier_module, "_ASSETS", tmp_path)
+    monkeypatch.setattr("videoswin.classifier.bundled.CHECKPOINTS", tmp_path)
     assert main(["demo"]) == 2
     assert "no sample clips" in capsys.readouterr().err
     tiny_classifier().save(tmp_path / "swin3d_micro_gestures")

@@ -19,11 +19,11 @@ from videoswin.cli.main import main
 from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.live.decisions import Event
-from videoswin.live.engine import Engine
 from videoswin.live.session import Report
 from videoswin.live.sources import Health
-from videoswin.timeline import LabelledSegment
-from videoswin.timeline_files import clock_time, to_webvtt
+from videoswin.live.timeline import LabelledSegment
+from videoswin.live.timeline_files import clock_time, to_webvtt
+from videoswin.live.tracker import Engine
 
 LOW = ["--enter", "0.4", "--leave", "0.3", "--min-duration", "0.1", "--hop-seconds", "0.2"]
 

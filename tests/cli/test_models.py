@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from videoswin.classifier.catalog import CATALOG
 from videoswin.cli.main import main
-from videoswin.weights.catalog import CATALOG
 
 
 @pytest.fixture(autouse=True)

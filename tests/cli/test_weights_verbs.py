@@ -129,7 +129,7 @@ def test_names_of_published_files_stand_for_their_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("videoswin.weights.catalog.get_file", lambda entry: FILES["official"])
+    monkeypatch.setattr("videoswin.classifier.catalog.get_file", lambda entry: FILES["official"])
     assert main(["inspect", "swin3d_t_k400"]) == 0
     assert "embed dim 8" in capsys.readouterr().out
     assert main(["convert", "swin3d_t_k400", "new.pth", "--to", "torchvision"]) == 0

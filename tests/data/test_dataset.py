@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tests.media_helpers import encode, moving_picture
 from videoswin.data import dataset as dataset_module
+from videoswin.data.annotations import Row
 from videoswin.data.dataset import Augment, ClipDataset, ClipLoader, FrameCache, clip_generator
 from videoswin.data.decode import open_video
-from videoswin.data.index import Row
 from videoswin.data.preprocessing import Preprocessing, Views
 from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine, RandomErasing
 from videoswin.errors import ConfigError, VideoError

@@ -13,9 +13,9 @@ from tests.live.helpers import Brightness
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import VideoError
 from videoswin.live.decisions import DecisionSettings, segments
-from videoswin.live.engine import Engine, FrontEnd, Sample
 from videoswin.live.session import SampleQueue, Session
 from videoswin.live.sources import Health, Seen
+from videoswin.live.tracker import Engine, FrontEnd, Sample
 
 PREPROCESSING = Preprocessing(clip_len=4, sampling="time", fps=10.0, size=(8, 8), short_side=8)
 FRAME = torch.zeros((2, 2, 3), dtype=torch.uint8)

@@ -11,12 +11,12 @@ import torch
 from tests.live.helpers import scene
 from tests.media_helpers import encode
 from tests.tiny import tiny_classifier
-from videoswin.classifier import Classifier
+from videoswin.classifier.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, Interrupted, VideoSwinError
 from videoswin.live.decisions import DecisionSettings
-from videoswin.live.model import Pace
-from videoswin.timeline import Timeline, TimelineSettings, make_timeline
+from videoswin.live.pace import Pace
+from videoswin.live.timeline import Timeline, TimelineSettings, make_timeline
 
 SETTINGS = TimelineSettings(
     pace=Pace(clip_seconds=1.0, hop_seconds=0.2), decisions=DecisionSettings(0.2, 0.4, 0.3, 0.1), gate=True
@@ -121,7 +121,7 @@ def test_whole_video_checkpoints_need_to_be_told_the_length_of_an_action(video: 
 
 
 def test_an_elastic_answer_is_that_of_a_file_with_this_view(video: Path) -> None:
-    from videoswin.live.elastic import ElasticStream
+    from videoswin.streams.elastic import ElasticStream
 
     classifier = uniform()
     frames = torch.randint(0, 256, (21, 32, 32, 3), dtype=torch.uint8)

@@ -6,9 +6,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from videoswin.kernels.boxes import Partition
 from videoswin.model import SwinConfig, VideoSwin
 from videoswin.model.config import Grid
-from videoswin.model.windows import Partition, partition
+from videoswin.model.windows import partition
 
 CPU = torch.device("cpu")
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.model.helpers import CPU, boxes, windowings
 from tests.reference.slow_swin import tokens_of
+from videoswin.kernels.boxes import Partition
 from videoswin.model.config import Grid
-from videoswin.model.windows import Partition, clip_window, partition
+from videoswin.model.windows import clip_window, partition
 
 modes = st.sampled_from(["exact", "official"])
 paddings = st.sampled_from(["attended", "masked"])

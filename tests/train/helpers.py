@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from tests.tiny import CONFIG, write_video
-from videoswin.classifier import Classifier
+from videoswin.classifier.classifier import Classifier
+from videoswin.data.annotations import Row
 from videoswin.data.dataset import Augment, ClipDataset, FrameCache
-from videoswin.data.index import Row
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.data.transforms import ColourJitter
 from videoswin.model import create_model

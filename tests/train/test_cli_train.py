@@ -10,7 +10,7 @@ import pytest
 
 from tests.tiny import write_video
 from tests.train.helpers import LABELS, figures, make_videos, same, tiny_classifier
-from videoswin.classifier import load
+from videoswin.classifier.loading import load
 from videoswin.cli.main import main
 from videoswin.train.metrics import read_rows
 

@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from videoswin.train.interrupt import Interruption
+from videoswin.storage.interrupt import Interruption
 
 SCRIPT = """
 import os, signal
-from videoswin.train.interrupt import Interruption
+from videoswin.storage.interrupt import Interruption
 with Interruption() as interruption:
     os.kill(os.getpid(), signal.{name})
     print("asked", interruption.asked, flush=True)

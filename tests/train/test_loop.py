@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.tiny import write_video
 from tests.train.helpers import LABELS, Recorder, figures, poison, rows_of, same, tiny_trainer, weights
-from videoswin.classifier import load
+from videoswin.classifier.loading import load
 from videoswin.errors import TrainingError, VideoError, WeightsError
 from videoswin.train.metrics import read_rows
 

@@ -19,10 +19,10 @@ from tests.train.helpers import (
     tiny_trainer,
     weights,
 )
-from videoswin.classifier import load
+from videoswin.classifier.loading import load
 from videoswin.errors import Interrupted, TrainingError, WeightsError
 from videoswin.train.metrics import read_rows
-from videoswin.weights.files import read_tensors
+from videoswin.weights.safetensors import read_tensors
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 

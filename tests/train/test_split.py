@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videoswin.data.index import Row
+from videoswin.data.annotations import Row
 from videoswin.errors import ConfigError
 from videoswin.train.split import hold_out, k_folds
 

@@ -9,7 +9,8 @@ import torch
 
 from tests.tiny import write_video
 from tests.train.helpers import PREPROCESSING, tiny_classifier
-from videoswin.classifier import Classifier, load
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.loading import load
 from videoswin.data.dataset import ClipDataset
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError

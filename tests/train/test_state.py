@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from tests.train.helpers import LABELS, same, tiny_classifier
-from videoswin.classifier import Classifier, load
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.loading import load
 from videoswin.errors import WeightsError
 from videoswin.train.metrics import Tally
 from videoswin.train.optim import build_optimizer

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from videoswin.weights.files import read_tensors
+from videoswin.weights.safetensors import read_tensors
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 VIDEO = {

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from tests.weights.golden import FILES, GOLDEN, VIDEO, expected, relative_error
-from videoswin.classifier import Classifier
+from videoswin.classifier.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.model import SwinConfig, VideoSwin
 from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
 from videoswin.weights.convert import TARGETS, convert_model
-from videoswin.weights.files import write_tensors
 from videoswin.weights.pickled import read_pickled
+from videoswin.weights.safetensors import write_tensors
 
 OFFICIAL = FILES["official"]
 

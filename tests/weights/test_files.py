@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videoswin.errors import WeightsError
-from videoswin.weights.files import (
-    read_header,
-    read_tensors,
-    replace_file,
-    replace_folder,
-    replace_together,
-    settled_folder,
-    write_tensors,
-)
+from videoswin.storage.atomic import replace_file, replace_folder, replace_together, settled_folder
+from videoswin.weights.safetensors import read_header, read_tensors, write_tensors
 
 TENSORS = {
     "a.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3),

@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from tests.weights.golden import FILES, IMAGE, expected, relative_error
 from videoswin.errors import ConfigError, WeightsError
+from videoswin.weights.bias_tables import resample_table
 from videoswin.weights.checkpoint import load_checkpoint
 from videoswin.weights.convert import convert_model
-from videoswin.weights.files import read_tensors
 from videoswin.weights.inflate import inflate_checkpoint, inflate_patch, inflate_table
 from videoswin.weights.pickled import read_pickled
-from videoswin.weights.tables import resample_table
+from videoswin.weights.safetensors import read_tensors
 
 MICROSOFT = FILES["microsoft"]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
-from videoswin.device import choose_device
+from videoswin.classifier.device import choose_device
 from videoswin.errors import ConfigError, nearest
 from videoswin.model import SwinConfig, VideoSwin, create_model, get_config
 from videoswin.model.config import Grid, check_clip_size

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from videoswin.bench.job import Job
 from videoswin.bench.timing import best_of
+from videoswin.kernels.boxes import Partition
 from videoswin.model import stage_grids
 from videoswin.model.backbone import block_partition
-from videoswin.model.windows import Partition
 
 __all__ = ["Gemm", "Limits", "Product", "linear_shapes", "measure_limits", "product_shapes"]
 

@@ -24,14 +24,15 @@ from torch import Tensor, nn
 
 from videoswin.bench.job import Job
 from videoswin.bench.multihead import MultiheadSwin
-from videoswin.classifier import Classifier
+from videoswin.classifier.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, MissingExtraError, nearest
-from videoswin.model import VideoSwin, count_macs, triton_engine
+from videoswin.export.runtime import load_exported
+from videoswin.kernels import gpu as triton_engine
+from videoswin.kernels.choose import use_engine
+from videoswin.model import VideoSwin, count_macs
 from videoswin.model.config import Grid
-from videoswin.model.engine import use_engine
-from videoswin.runtime import load_exported
-from videoswin.weights.families import FAMILIES
+from videoswin.weights.formats import FAMILIES
 
 __all__ = [
     "OTHERS", "PEERS", "Compiled", "Exported", "Multihead", "Ours", "OursCheckpointed", "Peer", "Torchvision", "choose",
@@ -104,7 +105,7 @@ class OursCheckpointed(Ours):
 
 
 class OursPlain(Ours):
-    """With PyTorch's own operators only (:mod:`videoswin.model.engine`): what the compiled CPU engine is worth."""
+    """With PyTorch's own operators only (:mod:`videoswin.kernels.choose`): what the compiled CPU engine is worth."""
 
     name = "videoswin, plain engine"
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from videoswin.bench.report import Report, Row
 from videoswin.bench.scaling import Point
-from videoswin.weights.files import replace_file
+from videoswin.storage.atomic import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

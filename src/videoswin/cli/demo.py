@@ -23,9 +23,11 @@ def demo(*, report: Path = Path("demo-report.html")) -> int:
     report
         Where to write the page.
     """
-    from videoswin.classifier import load, sample_videos
-    from videoswin.predict import Failure, predict_many
-    from videoswin.report import FILM_FRAMES, Report
+    from videoswin.classifier.bundled import sample_videos
+    from videoswin.classifier.loading import load
+    from videoswin.predict.report_page import FILM_FRAMES, Report
+    from videoswin.predict.results import Failure
+    from videoswin.predict.scoring import predict_many
 
     samples = sample_videos()
     if not samples:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from videoswin.cli.opening import RuntimeChoice, open_weights
 from videoswin.cli.output import DONE, SOME_UNREADABLE, add_row, counted, percent, progress, say, show, table
 from videoswin.cli.profile import show_profile
+from videoswin.cli.weights_argument import RuntimeChoice, open_weights
 
 if TYPE_CHECKING:
-    from videoswin.data.index import Index
-    from videoswin.evaluate import Evaluation
+    from videoswin.data.annotations import Index
+    from videoswin.predict.evaluation import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -63,10 +63,10 @@ def evaluate(
     runtime
         What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
-    from videoswin.data.index import read_index
+    from videoswin.data.annotations import read_index
     from videoswin.data.preprocessing import Views
-    from videoswin.evaluate import Evaluation, evaluate_rows
-    from videoswin.profile import Profile
+    from videoswin.predict.evaluation import Evaluation, evaluate_rows
+    from videoswin.predict.profile import Profile
 
     classifier = open_weights(weights, runtime, device)
     chosen_views = Views.of(views)

@@ -49,7 +49,7 @@ def export(
         Print one JSON object and nothing else.
     """
     from videoswin import export as exporting
-    from videoswin.classifier import load
+    from videoswin.classifier.loading import load
 
     classifier = load(checkpoint)
     path = exporting.default_path(classifier.name, to) if out is None else out

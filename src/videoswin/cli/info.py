@@ -11,7 +11,7 @@ from videoswin.cli.output import DONE, add_row, show, table
 from videoswin.errors import ConfigError
 
 if TYPE_CHECKING:
-    from videoswin.classifier import Classifier
+    from videoswin.classifier.classifier import Classifier
     from videoswin.model import SwinConfig
 
 __all__ = ["info"]
@@ -70,7 +70,8 @@ class _Subject:
 
 
 def _find(model: str, num_classes: int | None) -> _Subject:
-    from videoswin.classifier import load, loadable_names
+    from videoswin.classifier.bundled import loadable_names
+    from videoswin.classifier.loading import load
     from videoswin.errors import nearest
     from videoswin.model import PRESETS
 

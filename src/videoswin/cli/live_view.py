@@ -10,9 +10,9 @@ from rich.text import Text
 
 from videoswin.cli.output import bar, counted, printable
 from videoswin.live.decisions import Event
-from videoswin.live.engine import Engine
 from videoswin.live.session import Report
 from videoswin.live.sources import Health
+from videoswin.live.tracker import Engine
 
 __all__ = ["LiveView"]
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError, Group
 
 from videoswin import __version__
-from videoswin.cli import weights as weight_verbs
+from videoswin.cli import convert as convert_verb
+from videoswin.cli import inspect as inspect_verb
 from videoswin.cli.bench import bench
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
@@ -76,8 +77,8 @@ _add_verb(train, "DATA --model MODEL --out RUN [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(info, "MODEL [OPTIONS]")
 _add_verb(models, "[OPTIONS]")
-_add_verb(weight_verbs.inspect, "FILE [OPTIONS]")
-_add_verb(weight_verbs.convert, "IN OUT [OPTIONS]")
+_add_verb(inspect_verb.inspect, "FILE [OPTIONS]")
+_add_verb(convert_verb.convert, "IN OUT [OPTIONS]")
 _add_verb(export, "CHECKPOINT --to FORMAT [OPTIONS]")
 _add_verb(stream, "SOURCE --weights CHECKPOINT [OPTIONS]")
 _add_verb(timeline, "FILE --weights CHECKPOINT [OPTIONS]")

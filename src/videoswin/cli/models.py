@@ -40,11 +40,11 @@ def models(
 
 
 def _facts() -> dict[str, Any]:
-    from videoswin.classifier import bundled_checkpoints
+    from videoswin.classifier.bundled import bundled_checkpoints
+    from videoswin.classifier.catalog import CATALOG
     from videoswin.model import PRESETS
-    from videoswin.paths import cache_folder
-    from videoswin.weights.catalog import CATALOG
-    from videoswin.weights.download import cached_file
+    from videoswin.storage.cache import cache_folder
+    from videoswin.storage.download import cached_file
 
     published = []
     for entry in CATALOG.values():

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from videoswin.cli.opening import RuntimeChoice, open_weights
 from videoswin.cli.output import DONE, FAILED, SOME_UNREADABLE, add_row, bar, percent, progress, say, show, table
 from videoswin.cli.profile import show_profile
+from videoswin.cli.weights_argument import RuntimeChoice, open_weights
 
 if TYPE_CHECKING:
-    from videoswin.predict import Prediction
+    from videoswin.predict.results import Prediction
 
 __all__ = ["predict"]
 
@@ -63,13 +63,14 @@ def predict(
     runtime
         What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
-    from videoswin.predict import Failure, find_videos, predict_many
-    from videoswin.profile import Profile
+    from videoswin.predict.profile import Profile
+    from videoswin.predict.results import Failure
+    from videoswin.predict.scoring import find_videos, predict_many
 
     classifier = open_weights(weights, runtime, device)
     page = None
     if report is not None:
-        from videoswin.report import FILM_FRAMES, Report
+        from videoswin.predict.report_page import FILM_FRAMES, Report
 
         page = Report(classifier, report)
     paths = find_videos(files)

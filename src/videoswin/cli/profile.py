@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from videoswin.cli.output import add_row, bar, counted, percent, show, table
 
 if TYPE_CHECKING:
-    from videoswin.profile import Profile
+    from videoswin.predict.profile import Profile
 
 __all__ = ["show_profile"]
 

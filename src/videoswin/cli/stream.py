@@ -11,10 +11,10 @@ from cyclopts import Parameter
 from videoswin.cli.output import DONE, counted, percent, say, show
 
 if TYPE_CHECKING:
-    from videoswin.classifier import Classifier
-    from videoswin.live.engine import Update
+    from videoswin.classifier.classifier import Classifier
     from videoswin.live.session import Session
     from videoswin.live.sources import Seen
+    from videoswin.live.tracker import Update
 
 __all__ = ["stream"]
 
@@ -98,14 +98,14 @@ def stream(
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
-    from videoswin.classifier import load
-    from videoswin.device import choose_device
+    from videoswin.classifier.device import choose_device
+    from videoswin.classifier.loading import load
     from videoswin.live.decisions import DecisionSettings
-    from videoswin.live.engine import FrontEnd
-    from videoswin.live.model import Pace, make_engine
+    from videoswin.live.pace import Pace, make_engine
     from videoswin.live.session import Session
     from videoswin.live.sources import find_live_source
-    from videoswin.train.interrupt import Interruption
+    from videoswin.live.tracker import FrontEnd
+    from videoswin.storage.interrupt import Interruption
 
     classifier = load(weights)
     classifier.model.to(choose_device(device))

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from videoswin.cli.output import DONE, add_row, counted, percent, say, show, steps, table
 
 if TYPE_CHECKING:
-    from videoswin.timeline import Timeline
+    from videoswin.live.timeline import Timeline
 
 __all__ = ["timeline"]
 
@@ -73,13 +73,13 @@ def timeline(
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
-    from videoswin.classifier import load
-    from videoswin.device import choose_device
+    from videoswin.classifier.device import choose_device
+    from videoswin.classifier.loading import load
     from videoswin.live.decisions import DecisionSettings
-    from videoswin.live.model import Pace
-    from videoswin.timeline import TimelineSettings, make_timeline
-    from videoswin.timeline_files import write_timeline
-    from videoswin.train.interrupt import Interruption
+    from videoswin.live.pace import Pace
+    from videoswin.live.timeline import TimelineSettings, make_timeline
+    from videoswin.live.timeline_files import write_timeline
+    from videoswin.storage.interrupt import Interruption
 
     classifier = load(weights)
     classifier.model.to(choose_device(device))
@@ -130,7 +130,7 @@ class _Bar:
 
 
 def _show(found: "Timeline") -> None:
-    from videoswin.timeline_files import clock_time
+    from videoswin.live.timeline_files import clock_time
 
     saved = f", {percent(found.skipped / found.samples)} of the looks spared" if found.skipped else ""
     show(

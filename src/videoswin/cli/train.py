@@ -123,7 +123,7 @@ def train(
     resume
         Continue the run in --out.
     """
-    from videoswin.device import choose_device
+    from videoswin.classifier.device import choose_device
     from videoswin.train.loop import Trainer
     from videoswin.train.settings import TrainSettings
     from videoswin.train.start import Preferences, make_plan

@@ -16,8 +16,8 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
+from videoswin.data.annotations import Row
 from videoswin.data.decode import Video, open_video
-from videoswin.data.index import Row
 from videoswin.data.preprocessing import Preprocessing, check_shape
 from videoswin.data.transforms import (
     ColourJitter,

@@ -9,7 +9,7 @@ What a caller can rely on:
   when it is opened. Frame counts, rates and durations of headers are not believed.
 * ``get_frames`` returns the same bits whether it seeks or walks. A frame that cannot be delivered is a
   :class:`VideoError`, never a neighbour, a black picture or a shorter result; so is a file that was cut off.
-* The file is judged untrusted: one demuxer, one protocol, no second file (:mod:`videoswin.data.sources`), and
+* The file is judged untrusted: one demuxer, one protocol, no second file (:mod:`videoswin.data.containers`), and
   :class:`Limits` on pixels, frames, bytes, seconds and wall-clock time.
 * Rotation (phones) is applied once, in steps of 90 degrees; mirroring and non-square pixels are not.
 * Colours become RGB by the stream's own matrix and range, as FFmpeg's swscale does by default (unmarked streams:
@@ -49,8 +49,8 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from videoswin.data.containers import Clock, Limits, Source, find_source
 from videoswin.data.frame_index import FrameIndex, KeyFrame, is_shown
-from videoswin.data.sources import Clock, Limits, Source, find_source
 from videoswin.errors import ConfigError, VideoError
 
 __all__ = ["DECODER_THREADS", "Frames", "Limits", "Video", "VideoInfo", "open_video"]

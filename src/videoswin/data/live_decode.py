@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from videoswin.data.sources import Limits
+from videoswin.data.containers import Limits
 from videoswin.errors import ConfigError, VideoError
 
 __all__ = ["LiveInput", "Picture", "open_address", "open_camera", "open_pipe"]

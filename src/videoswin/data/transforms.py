@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from videoswin.data.flip import FlipLabels
+from videoswin.data.mirror_labels import FlipLabels
 from videoswin.errors import ConfigError
 
 __all__ = [

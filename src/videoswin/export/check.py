@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from videoswin.classifier import sample_videos
+from videoswin.classifier.bundled import sample_videos
 from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Preprocessing, Views
-from videoswin.predict import VideoClassifier
+from videoswin.predict.scoring import VideoClassifier
 
 __all__ = ["TOLERANCES", "compare", "real_clips"]
 

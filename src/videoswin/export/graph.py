@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videoswin.kernels.boxes import Partition
 from videoswin.model import VideoSwin
 from videoswin.model.attention import BoxAttention
 from videoswin.model.backbone import Stage
 from videoswin.model.blocks import SwinBlock
 from videoswin.model.config import Grid
 from videoswin.model.macs import stage_grids
-from videoswin.model.windows import Partition
 
 __all__ = ["FixedAttention", "inference_graph"]
 

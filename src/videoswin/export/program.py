@@ -8,7 +8,7 @@ from torch.export import Dim, ExportedProgram
 
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.export.graph import inference_graph
-from videoswin.export.quiet import quiet
+from videoswin.export.silenced import quiet
 from videoswin.model import VideoSwin
 
 __all__ = ["INPUT", "OUTPUT", "Program", "trace"]

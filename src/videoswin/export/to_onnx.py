@@ -10,8 +10,8 @@ import torch
 
 from videoswin.errors import ConfigError, MissingExtraError
 from videoswin.export.program import INPUT, OUTPUT, Program
-from videoswin.export.quiet import quiet
-from videoswin.runtime.metadata import KEY, Metadata
+from videoswin.export.runtime.metadata import KEY, Metadata
+from videoswin.export.silenced import quiet
 
 __all__ = ["build"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from videoswin.errors import MissingExtraError
 from videoswin.export.program import INPUT, OUTPUT, Program
-from videoswin.export.quiet import quiet
-from videoswin.runtime.metadata import KEY, Metadata
-from videoswin.runtime.with_openvino import import_openvino, sha256
+from videoswin.export.runtime.metadata import KEY, Metadata
+from videoswin.export.runtime.with_openvino import import_openvino, sha256
+from videoswin.export.silenced import quiet
 
 __all__ = ["build"]
 

@@ -11,9 +11,9 @@ import torch
 
 from videoswin.errors import ConfigError
 from videoswin.export.program import Program
-from videoswin.export.quiet import quiet
-from videoswin.runtime.metadata import Metadata
-from videoswin.runtime.pt2 import EXTRA_FILE, this_machine
+from videoswin.export.runtime.metadata import Metadata
+from videoswin.export.runtime.pt2 import EXTRA_FILE, this_machine
+from videoswin.export.silenced import quiet
 
 __all__ = ["build_aot", "build_torch_export"]
 

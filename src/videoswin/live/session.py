@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from videoswin.live.engine import Engine, FrontEnd, Sample, Update
 from videoswin.live.sources import Seen, Source
+from videoswin.live.tracker import Engine, FrontEnd, Sample, Update
 
 __all__ = ["Report", "SampleQueue", "Session"]
 

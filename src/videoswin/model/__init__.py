@@ -1,25 +1,30 @@
-"""The model, top to bottom as in the paper: config, windows, attention, blocks, backbone, heads, presets."""
+"""The model, top to bottom as in the paper: config, windows, attention, blocks, backbone, video_swin, presets."""
+
+import warnings
+from importlib import import_module
+from typing import Any
 
 from videoswin.model.backbone import SwinBackbone
 from videoswin.model.config import SwinConfig
-from videoswin.model.heads import VideoSwin
 from videoswin.model.macs import Macs, count_macs, stage_grids
 from videoswin.model.presets import PRESETS, create_model, get_config
-from videoswin.model.sliding import SlidingStream
-from videoswin.model.streaming import Stream
-from videoswin.model.streams import VideoStream
+from videoswin.model.video_swin import VideoSwin
 
 __all__ = [
     "PRESETS",
     "Macs",
-    "SlidingStream",
-    "Stream",
     "SwinBackbone",
     "SwinConfig",
-    "VideoStream",
     "VideoSwin",
     "count_macs",
     "create_model",
     "get_config",
     "stage_grids",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("SlidingStream", "Stream"):  # they stood here before 2026-11-26
+        warnings.warn(f"videoswin.model.{name} is now videoswin.{name}.", DeprecationWarning, stacklevel=2)
+        return getattr(import_module("videoswin"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoswin.model import native, triton_engine
+from videoswin.kernels import cpu as native
+from videoswin.kernels import gpu as triton_engine
+from videoswin.kernels.boxes import BoxGroup, Partition
 from videoswin.model.config import Grid
-from videoswin.model.windows import BoxGroup, Partition
 
 __all__ = ["BoxAttention"]
 

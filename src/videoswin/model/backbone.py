@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from videoswin.errors import ConfigError
+from videoswin.kernels.boxes import Partition
 from videoswin.model.attention import BoxAttention
 from videoswin.model.blocks import PatchEmbed, PatchMerging, SwinBlock
 from videoswin.model.config import Grid, SwinConfig, check_clip_size
-from videoswin.model.windows import Partition, partition
+from videoswin.model.windows import partition
 
 __all__ = ["Stage", "SwinBackbone"]
 

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoswin.model import native
+from videoswin.kernels import cpu as native
+from videoswin.kernels.boxes import Partition
 from videoswin.model.attention import BoxAttention
 from videoswin.model.config import Grid
-from videoswin.model.windows import Partition
 
 __all__ = ["DropPath", "Mlp", "PatchEmbed", "PatchMerging", "SwinBlock"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from videoswin.errors import ConfigError, nearest
 from videoswin.model.config import SwinConfig
-from videoswin.model.heads import VideoSwin
+from videoswin.model.video_swin import VideoSwin
 
 __all__ = ["PRESETS", "create_model", "get_config"]
 

@@ -1,0 +1,1 @@
+"""A folder of clips in, a trained checkpoint out."""

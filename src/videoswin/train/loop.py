@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
-from videoswin.classifier import Classifier
+from videoswin.classifier.classifier import Classifier
 from videoswin.data.dataset import ClipDataset, ClipLoader, clip_generator
 from videoswin.errors import Interrupted, TrainingError
-from videoswin.train.interrupt import Interruption
+from videoswin.storage.interrupt import Interruption
 from videoswin.train.metrics import EpochRow, Tally, draw_curves, read_rows, write_rows
 from videoswin.train.optim import build_optimizer, learning_rate_factor
 from videoswin.train.settings import TrainSettings

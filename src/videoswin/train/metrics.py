@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from videoswin.errors import ConfigError
-from videoswin.weights.files import replace_file
+from videoswin.storage.atomic import replace_file
 
 __all__ = ["EpochRow", "Tally", "draw_curves", "read_rows", "write_rows"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from videoswin.data.index import Row
+from videoswin.data.annotations import Row
 from videoswin.errors import ConfigError
 
 __all__ = ["hold_out", "k_folds"]

@@ -7,16 +7,17 @@ from typing import Any
 
 import torch
 
-from videoswin.classifier import Classifier, load
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.loading import load
+from videoswin.data.annotations import Index, Row, read_index
 from videoswin.data.dataset import Augment, ClipDataset, FrameCache
-from videoswin.data.index import Index, Row, read_index
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine
 from videoswin.errors import ConfigError, nearest
 from videoswin.model import VideoSwin, create_model
+from videoswin.storage.atomic import settled_folder
 from videoswin.train.split import hold_out
 from videoswin.train.state import require_state
-from videoswin.weights.files import settled_folder
 
 __all__ = ["AUGMENTS", "MICRO_PREPROCESSING", "Plan", "Preferences", "adopt", "make_plan"]
 

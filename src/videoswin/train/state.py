@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from videoswin.classifier import WEIGHTS_FILE, Classifier
+from videoswin.classifier.classifier import WEIGHTS_FILE, Classifier
 from videoswin.errors import WeightsError
+from videoswin.storage.atomic import replace_folder, settled_folder
 from videoswin.train.metrics import Tally
-from videoswin.weights.files import read_tensors, replace_folder, settled_folder, write_tensors
+from videoswin.weights.safetensors import read_tensors, write_tensors
 
 __all__ = ["Progress", "load_state", "require_state", "save_state"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.model.config import Grid, SwinConfig
-from videoswin.weights.families.base import Family
-from videoswin.weights.families.names import CANONICAL, Place
+from videoswin.weights.formats.base import Family
+from videoswin.weights.formats.names import CANONICAL, Place
 
 __all__ = ["read_architecture", "table_windows"]
 

@@ -16,13 +16,14 @@ from torch import Tensor
 from videoswin.errors import WeightsError
 from videoswin.model import SwinConfig, VideoSwin
 from videoswin.model.config import Grid, Padding, RelativeBias
-from videoswin.model.heads import ClassificationHead
+from videoswin.model.video_swin import ClassificationHead
+from videoswin.storage.atomic import settled_folder
 from videoswin.weights.architecture import read_architecture
-from videoswin.weights.families import FAMILIES, Family, is_swin_v2, recognise
-from videoswin.weights.files import own_float32, read_tensors, require_floats, settled_folder
+from videoswin.weights.bias_tables import resample_table
+from videoswin.weights.formats import FAMILIES, Family, is_swin_v2, recognise
+from videoswin.weights.load_report import LoadReport, some
 from videoswin.weights.pickled import Contents, read_pickled
-from videoswin.weights.report import LoadReport, some
-from videoswin.weights.tables import resample_table
+from videoswin.weights.safetensors import own_float32, read_tensors, require_floats
 
 __all__ = ["Checkpoint", "inspect_checkpoint", "load_checkpoint", "read_checkpoint"]
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from videoswin.errors import ConfigError, nearest
 from videoswin.model import VideoSwin
-from videoswin.weights.families import FAMILIES, Family
-from videoswin.weights.files import replace_file, require_finite, write_tensors
+from videoswin.storage.atomic import replace_file
+from videoswin.weights.formats import FAMILIES, Family
+from videoswin.weights.safetensors import require_finite, write_tensors
 
 __all__ = ["TARGETS", "convert_model", "export_tensors"]
 

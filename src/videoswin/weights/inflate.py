@@ -17,9 +17,9 @@ from videoswin.errors import ConfigError, WeightsError, nearest
 from videoswin.model import VideoSwin
 from videoswin.model.config import Grid
 from videoswin.weights.architecture import table_windows
+from videoswin.weights.bias_tables import resample_table
 from videoswin.weights.checkpoint import Checkpoint, build, read_checkpoint
-from videoswin.weights.report import LoadReport
-from videoswin.weights.tables import resample_table
+from videoswin.weights.load_report import LoadReport
 
 __all__ = ["Bias", "Embed", "inflate_checkpoint", "inflate_patch", "inflate_table"]
 

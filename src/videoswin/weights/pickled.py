@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from videoswin.errors import WeightsError
-from videoswin.weights.files import require_finite, require_regular_file
+from videoswin.weights.safetensors import require_finite, require_regular_file
 
 __all__ = ["Contents", "read_pickled"]
 

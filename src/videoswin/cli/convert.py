@@ -1,0 +1,78 @@
+"""``videoswin convert``: files of weights of one code base as those of another."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from videoswin.cli.output import DONE, show
+from videoswin.cli.weights_argument import weights_file
+from videoswin.errors import ConfigError
+
+__all__ = ["convert"]
+
+
+def convert(
+    source: Annotated[str, Parameter(name="IN")],
+    target: Annotated[str, Parameter(name="OUT")],
+    /,
+    *,
+    to: Literal["official", "mmaction2", "torchvision", "ours"] = "ours",
+    num_frames_window: int | None = None,
+    num_classes: int | None = None,
+) -> int:
+    """Convert a file of weights to another code base's, or to a checkpoint folder.
+
+    Video models keep every number, bit for bit, unless you ask for another window or head. Image models are inflated to
+    video models. What was loaded, computed or started anew is printed. OUT must not exist.
+
+    For example:
+
+        videoswin convert swin3d_t-7615ae03.pth runs/kinetics
+        videoswin convert runs/mine/best mine.pth --to official
+        videoswin convert swin_tiny_patch4_window7_224.pth start.pth --to mmaction2 --num-frames-window 16
+
+    Parameters
+    ----------
+    source
+        A file of weights, a checkpoint folder, or the name of a published file (videoswin models), which is downloaded once.
+    target
+        The new file: .safetensors or, except for ours, .pth. For ours, any other name is a checkpoint folder.
+    to
+        Whose names and container OUT has.
+    num_frames_window
+        Length of the attention window in tokens of time; bias tables are resampled. By default the file's own; 8 for
+        image models.
+    num_classes
+        Outputs of the head; another number than the file's own starts a new head. By default the file's own.
+    """
+    from videoswin.classifier.loading import load, of_public_weights
+    from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
+    from videoswin.weights.convert import convert_model
+    from videoswin.weights.formats import FAMILIES
+    from videoswin.weights.inflate import inflate_checkpoint
+
+    if os.path.lexists(target):
+        raise ConfigError(f"{target} exists already. Give another name, or remove it first.")
+    if not Path(target).absolute().parent.is_dir():
+        raise ConfigError(f"{target}: the folder it should stand in does not exist. Make it first.")
+    source = weights_file(source)
+    own = inspect_checkpoint(source)
+    if FAMILIES[own.family].dims == 2:
+        model, report = inflate_checkpoint(source, num_classes, window_frames=num_frames_window or 8)
+    else:
+        window = (num_frames_window, *own.config.window_size[1:]) if num_frames_window is not None else None
+        model, report = load_checkpoint(source, num_classes, window_size=window)
+    if to == "ours" and Path(target).suffix not in (".safetensors", ".pth", ".pt"):
+        classifier = of_public_weights(model, report)
+        if os.path.isdir(source) and not report.fresh:  # one of ours: it keeps its labels and preprocessing
+            classifier = replace(load(source), model=model, report=report)
+        classifier.save(target)
+    else:
+        convert_model(model, target, to)
+    for line in str(report).split("\n"):
+        show(line)
+    show(f"written to {target}")
+    return DONE

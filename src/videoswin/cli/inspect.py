@@ -1,0 +1,45 @@
+"""``videoswin inspect``: what a file of weights is, whoever made it."""
+
+import json
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from videoswin.cli.output import DONE, show
+from videoswin.cli.weights_argument import weights_file
+
+__all__ = ["inspect"]
+
+
+def inspect(
+    file: Annotated[str, Parameter(name="FILE")],
+    /,
+    *,
+    json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+) -> int:
+    """Show what a file of weights is, and whether it is whole.
+
+    The family and the architecture are read from the names and shapes of its tensors. Nothing in the file is executed,
+    and no model is built. Files: .pth, .pt and .safetensors of the official code, MMAction2, torchvision, Microsoft,
+    timm and Hugging Face, and checkpoint folders of videoswin.
+
+    For example:
+
+        videoswin inspect swin_tiny_patch244_window877_kinetics400_1k.pth
+
+    Parameters
+    ----------
+    file
+        A file of weights, a checkpoint folder, or the name of a published file (videoswin models), which is downloaded once.
+    json_only
+        Print one JSON object, with every name, and nothing else.
+    """
+    from videoswin.weights.checkpoint import inspect_checkpoint
+
+    report = inspect_checkpoint(weights_file(file))
+    if json_only:
+        print(json.dumps(report.to_dict()))
+    else:
+        for line in str(report).split("\n"):
+            show(line)
+    return DONE

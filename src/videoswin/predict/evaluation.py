@@ -1,0 +1,193 @@
+"""How good a classifier is on labelled videos it has not seen.
+
+Every video counts. One that cannot be read is listed and counted as wrong: leaving it out, or putting another in its
+place, would change the test. The checkpoint's threshold for "none of these" plays no part: each video has a class.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videoswin.data.annotations import Row
+from videoswin.data.decode import Limits
+from videoswin.data.preprocessing import Views
+from videoswin.errors import ConfigError, VideoError, nearest
+from videoswin.predict.confusion import write_confusion
+from videoswin.predict.profile import Profile
+from videoswin.predict.results import Failure, LabelScore, Prediction
+from videoswin.predict.scoring import DEFAULT_LIMITS, VideoClassifier, predict_each
+from videoswin.storage.atomic import replace_file
+
+__all__ = ["ClassResult", "Evaluation", "RowResult", "evaluate", "evaluate_rows"]
+_TOP = 5
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """One labelled video: what it is, the best labels with their scores (none if unreadable), and the error."""
+
+    row: Row
+    predictions: tuple[LabelScore, ...]
+    error: VideoError | None = None
+
+    @property
+    def predicted(self) -> str | None:
+        return self.predictions[0].label if self.predictions else None
+
+    @property
+    def correct(self) -> bool:
+        return self.predicted == self.row.label
+
+    @property
+    def in_top5(self) -> bool:
+        return any(label == self.row.label for label, _ in self.predictions[:_TOP])
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class: ``n`` videos of it, ``correct`` ones recognised, ``unreadable`` ones; ``predicted`` were called it."""
+
+    label: str
+    n: int
+    correct: int
+    predicted: int
+    unreadable: int
+
+    @property
+    def recall(self) -> float:
+        """Part of the class's videos that were recognised; 0 if there are none."""
+        return self.correct / self.n if self.n else 0.0
+
+    @property
+    def precision(self) -> float:
+        """Part of the videos called this class that are of it; 0 if none was called so."""
+        return self.correct / self.predicted if self.predicted else 0.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of :func:`evaluate`. Accuracies are parts of 1."""
+
+    labels: tuple[str, ...]
+    views: Views
+    rows: tuple[RowResult, ...]
+
+    @property
+    def n(self) -> int:
+        """Videos, the unreadable ones included."""
+        return len(self.rows)
+
+    @property
+    def top1(self) -> float:
+        return sum(r.correct for r in self.rows) / self.n
+
+    @property
+    def top5(self) -> float:
+        """Part of the videos whose label is among the best five; 1 for readable videos if there are no more classes."""
+        return sum(r.in_top5 for r in self.rows) / self.n
+
+    @property
+    def mean_class(self) -> float:
+        """Mean over the classes that occur of the part recognised: rare classes count as much as frequent ones."""
+        present = [c.recall for c in self.per_class if c.n]
+        return sum(present) / len(present)
+
+    @property
+    def unreadable(self) -> list[RowResult]:
+        return [r for r in self.rows if r.error]
+
+    @cached_property
+    def confusion(self) -> Tensor:
+        """int64 (K, K): videos of the row's class taken for the column's. Unreadable ones are in no column."""
+        number = {label: i for i, label in enumerate(self.labels)}
+        counts = torch.zeros((len(self.labels), len(self.labels)), dtype=torch.int64)
+        for r in self.rows:
+            if r.predicted is not None:
+                counts[number[r.row.label], number[r.predicted]] += 1
+        return counts
+
+    @cached_property
+    def per_class(self) -> tuple[ClassResult, ...]:
+        called = self.confusion.sum(dim=0).tolist()
+        results = []
+        for i, label in enumerate(self.labels):
+            mine = [r for r in self.rows if r.row.label == label]
+            unreadable = sum(r.error is not None for r in mine)
+            results.append(ClassResult(label, len(mine), int(self.confusion[i, i]), int(called[i]), unreadable))
+        return tuple(results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``videoswin evaluate --json`` prints."""
+        return {
+            "n": self.n,
+            "top1": round(self.top1, 6),
+            "top5": round(self.top5, 6),
+            "mean_class": round(self.mean_class, 6),
+            "unreadable": [str(r.row.path) for r in self.unreadable],
+        }
+
+    def write_csv(self, path: str | Path) -> None:
+        """One line per video: path, label, predicted label and its score, right or wrong, error if unreadable."""
+        with replace_file(path) as new, new.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", "label", "predicted", "score", "correct", "in_top5", "error"])
+            for r in self.rows:
+                score = f"{r.predictions[0].score:.6f}" if r.predictions else ""
+                verdicts = int(r.correct), int(r.in_top5)
+                writer.writerow([r.row.path, r.row.label, r.predicted or "", score, *verdicts, r.error or ""])
+
+    def write_confusion(self, path: str | Path, title: str = "") -> None:
+        """The confusion matrix as a PNG: colour is the part of the row's class, the number is the count of videos."""
+        summary = (
+            f"top-1 {self.top1:.1%}  ·  mean class {self.mean_class:.1%}  ·  {self.n} videos  ·  {self.views} views"
+        )
+        unreadable = [c.unreadable for c in self.per_class]
+        write_confusion(path, self.confusion, self.labels, unreadable, title, summary)
+
+
+def evaluate(
+    classifier: VideoClassifier, rows: Sequence[Row], views: Views | str = "1x1", *, limits: Limits = DEFAULT_LIMITS
+) -> Evaluation:
+    """Classify all rows (of :func:`videoswin.data.annotations.read_index`) and compare with their labels.
+
+    Raises:
+        ConfigError: no rows, or a label that the model does not know; before the first video is opened.
+    """
+    views = Views.of(views)
+    return Evaluation(classifier.labels, views, tuple(evaluate_rows(classifier, rows, views, limits=limits)))
+
+
+def evaluate_rows(
+    classifier: VideoClassifier,
+    rows: Sequence[Row],
+    views: Views | str = "1x1",
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    profile: Profile | None = None,
+) -> Iterator[RowResult]:
+    """As :func:`evaluate`, one result at a time, for callers that show progress. Checks everything when called.
+
+    ``profile``: gets to know where the time went.
+    """
+    _check_labels(rows, classifier.labels)
+    results = predict_each(classifier, [row.path for row in rows], views, _TOP, limits=limits, profile=profile)
+    return (_row_result(row, result) for row, result in zip(rows, results, strict=True))
+
+
+def _row_result(row: Row, result: Prediction | Failure) -> RowResult:
+    return RowResult(row, (), result.error) if isinstance(result, Failure) else RowResult(row, result.predictions)
+
+
+def _check_labels(rows: Sequence[Row], labels: Sequence[str]) -> None:
+    if not rows:
+        raise ConfigError("There are no videos to evaluate. Check the data and the split.")
+    for row in rows:
+        if row.label not in labels:
+            where = f" (line {row.line})" if row.line else ""
+            raise ConfigError(f'{row.path}{where}: the model has no label "{row.label}". {nearest(row.label, labels)}')

@@ -1,0 +1,73 @@
+"""What is said about a video: a prediction, or why there is none."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from videoswin.data.decode import Frames
+from videoswin.data.preprocessing import Views
+from videoswin.errors import VideoError
+
+__all__ = ["Failure", "LabelScore", "Prediction", "Span"]
+
+
+class LabelScore(NamedTuple):
+    """A label and the probability that the model gives it, 0 to 1."""
+
+    label: str
+    score: float
+
+
+class Span(NamedTuple):
+    """From the first to the last frame that a view shows, in seconds since the start of the video."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says about one video.
+
+    ``label`` is the best label, or None for "none of these": the best score is below the checkpoint's threshold.
+    ``predictions`` are the best labels with their scores, best first, whatever the threshold. ``spans`` tell what part
+    of the video each view showed; ``repeated`` counts the frames of a view that repeat others because the video is
+    shorter than the clip. ``film`` holds some of the frames that were looked at, for people, if they were asked for.
+    """
+
+    path: str
+    duration_s: float
+    views: Views
+    label: str | None
+    predictions: tuple[LabelScore, ...]
+    spans: tuple[Span, ...]
+    repeated: int
+    film: Frames | None = None
+
+    @property
+    def span(self) -> Span:
+        """From the first to the last frame that any view shows, in seconds."""
+        return Span(min(s.start for s in self.spans), max(s.end for s in self.spans))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line that ``videoswin predict --json`` prints."""
+        predictions = [{"label": label, "score": round(score, 6)} for label, score in self.predictions]
+        return _line(self.path, round(self.duration_s, 3), self.views, predictions, None)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A video that could not be read, and why; one of the results of :func:`predict_many`."""
+
+    path: str
+    views: Views
+    error: VideoError
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line that ``videoswin predict --json`` prints."""
+        return _line(self.path, None, self.views, [], " ".join(str(self.error).split()))
+
+
+def _line(
+    path: str, duration_s: float | None, views: Views, predictions: list[dict[str, Any]], error: str | None
+) -> dict[str, Any]:
+    return {"path": path, "duration_s": duration_s, "views": str(views), "predictions": predictions, "error": error}

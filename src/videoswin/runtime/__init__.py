@@ -1,6 +1,0 @@
-"""Exported files as classifiers: the same question, the same answer, without the model's own code."""
-
-from videoswin.runtime.exported import ExportedClassifier, Runtime
-from videoswin.runtime.load import RuntimeName, is_exported, load_exported, open_classifier
-
-__all__ = ["ExportedClassifier", "Runtime", "RuntimeName", "is_exported", "load_exported", "open_classifier"]

@@ -1,0 +1,28 @@
+"""SwinTransformer/Video-Swin-Transformer: ``state_dict`` with ``backbone.*`` and ``cls_head.fc_cls.*``."""
+
+from dataclasses import replace
+
+from videoswin.weights.formats.base import Family
+from videoswin.weights.formats.names import BARE, CANONICAL
+
+OFFICIAL = Family(
+    name="official",
+    title="official Video-Swin-Transformer",
+    dims=3,
+    names=replace(CANONICAL, head="cls_head.fc_cls"),
+    # Ours has the same names in the backbone, and no index buffers.
+    requires=(r"backbone\.layers\.0\.blocks\.0\.attn\.relative_position_index|cls_head\.fc_cls\.weight",),
+    forbids=(r"backbone\.norm3\.weight",),
+    index="square",
+    container="state_dict",
+)
+
+OFFICIAL_BARE = Family(
+    name="official_bare",
+    title="official Video-Swin-Transformer, backbone alone",
+    dims=3,
+    names=BARE,
+    requires=(r"layers\.0\.blocks\.0\.attn\.qkv\.weight",),
+    index="square",
+    container="state_dict",
+)

@@ -1,0 +1,14 @@
+"""This package's own files: ``model.safetensors`` of a checkpoint."""
+
+from videoswin.weights.formats.base import Family
+from videoswin.weights.formats.names import CANONICAL
+
+OURS = Family(
+    name="ours",
+    title="videoswin",
+    dims=3,
+    names=CANONICAL,
+    requires=(r"backbone\.layers\.0\.blocks\.0\.attn\.qkv\.weight", r"backbone\.norm\.weight"),
+    forbids=(r".*\.relative_position_index", r"cls_head\..*"),
+    relative_bias="exact",
+)

@@ -1,0 +1,137 @@
+"""The model card: what hubs read of it, and what people do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from tests.tiny import tiny_classifier
+from videoswin.classifier.card import check_card, model_card
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.loading import load
+from videoswin.data.preprocessing import Preprocessing
+from videoswin.errors import ConfigError, WeightsError
+
+
+def read(classifier: Classifier) -> Any:
+    """As a hub reads it."""
+    return ModelCard(model_card(classifier))
+
+
+def test_nothing_is_claimed_that_is_not_known() -> None:
+    header = read(tiny_classifier()).data.to_dict()
+    assert header == {
+        "library_name": "videoswin",
+        "pipeline_tag": "video-classification",
+        "tags": ["video-classification", "video-swin-transformer", "videoswin"],
+    }
+    text = model_card(tiny_classifier())
+    assert "Nothing was recorded" in text
+    assert "No accuracy on held-out videos is recorded" in text
+    assert "5,828 parameters" in text
+    assert "`clap`, `nod`, `wave`." in text
+
+
+def test_what_is_known_stands_in_the_header() -> None:
+    classifier = tiny_classifier()
+    classifier.card = {
+        "license": "apache-2.0",
+        "datasets": ["me/clips"],
+        "base_model": "me/start",
+        "tags": ["gestures", "videoswin"],
+        "text": "Made for the kitchen.",
+    }
+    classifier.metrics = {"epoch": 12, "train_top1": 0.99, "val_top1": 0.9, "val_mean_class": 0.85}
+    card = read(classifier)
+    header = card.data.to_dict()
+    assert (header["license"], header["datasets"], header["base_model"]) == ("apache-2.0", ["me/clips"], "me/start")
+    assert header["tags"] == ["video-classification", "video-swin-transformer", "videoswin", "gestures"]
+    assert card.data.eval_results is not None
+    found = {(r.metric_type, r.metric_name, r.metric_value, r.dataset_split) for r in card.data.eval_results}
+    assert found == {("accuracy", "val_top1", 0.9, "val"), ("mean_class", "val_mean_class", 0.85, "val")}
+    assert "| val_top1 | 90.0 % |" in card.text
+    assert "| epoch | 12 |" in card.text
+    assert "chose the epoch" in card.text
+    assert "Made for the kitchen." in card.text
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "words"),
+    [
+        (Preprocessing(clip_len=8, size=(32, 32), short_side=36), "8 frames, one in 2; the shorter side of each frame becomes 36"),
+        (Preprocessing(clip_len=8, size=(32, 32), short_side=None, sampling="uniform"), "spread over the whole video; each frame is stretched"),
+        (Preprocessing(clip_len=8, size=(32, 32), short_side=32, sampling="time", fps=7.5), "7.5 frames per second"),
+    ],
+)  # fmt: skip
+def test_preprocessing_in_words(preprocessing: Preprocessing, words: str) -> None:
+    assert words in model_card(tiny_classifier(preprocessing=preprocessing))
+
+
+def test_a_threshold_is_explained() -> None:
+    classifier = tiny_classifier()
+    assert "gets one of them too" in model_card(classifier)
+    classifier.none_threshold = 0.4
+    assert "A best score below 0.4 means none of these labels." in model_card(classifier)
+    assert "gets one of them too" not in model_card(classifier)
+
+
+@pytest.mark.parametrize(
+    "text", ["---\nlicense: mit\n---", "a: b # c", '"quoted"', "tab\there", "\x7f\u2028\x00", "日本 🎬"]
+)
+def test_no_text_breaks_out_of_its_place(text: str) -> None:
+    classifier = tiny_classifier(labels=(text, "b|`c`", "<script>"))
+    classifier.name = classifier.notes = text
+    classifier.metrics = {text: text, "test_top1": 0.5}
+    card = read(classifier)
+    assert "license" not in card.data.to_dict()
+    assert card.data.library_name == "videoswin"
+    assert card.data.eval_results is not None
+    assert card.content.count("\n---\n") == 1
+    assert "<script>" not in card.text
+
+
+def test_long_lists_of_labels_are_cut() -> None:
+    text = model_card(tiny_classifier(labels=tuple(f"label {i}" for i in range(60))))
+    assert "`label 49` and 10 more, in config.json." in text
+
+
+@pytest.mark.parametrize(
+    ("card", "reason"),
+    [({"licence": "mit"}, 'Did you mean "license"'), ({"tags": [3]}, "Use text"), ({"text": ["a"]}, "Use text")],
+)
+def test_fields_are_checked(card: dict[str, object], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        check_card(card)
+
+
+def test_a_card_that_could_not_be_read_again_is_not_saved(tmp_path: Path) -> None:
+    classifier = tiny_classifier()
+    classifier.card = {"licence": "mit"}
+    with pytest.raises(ConfigError, match='Did you mean "license"'):
+        classifier.save(tmp_path / "ck")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_saved_with_the_checkpoint_and_never_read(tmp_path: Path) -> None:
+    classifier = tiny_classifier()
+    classifier.card = {"license": "mit"}
+    classifier.save(tmp_path / "ck")
+    readme = tmp_path / "ck" / "README.md"
+    assert readme.read_text(encoding="utf-8") == model_card(classifier)
+    readme.unlink()
+    assert load(tmp_path / "ck").card == {"license": "mit"}
+
+
+def test_a_folder_from_before_cards_is_read(tmp_path: Path) -> None:
+    tiny_classifier().save(tmp_path / "ck")
+    config = tmp_path / "ck" / "config.json"
+    settings = json.loads(config.read_text())
+    for name in ("card", "model_type", "architectures"):
+        del settings[name]
+    config.write_text(json.dumps(settings))
+    assert load(tmp_path / "ck").card == {}
+    config.write_text(json.dumps({**settings, "card": {"licence": "mit"}}))
+    with pytest.raises(WeightsError, match='Did you mean "license"'):
+        load(tmp_path / "ck")

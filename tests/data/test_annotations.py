@@ -1,0 +1,253 @@
+"""The list of clips: every bad row is found, named by its line, and reported with the others."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from videoswin.data.annotations import Index, read_index
+from videoswin.errors import ConfigError
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"not looked at")
+
+
+def write(root: Path, text: str | bytes, name: str = "list.csv") -> Path:
+    path = root / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def summary(index: Index) -> list[tuple[str, str, str]]:
+    return [(row.path.name, row.label, row.split) for row in index.rows]
+
+
+def refusal(data: Path, **options) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        read_index(data, **options)
+    return str(error.value).splitlines()
+
+
+def test_a_plain_list(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4", "sub/c.mp4")
+    data = write(
+        tmp_path,
+        "path,label,fps,split,group\na.mp4,wave,30,train,anna\nb.mp4,nod,25,train,ben\nsub/c.mp4,wave,30,test,eva\n",
+    )
+    index = read_index(data)
+    assert summary(index) == [("a.mp4", "wave", "train"), ("b.mp4", "nod", "train"), ("c.mp4", "wave", "test")]
+    assert index.labels == ("nod", "wave")
+    assert index.root == tmp_path.resolve()
+    assert index.splits == {"test": 1, "train": 2}
+    assert [row.line for row in index.rows] == [2, 3, 4]
+    assert index.rows[0].path.is_absolute()
+    assert index.rows[0].group == "anna"
+    assert len(index) == 3
+
+
+def test_splits_share_the_class_numbers(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    data = write(tmp_path, "path,label,split\na.mp4,z,train\nb.mp4,a,test\nc.mp4,odd,\n")
+    train, test, none = (read_index(data, split=split) for split in ("train", "test", ""))
+    assert train.labels == test.labels == none.labels == ("a", "z"), "a row without a split makes no class"
+    assert summary(train) == [("a.mp4", "z", "train")]
+    assert summary(test) == [("b.mp4", "a", "test")]
+    assert summary(none) == [("c.mp4", "odd", "")]
+    assert len(read_index(data)) == 2
+
+
+def test_without_a_split_column_all_rows_count(tmp_path: Path):
+    touch(tmp_path, "a.mp4")
+    data = write(tmp_path, "path,label\na.mp4,z\n")
+    assert summary(read_index(data)) == [("a.mp4", "z", "")]
+    assert read_index(data).splits == {}
+    assert 'has no splits, "test" was asked for' in refusal(data, split="test")[0]
+
+
+def test_an_unknown_split_names_the_nearest(tmp_path: Path):
+    touch(tmp_path, "a.mp4")
+    data = write(tmp_path, "path,label,split\na.mp4,z,train\n")
+    assert refusal(data, split="trian")[0].endswith('no clip is in the split "trian". Did you mean "train"?')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"path,label\na b.mp4,wave hand\n",
+        b"\xef\xbb\xbfpath,label\r\na b.mp4,wave hand\r\n",
+        b'"path","label"\n\n"a b.mp4","wave hand"\n   \n\n',
+        b"Path , Label\n a b.mp4 , wave hand ",
+        b'path,label\na b.mp4, "wave hand"\n',
+    ],
+    ids=["plain", "mark and CRLF", "quotes and blank lines", "spaces, no last line end", "space before quotes"],
+)
+def test_ways_to_write_the_same(tmp_path: Path, text: bytes):
+    touch(tmp_path, "a b.mp4")
+    assert summary(read_index(write(tmp_path, text))) == [("a b.mp4", "wave hand", "")]
+
+
+def test_labels_are_names_even_if_they_look_like_numbers(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    index = read_index(write(tmp_path, "path,label\na.mp4,10\nb.mp4,9\nc.mp4,3.5\n"))
+    assert index.labels == ("10", "3.5", "9")
+
+
+def test_unusual_names_work(tmp_path: Path):
+    names = ["-rf.mp4", "Übung 動画.mp4", "comma, quote''.mp4", "Screen\u202fRecording.mp4", "%d.png"]
+    touch(tmp_path, *names)
+    text = "path,label\n" + "".join(f'"{name}",x\n' for name in names)
+    assert [row.path.name for row in read_index(write(tmp_path, text)).rows] == names
+
+
+def test_all_bad_rows_are_listed_at_once(tmp_path: Path):
+    touch(tmp_path, "data/a.mp4", "data/b.mp4", "data/good.mp4", "secret.mp4")
+    (tmp_path / "data/folder.mp4").mkdir()
+    os.mkfifo(tmp_path / "data/pipe.mp4")
+    (tmp_path / "data/link.mp4").symlink_to(tmp_path / "secret.mp4")
+    (tmp_path / "data/loop.mp4").symlink_to(tmp_path / "data/loop.mp4")
+    lines = [
+        "path,label,split",
+        "a.mp4,wave,train",
+        "missing.mp4,wave,train",
+        "a.mp4,wave,test",
+        "b.mp4,,train",
+        ",wave,train",
+        "../secret.mp4,wave,train",
+        "link.mp4,wave,train",
+        "loop.mp4,wave,train",
+        "folder.mp4,wave,train",
+        "pipe.mp4,wave,train",
+        "b.mp4,wave",
+        "b.mp4,wave,train,4",
+        "./b.mp4,wave,train",
+        '"tab\there.mp4",wave,train',
+        '"line\nbreak.mp4",wave,train',
+        "x" * 300 + ".mp4,wave,train",
+        'good.mp4,"wa\nve",train',
+    ]
+    found = refusal(write(tmp_path / "data", "\n".join(lines) + "\n"))
+    assert found[0].endswith("data/list.csv: 16 entries cannot be used. Correct or remove what is listed here:")
+    expected = [
+        (3, '"missing.mp4" does not exist'),
+        (4, '"a.mp4" is listed already on line 2'),
+        (5, '"b.mp4" has no label'),
+        (6, "has no path"),
+        (7, '"../secret.mp4" leads out of the folder'),
+        (8, '"link.mp4" leads out of the folder'),
+        (9, '"loop.mp4" cannot be opened'),
+        (10, '"folder.mp4" is a folder'),
+        (11, '"pipe.mp4" is a device or pipe'),
+        (12, "has 2 cells, the header has 3"),
+        (13, "has 4 cells, the header has 3"),
+        (14, '"./b.mp4" is listed already on line 5'),
+        (15, "'tab\\there.mp4' has a tab"),
+        (16, "'line\\nbreak.mp4' has a tab, line break"),
+        (18, "cannot be opened (File name too long)"),
+        (19, "the label 'wa\\nve' has a line break"),
+    ]
+    assert len(found) == 1 + len(expected)
+    for text, (line, reason) in zip(found[1:], expected, strict=True):
+        assert text.startswith(f"  line {line}: ")
+        assert reason in text
+
+
+def test_an_absolute_path_is_taken_as_written(tmp_path: Path):
+    touch(tmp_path, "elsewhere/a.mp4", "lists/keep")
+    data = write(tmp_path / "lists", f"path,label\n{tmp_path}/elsewhere/a.mp4,x\n")
+    assert summary(read_index(data)) == [("a.mp4", "x", "")]
+
+
+def test_one_line_for_each_but_not_thousands(tmp_path: Path):
+    data = write(tmp_path, "path,label\n" + "".join(f"{number}.mp4,x\n" for number in range(300)))
+    found = refusal(data)
+    assert len(found) == 52
+    assert found[-1] == "  ... and 250 more"
+
+
+def test_labels_can_be_given(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    data = write(tmp_path, "path,label,split\na.mp4,wave,train\nb.mp4,wavee,train\nc.mp4,-1,\n")
+    found = refusal(data, labels=["wave", "nod"])
+    assert found[1] == '  line 3: the label "wavee" of "b.mp4" is not one of the 2 classes. Did you mean "wave"?'
+    assert len(found) == 2, "a row outside all splits may have any label"
+    assert read_index(data, labels=["wavee", "wave"]).labels == ("wavee", "wave"), "the order given is kept"
+    assert "twice" in refusal(data, labels=["wave", "wave"])[0]
+
+
+def test_shared_groups_are_told(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    data = write(tmp_path, "path,label,split,group\na.mp4,x,train,anna\nb.mp4,x,test,anna\nc.mp4,x,test,ben\n")
+    assert read_index(data).shared_groups == ("anna",)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty. Start it with the line path,label,split"),
+        (b"path,label\n", "lists no clips"),
+        (b"file,class\na.mp4,x\n", 'has no column "path", only file, class.'),
+        (b"path;label\na.mp4;x\n", "its first line has no commas"),
+        (b"path,label,label\na.mp4,x,y\n", 'has the column "label" twice'),
+        (b"path,label\n\xff\xfe.mp4,x\n", "is not UTF-8"),
+        (b'path,label\n"a.mp4"b,x\n', "line 2 is not CSV"),
+        (b'path,label\n"a.mp4,x\n', "is not CSV"),
+        (b"path,label\na\x00.mp4,x\n", "line 2"),
+    ],
+)
+def test_lists_that_cannot_be_read(tmp_path: Path, content: bytes, says: str):
+    found = refusal(write(tmp_path, content))
+    assert "list.csv: " in found[0]
+    assert any(says in line for line in found)
+
+
+def test_no_such_list(tmp_path: Path):
+    assert refusal(tmp_path / "none.csv")[0].endswith("does not exist. Give a CSV file or a folder of class folders.")
+    os.mkfifo(tmp_path / "pipe")
+    assert "is not a regular file" in refusal(tmp_path / "pipe")[0]
+
+
+def test_class_folders(tmp_path: Path):
+    touch(tmp_path, "wave/2.mp4", "wave/1.MP4", "nod/x y.mkv", "README.txt", ".DS_Store", "wave/.DS_Store")
+    index = read_index(tmp_path)
+    assert summary(index) == [("x y.mkv", "nod", ""), ("1.MP4", "wave", ""), ("2.mp4", "wave", "")]
+    assert index.labels == ("nod", "wave")
+
+
+def test_split_folders(tmp_path: Path):
+    touch(tmp_path, "train/wave/1.mp4", "train/nod/1.mp4", "test/wave/2.mp4")
+    index = read_index(tmp_path, split="test")
+    assert summary(index) == [("2.mp4", "wave", "test")]
+    assert index.labels == ("nod", "wave")
+    assert index.splits == {"test": 1, "train": 2}
+
+
+def test_classes_may_be_called_train_and_test(tmp_path: Path):
+    touch(tmp_path, "train/1.mp4", "test/1.mp4")
+    assert read_index(tmp_path).labels == ("test", "train")
+
+
+def test_a_list_in_the_folder_is_used(tmp_path: Path):
+    touch(tmp_path, "wave/1.mp4", "unsorted/2.mp4")
+    write(tmp_path, "path,label\nwave/1.mp4,hello\n", "labels.csv")
+    assert summary(read_index(tmp_path)) == [("1.mp4", "hello", "")]
+
+
+def test_what_does_not_belong_in_class_folders(tmp_path: Path):
+    touch(tmp_path, "loose.mp4", "wave/1.mp4", "wave/notes.txt", "wave/deeper/2.mp4")
+    (tmp_path / "none").mkdir()
+    found = refusal(tmp_path)
+    assert found[0].endswith("4 entries cannot be used. Correct or remove what is listed here:")
+    assert found[1:] == [
+        '  "loose.mp4" is in no class folder; move it into the folder of its class',
+        '  "none" is an empty class folder; add videos or remove it',
+        '  "wave/deeper" is a folder, not a video file',
+        '  "wave/notes.txt" does not have the name of a video file (.mp4, .mkv, .avi ...); move it elsewhere',
+    ]
+
+
+def test_an_empty_folder(tmp_path: Path):
+    assert "lists no clips" in refusal(tmp_path)[0]
