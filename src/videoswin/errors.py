@@ -12,6 +12,7 @@ __all__ = [
     "ConfigError",
     "Interrupted",
     "MissingExtraError",
+    "OutputError",
     "TrainingError",
     "VideoError",
     "VideoSwinError",
@@ -59,6 +60,10 @@ class VideoError(_FileError):
 
 class WeightsError(_FileError):
     """A checkpoint that cannot be read, recognised or trusted."""
+
+
+class OutputError(_FileError):
+    """A result that cannot be written, or would replace something that is not ours to replace."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

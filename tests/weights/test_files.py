@@ -1,6 +1,5 @@
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videoswin.errors import WeightsError
-from videoswin.storage.atomic import replace_file, replace_folder, replace_together, settled_folder
 from videoswin.weights.safetensors import read_header, read_tensors, write_tensors
 
 TENSORS = {
@@ -131,132 +129,3 @@ def test_things_that_are_no_files(tmp_path: Path) -> None:
     ]:
         with pytest.raises(WeightsError, match=reason):
             read_tensors(path)
-
-
-def half_written(path: Path) -> None:
-    path.write_text("half")
-    raise OSError("disk full")
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("old")
-    with pytest.raises(OSError, match="disk full"), replace_file(path) as new:
-        half_written(new)
-    assert path.read_text() == "old"
-    with replace_file(path) as new:
-        new.write_text("new")
-        assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
-    assert path.read_text() == "new"
-
-
-def fill(text: str) -> Callable[[Path], None]:
-    def write(folder: Path) -> None:
-        (folder / "config.json").write_text(text)
-
-    return write
-
-
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "runs" / "best"
-    for text in ("first", "second"):
-        with replace_folder(path, "config.json") as new:
-            fill(text)(new)
-    with pytest.raises(OSError, match="disk full"), replace_folder(path, "config.json") as new:
-        half_written(new / "config.json")
-    assert (path / "config.json").read_text() == "second"
-    assert [p.name for p in path.parent.iterdir()] == ["best"]
-
-
-@pytest.mark.parametrize("die_at", [1, 2])
-def test_a_save_killed_between_its_two_renames_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, die_at: int
-) -> None:
-    path = tmp_path / "best"
-    with replace_folder(path, "config.json") as new:
-        fill("old")(new)
-    calls = 0
-    real_rename = os.rename
-
-    class Killed(BaseException):
-        """Not an OSError: a killed process tidies nothing up."""
-
-    def rename(source: Path, target: Path) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == die_at:
-            raise Killed
-        real_rename(source, target)
-
-    monkeypatch.setattr(os, "rename", rename)
-    with pytest.raises(Killed), replace_folder(path, "config.json") as new:
-        fill("new")(new)
-    monkeypatch.undo()
-    assert (settled_folder(path) / "config.json").read_text() == "old"
-    with replace_folder(path, "config.json") as new:
-        fill("newer")(new)
-    assert (settled_folder(path) / "config.json").read_text() == "newer"
-    assert [p.name for p in tmp_path.iterdir()] == ["best"]
-
-
-def test_a_rename_that_fails_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "best"
-    with replace_folder(path, "config.json") as new:
-        fill("old")(new)
-    real_rename = os.rename
-
-    def rename(source: Path, target: Path) -> None:
-        if str(source).endswith(".new"):
-            raise OSError("disk trouble")
-        real_rename(source, target)
-
-    monkeypatch.setattr(os, "rename", rename)
-    with pytest.raises(OSError, match="disk trouble"), replace_folder(path, "config.json") as new:
-        fill("new")(new)
-    assert (path / "config.json").read_text() == "old"
-
-
-def test_what_a_killed_process_left_is_no_hindrance(tmp_path: Path) -> None:
-    (tmp_path / ".best.new").mkdir()
-    (tmp_path / ".best.new" / "junk").write_text("junk")
-    with replace_folder(tmp_path / "best", "config.json") as new:
-        fill("x")(new)
-    assert sorted(p.name for p in (tmp_path / "best").iterdir()) == ["config.json"]
-    assert not (tmp_path / ".best.new").exists()
-
-
-def test_folders_of_other_things_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with (
-        pytest.raises(WeightsError, match=r"holds other things \(no config.json\)"),
-        replace_folder(tmp_path, "config.json"),
-    ):
-        pass
-    with (
-        pytest.raises(WeightsError, match="a file or a link"),
-        replace_folder(tmp_path / "thesis.txt", "config.json"),
-    ):
-        pass
-    assert (tmp_path / "thesis.txt").read_text() == "years of work"
-
-
-def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    with replace_folder(tmp_path / "out", "config.json") as new:
-        fill("x")(new)
-    assert (tmp_path / "out" / "config.json").is_file()
-
-
-def test_files_are_replaced_together_or_not_at_all(tmp_path: Path) -> None:
-    (tmp_path / "m.xml").write_text("old")
-    (tmp_path / ".m.xml.new").mkdir()  # what a killed process left
-    (tmp_path / ".m.xml.new" / "left").touch()
-    with pytest.raises(OSError, match="disk full"), replace_together(tmp_path, last="m.xml") as new:
-        half_written(new / "m.xml")
-    assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("m.xml", "old")]
-    with replace_together(tmp_path, last="m.xml") as new:
-        assert list(new.iterdir()) == []
-        (new / "m.xml").write_text("new")
-        (new / "m.bin").write_text("new")
-    assert {(f.name, f.read_text()) for f in tmp_path.iterdir()} == {("m.xml", "new"), ("m.bin", "new")}
