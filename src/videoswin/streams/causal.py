@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from videoswin.errors import ConfigError
-from videoswin.kernels import cpu as native
-from videoswin.kernels.boxes import BoxGroup, Partition
+from videoswin.kernels import BoxGroup, Partition
+from videoswin.kernels.linear import linear
 from videoswin.model.backbone import block_shift
 from videoswin.model.blocks import SwinBlock
 from videoswin.model.config import Grid, SwinConfig, check_clip_size
@@ -246,14 +246,14 @@ class _BlockMemory:
         attention = self.block.attn
         if self.step.padded:
             x = F.pad(x, (0, 0, 0, 1))  # the one zero token that every padding index reads
-        qkv = native.linear(x.index_select(2, self.step.order), attention.qkv)  # (B, K, M, 3C)
+        qkv = linear(x.index_select(2, self.step.order), attention.qkv)  # (B, K, M, 3C)
         out = x.new_empty((*qkv.shape[:3], x.shape[-1]))
         for k, places in enumerate(plan):
             parts = zip(qkv[:, k].split(self.sizes, dim=1), out[:, k].split(self.sizes, dim=1), strict=True)
             for group, (new, mixed) in zip(self.groups, parts, strict=True):
                 for (slot, first), rows in places.items():
                     _attend(group, new, mixed, slot, first, rows)
-        return native.linear(out.index_select(2, self.step.inverse), attention.proj)
+        return linear(out.index_select(2, self.step.inverse), attention.proj)
 
 
 def _attend(group: _Group, qkv: Tensor, out: Tensor, slot: int, first: int, rows: "_Rows") -> None:
@@ -282,7 +282,7 @@ def _bias_by_slot(table: Tensor, whole: BoxGroup, n: int, dtype: torch.dtype) ->
     slots = len(index)
 
     def rows(slot: int) -> Tensor:
-        picked = table.index_select(0, index[slot].flatten()).to(dtype)
+        picked = table.index_select(0, index[slot].flatten().clamp(min=0)).to(dtype)  # what lies ahead is not read
         return picked.view(1, n, slots * n, -1).permute(0, 3, 1, 2).contiguous()
 
     last = rows(slots - 1)
