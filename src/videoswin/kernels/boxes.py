@@ -93,9 +93,8 @@ class Partition:
 
 def inverse_of(order: Tensor, num_tokens: int) -> Tensor:
     """(num_tokens,) where each token stands in ``order``, which may hold the index ``num_tokens`` any number of times."""
-    inverse = order.new_empty(num_tokens + 1)
-    inverse[order.long()] = torch.arange(len(order), dtype=order.dtype, device=order.device)
-    return inverse[:num_tokens].clone()
+    places = torch.arange(len(order), dtype=order.dtype, device=order.device)
+    return order.new_empty(num_tokens + 1).scatter_(0, order.long(), places)[:num_tokens].clone()
 
 
 def _places(sizes: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def linear(x: Tensor, layer: nn.Module) -> Tensor:
     """``layer(x)``, (..., in) -> (..., out)."""
     if not _serves(x, layer):
         return layer(x)
-    return _Linear.apply(x, layer.weight, layer.bias)  # type: ignore[return-value]
+    return _Linear.apply(x, layer.weight, layer.bias, False)  # type: ignore[return-value]
 
 
 def mlp(x: Tensor, fc1: nn.Module, fc2: nn.Module) -> Tensor:
@@ -36,7 +36,7 @@ def mlp(x: Tensor, fc1: nn.Module, fc2: nn.Module) -> Tensor:
     if not _serves(x, fc1, fc2):
         return fc2(F.gelu(fc1(x)))
     if torch.is_grad_enabled():
-        return _GeluLinear.apply(linear(x, fc1), fc2.weight, fc2.bias)  # type: ignore[return-value]
+        return _Linear.apply(linear(x, fc1), fc2.weight, fc2.bias, True)  # type: ignore[return-value]
     rows = x.flatten(0, -2)
     out = x.new_empty(rows.shape[0], fc2.out_features)  # type: ignore[arg-type]
     step = max(1, _HIDDEN_VALUES // fc1.out_features)  # type: ignore[operator]
@@ -63,50 +63,41 @@ def _serves(x: Tensor, *layers: nn.Module) -> bool:
 
 
 class _Linear(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _onednn(x, weight, bias)
+    """A linear layer, after GELU if ``gelu``; what GELU gives is computed again in backward."""
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(*inputs[:2])
-
-    @staticmethod
-    def backward(ctx, d_y: Tensor):  # type: ignore[no-untyped-def]
-        x, weight = ctx.saved_tensors
-        return _gradients(ctx, x, weight, d_y)
-
-
-class _GeluLinear(torch.autograd.Function):
-    """GELU, then a linear layer. What GELU gives is computed again in backward."""
-
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _onednn(F.gelu(x), weight, bias)
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+        return _onednn(F.gelu(x) if gelu else x, weight, bias)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(*inputs[:2])
+        *tensors, ctx.gelu = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx, d_y: Tensor):  # type: ignore[no-untyped-def]
-        x, weight = ctx.saved_tensors
-        d_gelu, d_weight, d_bias = _gradients(ctx, F.gelu(x), weight, d_y)
-        return None if d_gelu is None else torch.ops.aten.gelu_backward(d_gelu, x), d_weight, d_bias
+        x, weight, bias = ctx.saved_tensors
+        if torch.is_grad_enabled() or not ordinary(d_y):  # somebody will differentiate the gradient
+            return *_differentiable_gradients(d_y, x, weight, bias, ctx.gelu, ctx.needs_input_grad), None
+        want_x, want_weight, want_bias, _ = ctx.needs_input_grad
+        d_x = _onednn(d_y, weight.t(), None) if want_x else None
+        rows, d_rows = (F.gelu(x) if ctx.gelu else x).flatten(0, -2), d_y.flatten(0, -2)
+        d_weight = None
+        if want_weight:  # a short sum of long rows: quicker with the longer side first
+            tall = weight.shape[0] >= weight.shape[1]
+            d_weight = d_rows.t() @ rows if tall else (rows.t() @ d_rows).t()
+        if d_x is not None and ctx.gelu:
+            d_x = torch.ops.aten.gelu_backward(d_x, x)
+        return d_x, d_weight, d_rows.sum(0) if want_bias else None, None
 
 
-def _gradients(ctx, x: Tensor, weight: Tensor, d_y: Tensor):  # type: ignore[no-untyped-def]
-    """Of a linear layer: its input, its weight, its bias; None where nobody asks."""
-    want_x, want_weight, want_bias = ctx.needs_input_grad
-    # oneDNN's product cannot be differentiated again.
-    quick = not torch.is_grad_enabled() and ordinary(d_y)
-    d_x = (_onednn(d_y, weight.t(), None) if quick else d_y @ weight) if want_x else None
-    rows, d_rows = x.flatten(0, -2), d_y.flatten(0, -2)
-    d_weight = None
-    if want_weight:  # a short sum of long rows: quicker with the longer side first
-        tall = weight.shape[0] >= weight.shape[1]
-        d_weight = d_rows.t() @ rows if tall else (rows.t() @ d_rows).t()
-    return d_x, d_weight, d_rows.sum(0) if want_bias else None
+def _differentiable_gradients(d_y, x, weight, bias, gelu, wanted):  # type: ignore[no-untyped-def]
+    """The same gradients as functions of all inputs: oneDNN's product cannot be differentiated again."""
+    with torch.enable_grad():
+        y = F.linear(F.gelu(x) if gelu else x, weight, bias)
+        asked = [tensor for tensor, want in zip((x, weight, bias), wanted, strict=False) if want]
+        found = iter(torch.autograd.grad(y, asked, d_y, create_graph=True))
+    return [next(found) if want else None for want in wanted[:3]]
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:

@@ -7,13 +7,14 @@ transformed": results stay right, and only speed is lost (tests/kernels/test_ord
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as _modules
 
-__all__ = ["ordinary", "transformed", "untouched", "watched"]
+__all__ = ["attached", "ordinary", "transformed", "untouched", "watched"]
 
 _PLAIN_TYPES = (Tensor, nn.Parameter)
 _LINEAR_FORWARD = nn.Linear.forward
@@ -25,14 +26,14 @@ def ordinary(*tensors: Tensor) -> bool:
     for tensor in tensors:
         if type(tensor) not in _PLAIN_TYPES:
             return False
-    return not (torch.jit.is_tracing() or transformed(*tensors))
+    return not (_is_being_traced() or transformed(*tensors))
 
 
 def transformed(*tensors: Tensor) -> bool:
     """Whether ``torch.func`` (grad, vmap, jvp, ...) is at work, or one of the tensors carries a forward-mode tangent."""
     if torch.compiler.is_compiling():
         return False  # a compiler looks through transforms by itself
-    if _transforms_are_active():
+    if _transforms_are_active() or any(_is_mapped(tensor) for tensor in tensors):
         return True
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
 
@@ -50,23 +51,30 @@ def watched() -> bool:
 
 
 def untouched(layer: nn.Module) -> bool:
-    """Whether this is exactly PyTorch's linear layer: no subclass, no hooks, no forward of its own, not compiled."""
-    own = layer.__dict__
+    """Whether this is exactly PyTorch's linear layer, and nothing is attached to it."""
+    return type(layer) is nn.Linear and nn.Linear.forward is _LINEAR_FORWARD and not attached(layer)
+
+
+def attached(module: nn.Module) -> bool:
+    """Whether calling a module does more than its class's ``forward``: hooks, a forward of its own, a compiled one."""
+    own = module.__dict__
     return (
-        type(layer) is nn.Linear
-        and nn.Linear.forward is _LINEAR_FORWARD
-        and "forward" not in own
-        and not own.get("_compiled_call_impl")
-        and not any(own.get(hooks, True) for hooks in _HOOKS)
-        and not _global_hooks()
+        "forward" in own
+        or bool(own.get("_compiled_call_impl"))
+        or any(own.get(hooks, True) for hooks in _HOOKS)
+        or bool(_global_hooks())
     )
 
 
-def _asked(owner: object, name: str, otherwise: object) -> Callable[[], object]:
-    return getattr(owner, name, lambda: otherwise)
+def _asked(owner: object, name: str, otherwise: Any) -> Callable[..., Any]:
+    return getattr(owner, name, lambda *_: otherwise)
 
 
+_is_being_traced = _asked(torch.jit, "is_tracing", True)
 _transforms_are_active = _asked(torch._C, "_are_functorch_transforms_active", True)
+_is_mapped = _asked(
+    getattr(torch._C, "_functorch", None), "is_legacy_batchedtensor", True
+)  # of autograd's is_grads_batched
 _dispatch_modes = _asked(torch._C, "_len_torch_dispatch_stack", 1)
 _function_modes = _asked(torch._C, "_len_torch_function_stack", 1)
 _function_mode_stack = _asked(torch.overrides, "_get_current_function_mode_stack", [None])

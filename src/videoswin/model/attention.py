@@ -19,6 +19,7 @@ class BoxAttention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, window_size: Grid) -> None:
         super().__init__()
+        self.dim = dim
         self.num_heads = num_heads
         self.window_size = window_size
         rows = (2 * window_size[0] - 1) * (2 * window_size[1] - 1) * (2 * window_size[2] - 1)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -63,19 +64,7 @@ class SwinBackbone(nn.Module):
 
     def checked(self, video: Tensor) -> Tensor:
         """The video itself, or a :class:`ConfigError` that names the wrong axis."""
-        if video.ndim != 5:
-            raise ConfigError(
-                f"A video batch is (B, {self.config.in_channels}, T, H, W); got shape {tuple(video.shape)}."
-            )
-        if video.shape[1] != self.config.in_channels:
-            raise ConfigError(
-                f"Axis 1 holds the {self.config.in_channels} colour channels of (B, C, T, H, W); "
-                f"got {video.shape[1]} in shape {tuple(video.shape)}."
-            )
-        check_clip_size(self.config, (video.shape[2], video.shape[3], video.shape[4]))
-        if not video.is_floating_point():
-            raise ConfigError(f"The model takes normalised floats; got {video.dtype}. Use Preprocessing, or to_clip().")
-        return video
+        return _checked(video, self.config)
 
     def set_grad_checkpointing(self, enabled: bool = True) -> None:
         """Recompute each block in the backward pass: less memory, about a third more time."""
@@ -142,6 +131,21 @@ class Stage(nn.Module):
     def boxes(self, grid: Grid, block: int, device: torch.device) -> Partition:
         """The partition that a block uses on a token grid."""
         return block_partition(self.config, grid, block, device)
+
+
+@torch.fx.wrap  # to FX, which knows no sizes, a call like any other
+def _checked(video: Tensor, config: SwinConfig) -> Tensor:
+    if video.ndim != 5:
+        raise ConfigError(f"A video batch is (B, {config.in_channels}, T, H, W); got shape {tuple(video.shape)}.")
+    if video.shape[1] != config.in_channels:
+        raise ConfigError(
+            f"Axis 1 holds the {config.in_channels} colour channels of (B, C, T, H, W); "
+            f"got {video.shape[1]} in shape {tuple(video.shape)}."
+        )
+    check_clip_size(config, (video.shape[2], video.shape[3], video.shape[4]))
+    if not video.is_floating_point():
+        raise ConfigError(f"The model takes normalised floats; got {video.dtype}. Use Preprocessing, or to_clip().")
+    return video
 
 
 def block_partition(config: SwinConfig, grid: Grid, block: int, device: torch.device) -> Partition:

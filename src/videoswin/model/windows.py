@@ -23,13 +23,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from videoswin.kernels.boxes import Partition
 from videoswin.model.config import Grid, Padding, RelativeBias
 
 __all__ = ["bias_index", "box_shapes", "clip_window", "forget_partitions", "partition"]
 
-_MAX_BYTES = 128 * 2**20  # of all that is kept: more than thirty clip sizes of the paper's models at 224 pixels
+_MAX_BYTES = 128 * 2**20  # of all that is kept: fourteen clip sizes of a model of the paper, at 32 frames of 224 pixels
 _kept: OrderedDict[tuple[object, ...], Partition] = OrderedDict()
 _lock = Lock()
 
@@ -118,7 +119,7 @@ def _cut(
     for runs in product(*axes):
         shape, place = _grid(run.length for run in runs), _grid(run.place for run in runs)
         tokens.append(_token_indices(runs, grid))
-        index = _sliced_index(shape, place, clipped, window) if by_place else bias_index(shape, window)
+        index = _sliced_index(shape, place, clipped, window) if by_place else _bias_rows(shape, window)
         entries.append(np.where(_looking_back(shape), index, -1) if causal else index)
         shapes.append((_boxes(runs), shape))
     order, index = (torch.from_numpy(np.concatenate([part.ravel() for part in parts])) for parts in (tokens, entries))
@@ -162,8 +163,12 @@ def _boxes(runs: tuple[_Run, ...]) -> int:
     return len(runs[0].starts) * len(runs[1].starts) * len(runs[2].starts)
 
 
-def bias_index(shape: Grid, window: Grid) -> np.ndarray:
+def bias_index(shape: Grid, window: Grid) -> Tensor:
     """(n, n) rows of the (2P-1)(2M-1)(2M-1) table for all token pairs of a box, by true offsets (paper, eq. 2)."""
+    return torch.from_numpy(_bias_rows(shape, window)).long()
+
+
+def _bias_rows(shape: Grid, window: Grid) -> np.ndarray:
     # The row of an offset is linear in it. So it is a number of the row's token, less the same of the column's, plus the
     # row of no offset at all.
     strides = (2 * window[1] - 1) * (2 * window[2] - 1), 2 * window[2] - 1, 1
@@ -178,7 +183,7 @@ def _sliced_index(shape: Grid, place: Grid, clipped: Grid, window: Grid) -> np.n
     first N of a full window. The slice is not translation invariant, so a box takes the rows at its own place."""
     t, h, w = np.meshgrid(*(np.arange(p, p + n) for p, n in zip(place, shape, strict=True)), indexing="ij")
     rows = ((t * clipped[1] + h) * clipped[2] + w).ravel()
-    return bias_index(window, window)[rows[:, None], rows[None, :]]
+    return _bias_rows(window, window)[rows[:, None], rows[None, :]]
 
 
 def _looking_back(shape: Grid) -> np.ndarray:
