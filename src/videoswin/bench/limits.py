@@ -78,8 +78,8 @@ def linear_shapes(job: Job) -> Counter[Gemm]:
     for stage, (rows, dim) in enumerate(zip(tokens, config.stage_dims, strict=True)):
         hidden, where = int(dim * config.mlp_ratio), f"stage {stage + 1}"
         for block in range(config.depths[stage]):
-            attended = batch * len(_boxes(job, stage, block).order)  # with padding tokens, where there are any
-            shapes[Gemm(f"{where} qkv", attended, dim, 3 * dim)] += 1
+            padded = batch * _boxes(job, stage, block).padded  # one token more, which all padding reads
+            shapes[Gemm(f"{where} qkv", rows + padded, dim, 3 * dim)] += 1
             shapes[Gemm(f"{where} proj", rows, dim, dim)] += 1
             shapes[Gemm(f"{where} fc1", rows, dim, hidden)] += 1
             shapes[Gemm(f"{where} fc2", rows, hidden, dim)] += 1

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoswin.kernels.boxes import Partition
+from videoswin.kernels import Partition
+from videoswin.kernels.plain import bias_of
 from videoswin.model import VideoSwin
 from videoswin.model.attention import BoxAttention
 from videoswin.model.backbone import Stage
@@ -60,10 +61,9 @@ class FixedAttention(nn.Module):
         scale = (dim // self.num_heads) ** -0.5
         self.query, self.key, self.value = (_part(attention.qkv, i, s) for i, s in enumerate((scale, 1.0, 1.0)))
         self.proj = attention.proj
-        orders = partition.order.split([count * n for count, n in self.shapes])
-        for i, (order, group) in enumerate(zip(orders, partition.groups, strict=True)):
-            self.register_buffer(f"order_{i}", order.clone())
-            self.register_buffer(f"bias_{i}", attention._bias(group).detach().clone())
+        for i, group in enumerate(partition.groups):
+            self.register_buffer(f"order_{i}", group.tokens.clone())
+            self.register_buffer(f"bias_{i}", bias_of(attention.relative_position_bias_table, group).detach().clone())
         self.register_buffer("inverse", partition.inverse.clone())
 
     def forward(self, x: Tensor, _: None = None) -> Tensor:

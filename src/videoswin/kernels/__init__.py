@@ -1,5 +1,15 @@
 """Box attention: one operator; plain PyTorch, a compiled kernel for CPUs, a Triton kernel for GPUs."""
 
-from videoswin.kernels.choose import chosen_engine, use_engine
+from videoswin.kernels.boxes import BoxGroup, Partition
+from videoswin.kernels.choose import InForce, attend, chosen_engine, engine_in_force, same_engine, use_engine
 
-__all__ = ["chosen_engine", "use_engine"]
+__all__ = [
+    "BoxGroup",
+    "InForce",
+    "Partition",
+    "attend",
+    "chosen_engine",
+    "engine_in_force",
+    "same_engine",
+    "use_engine",
+]

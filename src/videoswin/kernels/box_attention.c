@@ -1,4 +1,4 @@
-/* Attention inside boxes, forward and backward, in float32: what model/attention.py computes with PyTorch's operators,
+/* Attention inside boxes, forward and backward, in float32: what plain.py computes with PyTorch's operators,
  * in one pass over the tokens and with nothing of size tokens x tokens in memory.
  *
  * A task is one box and one head. The tokens of a box are read through the box index straight from the grid, and results
@@ -6,7 +6,7 @@
  * of a group. A block of MR queries meets all keys of the box while its scores lie in the first-level cache (the idea of
  * FlashAttention, Dao et al., 2022; boxes are short, so no running softmax is needed).
  *
- * Compiled on the user's machine for its own instruction set by model/native.py. Vectors are GCC's and Clang's own, so
+ * Compiled on the user's machine for its own instruction set by cpu_build.py. Vectors are GCC's and Clang's own, so
  * the same text serves AVX-512, AVX2 and NEON. Sums are taken in one fixed order for a given number of threads.
  */
 #include <math.h>
@@ -38,7 +38,8 @@ typedef int32_t ivec __attribute__((vector_size(VL * 4), aligned(4), may_alias))
 
 INLINE vec load(const float *p) { return *(const vec *)p; }
 INLINE void store(float *p, vec v) { *(vec *)p = v; }
-INLINE vec all(float x) { return x - (vec){0}; }
+INLINE vec splat(float x) { return x - (vec){0}; }
+/* The larger of two; b if one of them is no number. */
 INLINE vec larger(vec a, vec b) {
 #if defined(__AVX512F__)
     return (vec)_mm512_max_ps((__m512)a, (__m512)b);
@@ -49,7 +50,7 @@ INLINE vec larger(vec a, vec b) {
     return (vec)(((ivec)a & take) | ((ivec)b & ~take));
 #endif
 }
-INLINE int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+INLINE int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 /* s[MR x NR] += A[MR x K] B[K x NR] in registers; element (i, k) of A stands at a[i * ai + k * ak]. */
 INLINE void multiply(vec s[MR][2], int64_t K, const float *a, int64_t ai, int64_t ak, const float *b, int64_t ldb) {
@@ -77,9 +78,9 @@ INLINE void tile(int64_t K, const float *a, int64_t ai, int64_t ak, const float 
         for (int j = 0; j < 2; j++) store(c + i * ldc + j * VL, s[i][j]);
 }
 
-/* 2^x for x <= 0, relative error 9e-08; what is below -126, -inf too, counts as that: nothing. */
+/* 2^x for x <= 0, relative error 9e-08; 0 for what is below -126.5, -inf too; NaN stays NaN. */
 INLINE vec exp2_negative(vec x) {
-    x = larger(x, all(-126.0f));
+    x = larger(splat(-127.0f), x);
     vec t = x + 12582912.0f; /* adding 1.5 * 2^23 rounds to a whole number */
     vec f = x - (t - 12582912.0f);
     vec p = f * 1.326472630e-03f + 9.671513010e-03f;
@@ -87,7 +88,7 @@ INLINE vec exp2_negative(vec x) {
     p = p * f + 2.402224208e-01f;
     p = p * f + 6.931469776e-01f;
     p = p * f + 1.0f;
-    return (vec)((ivec)p + (((ivec)t - 0x4b400000) << 23));
+    return p * (vec)(((ivec)t - (0x4b400000 - 127)) << 23); /* a product, since a sum of bits would hide a NaN */
 }
 
 INLINE float sum_of(vec v) {
@@ -111,16 +112,17 @@ typedef struct {
 
 typedef struct {
     int64_t batch, num_tokens, heads, d, rows, slots, num_groups;
+    int64_t qkv_step; /* floats from one clip of qkv to the next */
     const int64_t *groups; /* (num_groups, 4): count, n, first slot in order, first entry in index */
     const int32_t *order, *index;
     const float *qkv;   /* (batch, num_tokens, 3, heads, d), in grid order */
-    const float *pad;   /* (3, heads, d): what a padding token's q, k and v are */
+    const float *pad;   /* (batch, 3, heads, d): what a padding token's q, k and v are; NULL if there is none */
     const float *table; /* (rows, heads) */
     float *out;         /* (batch, num_tokens, heads, d) */
     float *lse;         /* (batch, heads, slots): log2 of the sum of the exponentials, for backward; or NULL */
     /* backward only */
     const float *d_out; /* as out */
-    float *d_qkv;       /* as qkv */
+    float *d_qkv;       /* as qkv, without gaps between clips */
     float *d_pad;       /* as pad */
     float *d_table;     /* as table */
 } Job;
@@ -133,8 +135,9 @@ typedef struct {
     float *s, *dp;           /* scores and their gradients: QB x P */
     float *gq, *gk, *gv;     /* gradients: rows of D */
     float *gbias;            /* n x P */
-    float *column, *gcolumn; /* one head's column of the table; gradients of the whole table, (heads, rows) */
-    float *gpad;
+    float *column;           /* one head's column of the table */
+    float *gcolumn;          /* gradients of the whole table, (heads, rows) */
+    float *gpad;             /* gradients of the padding tokens, as d_pad */
 } Scratch;
 
 static Group group_at(const Job *job, int64_t g) {
@@ -142,9 +145,16 @@ static Group group_at(const Job *job, int64_t g) {
     return (Group){row[0], row[1], job->order + row[2], job->index + row[3]};
 }
 
-INLINE const float *token_row(const Job *job, const float *rows, int64_t b, int32_t token, int64_t part, int64_t head) {
-    int64_t width = 3 * job->heads * job->d, at = (part * job->heads + head) * job->d;
-    return token == job->num_tokens ? job->pad + at : rows + (b * job->num_tokens + token) * width + at;
+/* Where part 0, 1 or 2 (query, key, value) of a token stands in a row of qkv. */
+INLINE int64_t column_of(const Job *job, int64_t part, int64_t head) { return (part * job->heads + head) * job->d; }
+
+INLINE const float *token_row(const Job *job, int64_t b, int32_t token, int64_t part, int64_t head) {
+    int64_t width = 3 * job->heads * job->d, at = column_of(job, part, head);
+    return token == job->num_tokens ? job->pad + b * width + at : job->qkv + b * job->qkv_step + token * width + at;
+}
+
+INLINE float *gradient_row(const Job *job, int64_t b, int32_t token, int64_t part, int64_t head) {
+    return job->d_qkv + (b * job->num_tokens + token) * 3 * job->heads * job->d + column_of(job, part, head);
 }
 
 /* The bias of one head for all pairs of a box; columns behind the last key are never seen. */
@@ -164,6 +174,12 @@ INLINE void put_in_panels(float *panels, const float *row, int64_t j, int64_t d)
     for (int64_t c = 0; c < d; c++) at[c * NR] = row[c];
 }
 
+/* Columns behind the last token of a box: their scores are -inf, as long as they hold numbers. */
+INLINE void clear_tail(float *panels, int64_t n, int64_t P, int64_t d) {
+    for (int64_t j = n; j < P; j++)
+        for (int64_t c = 0; c < d; c++) panels[j / NR * d * NR + j % NR + c * NR] = 0;
+}
+
 INLINE void put_row(float *to, const float *row, int64_t d, float scale) {
     for (int64_t c = 0; c < d; c++) to[c] = row[c] * scale;
 }
@@ -172,9 +188,9 @@ static void read_box(const Job *job, Group group, int64_t b, int64_t box, int64_
     const int32_t *tokens = group.order + box * group.n;
     float scale = LOG2E / sqrtf((float)job->d);
     for (int64_t i = 0; i < group.n; i++) {
-        put_row(own->q + i * job->d, token_row(job, job->qkv, b, tokens[i], 0, head), job->d, scale);
-        const float *k = token_row(job, job->qkv, b, tokens[i], 1, head);
-        const float *v = token_row(job, job->qkv, b, tokens[i], 2, head);
+        put_row(own->q + i * job->d, token_row(job, b, tokens[i], 0, head), job->d, scale);
+        const float *k = token_row(job, b, tokens[i], 1, head);
+        const float *v = token_row(job, b, tokens[i], 2, head);
         put_in_panels(own->kt, k, i, job->d);
         put_row(own->v + i * D, v, job->d, 1);
         if (job->d_out) {
@@ -194,7 +210,7 @@ INLINE void scores_of(const float *rows, const float *panels, int64_t d, int64_t
 INLINE void scores_and_tops(const float *rows, const float *panels, int64_t d, int64_t P, const float *bias,
                             float *scores, float top[MR]) {
     vec tops[MR];
-    for (int i = 0; i < MR; i++) tops[i] = all(-INFINITY);
+    for (int i = 0; i < MR; i++) tops[i] = splat(-INFINITY);
     for (int64_t j = 0; j < P; j += NR) {
         vec s[MR][2];
 #pragma GCC unroll 16
@@ -247,10 +263,10 @@ static void backward_task(const Job *job, Group group, int64_t b, int64_t box, i
     const float *lse = job->lse + (b * job->heads + head) * job->slots + (tokens - job->order);
     float scale = 1 / sqrtf((float)d);
     read_box(job, group, b, box, head, D, own);
-    memset(own->gk, 0, sizeof(float) * up(n, MR) * D);
-    memset(own->gv, 0, sizeof(float) * up(n, MR) * D);
+    memset(own->gk, 0, sizeof(float) * round_up(n, MR) * D);
+    memset(own->gv, 0, sizeof(float) * round_up(n, MR) * D);
     for (int64_t first = 0; first < n; first += QB) {
-        int64_t rows = n - first < QB ? n - first : QB, filled = up(rows, MR);
+        int64_t rows = n - first < QB ? n - first : QB, filled = round_up(rows, MR);
         float *q = own->q + first * d;
         memset(own->go, 0, sizeof(float) * QB * D);
         for (int64_t i = 0; i < rows; i++) {
@@ -297,18 +313,17 @@ static void backward_task(const Job *job, Group group, int64_t b, int64_t box, i
                 tile(n, own->dp + i * P, P, 1, own->k + c, D, own->gq + i * D + c, D, NULL, 0);
         for (int64_t i = 0; i < rows; i++) {
             if (tokens[first + i] == job->num_tokens) continue;
-            float *to = (float *)token_row(job, job->d_qkv, b, tokens[first + i], 0, head);
-            put_row(to, own->gq + i * D, d, scale);
+            put_row(gradient_row(job, b, tokens[first + i], 0, head), own->gq + i * D, d, scale);
         }
     }
     for (int64_t i = 0; i < n; i++)
         for (int64_t part = 1; part < 3; part++) {
             const float *from = (part == 1 ? own->gk : own->gv) + i * D;
             if (tokens[i] == job->num_tokens) {
-                float *to = own->gpad + (part * job->heads + head) * d;
+                float *to = own->gpad + b * 3 * job->heads * d + column_of(job, part, head);
                 for (int64_t c = 0; c < d; c++) to[c] += from[c];
             } else {
-                put_row((float *)token_row(job, job->d_qkv, b, tokens[i], part, head), from, d, 1);
+                put_row(gradient_row(job, b, tokens[i], part, head), from, d, 1);
             }
         }
 }
@@ -323,9 +338,9 @@ static void add_to_table(const Job *job, Group group, int64_t head, int64_t P, S
         }
 }
 
-static float *cut(float **block, int64_t floats) {
+static float *take(float **block, int64_t floats) {
     float *start = *block;
-    *block += up(floats, 16);
+    *block += round_up(floats, 16);
     return start;
 }
 
@@ -334,26 +349,24 @@ static int64_t lay_out(const Job *job, Scratch *own, float *block) {
     int64_t n = 1, backward = job->d_out != NULL;
     for (int64_t g = 0; g < job->num_groups; g++)
         if (job->groups[4 * g + 1] > n) n = job->groups[4 * g + 1];
-    int64_t d = job->d, D = up(d, NR), P = up(n, NR), R = up(n, MR) + QB;
+    int64_t d = job->d, D = round_up(d, NR), P = round_up(n, NR), R = round_up(n, MR) + QB;
     float *at = block;
-    own->bias = cut(&at, R * P);
-    own->kt = cut(&at, P * d);
-    own->v = cut(&at, R * D);
-    own->q = cut(&at, R * d);
-    own->o = cut(&at, QB * D);
-    own->s = cut(&at, (QB + 1) * P);
-    own->column = cut(&at, job->rows);
+    own->bias = take(&at, R * P);
+    own->kt = take(&at, P * d);
+    own->v = take(&at, R * D);
+    own->q = take(&at, R * d);
+    own->o = take(&at, QB * D);
+    own->s = take(&at, (QB + 1) * P);
+    own->column = take(&at, job->rows);
     if (backward) {
-        own->k = cut(&at, R * D);
-        own->vt = cut(&at, P * d);
-        own->go = cut(&at, QB * D);
-        own->dp = cut(&at, (QB + 1) * P);
-        own->gq = cut(&at, QB * D);
-        own->gk = cut(&at, R * D);
-        own->gv = cut(&at, R * D);
-        own->gbias = cut(&at, R * P);
-        own->gcolumn = cut(&at, job->heads * job->rows);
-        own->gpad = cut(&at, 3 * job->heads * d);
+        own->k = take(&at, R * D);
+        own->vt = take(&at, P * d);
+        own->go = take(&at, QB * D);
+        own->dp = take(&at, (QB + 1) * P);
+        own->gq = take(&at, QB * D);
+        own->gk = take(&at, R * D);
+        own->gv = take(&at, R * D);
+        own->gbias = take(&at, R * P);
     }
     return at - block;
 }
@@ -369,7 +382,7 @@ static void run_share(const Job *job, int64_t thread, int64_t threads, Scratch *
     double from = total * thread / threads, until = total * (thread + 1) / threads;
     for (int64_t g = 0; g < job->num_groups; g++) {
         Group group = group_at(job, g);
-        int64_t P = up(group.n, NR), D = up(job->d, NR);
+        int64_t P = round_up(group.n, NR), D = round_up(job->d, NR);
         double cost = (double)group.n * (group.n + 16);
         for (int64_t head = 0; head < job->heads; head++) {
             int started = 0;
@@ -379,7 +392,11 @@ static void run_share(const Job *job, int64_t thread, int64_t threads, Scratch *
                 if (!started) {
                     started = 1;
                     fill_bias(job, group, head, P, own);
-                    if (job->d_out) memset(own->gbias, 0, sizeof(float) * group.n * P);
+                    clear_tail(own->kt, group.n, P, job->d);
+                    if (job->d_out) {
+                        clear_tail(own->vt, group.n, P, job->d);
+                        memset(own->gbias, 0, sizeof(float) * group.n * P);
+                    }
                 }
                 int64_t b = task / group.count, box = task % group.count;
                 if (job->d_out)
@@ -392,28 +409,38 @@ static void run_share(const Job *job, int64_t thread, int64_t threads, Scratch *
     }
 }
 
-/* 0, or 1 if memory is short. */
-int box_attention(const Job *job, int64_t threads) {
-    Scratch probe;
-    int64_t floats = up(lay_out(job, &probe, NULL), 64);
-    float *memory = aligned_alloc(256, sizeof(float) * floats * threads);
+/* A thread's part, in memory of its own, which it touches first. What backward sums over threads goes to ``sums``.
+ * 0, or 1 if memory is short. */
+static int run_alone(const Job *job, int64_t thread, int64_t threads, float *sums) {
+    Scratch own;
+    int64_t floats = round_up(lay_out(job, &own, NULL), 64);
+    float *memory = aligned_alloc(256, sizeof(float) * floats);
     if (!memory) return 1;
-    memset(memory, 0, sizeof(float) * floats * threads);
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int64_t t = 0; t < threads; t++) {
-        Scratch own;
-        lay_out(job, &own, memory + t * floats);
-        run_share(job, t, threads, &own);
-    }
-    if (job->d_out) /* in the order of the threads: the same sums every time */
-        for (int64_t t = 0; t < threads; t++) {
-            Scratch own;
-            lay_out(job, &own, memory + t * floats);
-            for (int64_t r = 0; r < job->rows; r++)
-                for (int64_t h = 0; h < job->heads; h++)
-                    job->d_table[r * job->heads + h] += own.gcolumn[h * job->rows + r];
-            for (int64_t c = 0; c < 3 * job->heads * job->d; c++) job->d_pad[c] += own.gpad[c];
-        }
+    lay_out(job, &own, memory);
+    own.gcolumn = sums;
+    own.gpad = sums + job->heads * job->rows;
+    run_share(job, thread, threads, &own);
     free(memory);
     return 0;
+}
+
+/* 0, or 1 if memory is short. */
+int box_attention(const Job *job, int64_t threads) {
+    int64_t table = job->heads * job->rows, pads = job->pad ? job->batch * 3 * job->heads * job->d : 0;
+    int64_t summed = job->d_out ? round_up(table + pads, 64) : 0;
+    float *sums = calloc(summed * threads + 1, sizeof(float)); /* pages of zeros: nobody writes them before their thread */
+    if (!sums) return 1;
+    int failed = 0;
+#pragma omp parallel for num_threads(threads) schedule(static, 1) reduction(| : failed)
+    for (int64_t t = 0; t < threads; t++) failed |= run_alone(job, t, threads, sums + t * summed);
+    if (job->d_out && !failed) /* in the order of the threads: the same sums every time */
+        for (int64_t t = 0; t < threads; t++) {
+            const float *gcolumn = sums + t * summed, *gpad = gcolumn + table;
+            for (int64_t r = 0; r < job->rows; r++)
+                for (int64_t h = 0; h < job->heads; h++)
+                    job->d_table[r * job->heads + h] += gcolumn[h * job->rows + r];
+            for (int64_t c = 0; c < pads; c++) job->d_pad[c] += gpad[c];
+        }
+    free(sums);
+    return failed;
 }

@@ -1,74 +1,103 @@
 """What the operator reads: the boxes of a token grid, as index tensors. Which boxes there are is the model's matter."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["BoxGroup", "PackedBoxes", "Partition"]
+__all__ = ["BoxGroup", "Partition"]
 
 
 @dataclass(frozen=True)
 class BoxGroup:
-    """Boxes of one shape, which share one relative-position bias."""
+    """Boxes of one shape, which share one relative-position bias. Index tensors are int32."""
 
     count: int
     """Number of boxes."""
     shape: tuple[int, int, int]
+    tokens: Tensor
+    """(count * n,) token indices, box by box; the index N (one past the last token) means a padding token."""
     bias_index: Tensor
-    """(n, n) rows of the bias table, n the tokens of one box."""
-    visible: Tensor | None = None
-    """(n, n) booleans, whether row may look at column; None: every token sees the whole box."""
+    """(n, n) rows of the bias table, n the tokens of one box; -1 where row may not look at column."""
+    causal: bool
+    """Whether ``bias_index`` holds a -1."""
 
     @property
     def tokens_per_box(self) -> int:
         return self.bias_index.shape[0]
 
-    @property
-    def visible_index(self) -> Tensor:
-        """``bias_index``, and -1 for pairs that do not see each other."""
-        return self.bias_index if self.visible is None else self.bias_index.masked_fill(~self.visible, -1)
-
-
-class PackedBoxes(NamedTuple):
-    """A partition as the compiled engines read it, in int32 and int64."""
-
-    order: Tensor
-    """(M,) as :attr:`Partition.order`."""
-    index: Tensor
-    """The groups' ``bias_index``, flattened, one after the other; -1 for pairs that do not see each other."""
-    groups: Tensor
-    """(groups, 4): boxes, tokens of one, first place in ``order``, first place in ``index``; on the CPU."""
-    boxes: Tensor
-    """(boxes, 3): tokens, first place in ``order``, the group's first place in ``index``."""
-
 
 @dataclass(frozen=True)
 class Partition:
-    """How the tokens of one grid are grouped into boxes, ready to gather, attend and scatter."""
+    """How the tokens of one grid are grouped into boxes, ready to gather, attend and scatter. Index tensors are int32.
+
+    The groups' tensors are views of ``order`` and ``index``.
+    """
 
     order: Tensor
     """(M,) token indices, box by box, group by group; the index N (one past the last token) means a padding token."""
     inverse: Tensor
     """(N,) where each token of the grid stands in ``order``."""
+    index: Tensor
+    """The groups' ``bias_index``, flattened, one after the other."""
     groups: tuple[BoxGroup, ...]
     padded: bool
     """Whether ``order`` holds padding tokens."""
+    sizes: Tensor
+    """(groups, 4), int64, on the CPU: boxes, tokens of one, first place in ``order``, first place in ``index``."""
+    places: Tensor
+    """(boxes, 3): tokens, first place in ``order``, the group's first place in ``index``."""
 
-    @cached_property
-    def packed(self) -> PackedBoxes:
-        """The same in a few flat tensors."""
-        sizes = [(g.count, g.tokens_per_box) for g in self.groups]
-        slots = [0, *accumulate(count * n for count, n in sizes)]
-        entries = [0, *accumulate(n * n for _, n in sizes)]
-        with torch.inference_mode(False):
-            rows = [
-                (count, n, slot, entry) for (count, n), slot, entry in zip(sizes, slots[:-1], entries[:-1], strict=True)
-            ]
-            index = torch.cat([group.visible_index.flatten() for group in self.groups])
-            boxes = [(n, slot + box * n, entry) for count, n, slot, entry in rows for box in range(count)]
-            places = torch.tensor(boxes, dtype=torch.int32, device=self.order.device)
-            return PackedBoxes(self.order.int(), index.int(), torch.tensor(rows), places)
+    @classmethod
+    def of(
+        cls,
+        order: Tensor,
+        index: Tensor,
+        shapes: list[tuple[int, tuple[int, int, int]]],
+        num_tokens: int,
+        causal: bool = False,
+    ) -> "Partition":
+        """From ``order``, ``index`` and each group's number of boxes and their shape."""
+        counts = [(count, t * h * w) for count, (t, h, w) in shapes]
+        slots = list(accumulate((count * n for count, n in counts), initial=0))
+        entries = list(accumulate((n * n for _, n in counts), initial=0))
+        rows = [(count, n, slot, entry) for (count, n), slot, entry in zip(counts, slots, entries, strict=False)]
+        sizes = torch.tensor(rows, dtype=torch.int64, device="cpu").view(-1, 4)
+        groups = tuple(
+            BoxGroup(
+                count=count,
+                shape=shape,
+                tokens=order[slot : slot + count * n],
+                bias_index=index[entry : entry + n * n].view(n, n),
+                causal=causal and shape[0] > 1,
+            )
+            for (_, shape), (count, n, slot, entry) in zip(shapes, rows, strict=True)
+        )
+        return cls(
+            order=order,
+            inverse=inverse_of(order, num_tokens),
+            index=index,
+            groups=groups,
+            padded=len(order) > num_tokens,
+            sizes=sizes,
+            places=_places(sizes).to(order.device),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the index tensors."""
+        tensors = (self.order, self.inverse, self.index, self.sizes, self.places)
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def inverse_of(order: Tensor, num_tokens: int) -> Tensor:
+    """(num_tokens,) where each token stands in ``order``, which may hold the index ``num_tokens`` any number of times."""
+    places = torch.arange(len(order), dtype=order.dtype, device=order.device)
+    return order.new_empty(num_tokens + 1).scatter_(0, order.long(), places)[:num_tokens].clone()
+
+
+def _places(sizes: Tensor) -> Tensor:
+    rows = sizes.repeat_interleave(sizes[:, 0], dim=0)
+    box = torch.cat([torch.arange(int(count), device="cpu") for count in sizes[:, 0]]) if len(sizes) else rows[:, 0]
+    return torch.stack([rows[:, 1], rows[:, 2] + box * rows[:, 1], rows[:, 3]], dim=1).int()

@@ -1,9 +1,9 @@
-"""The GPU engine: attention inside boxes as Triton kernels (triton_kernels.py), forward and backward.
+"""The GPU engine: attention inside boxes as Triton kernels (gpu_triton.py), forward and backward.
 
-What native.py is to CPUs: tokens are read and written where they lie, without a gather and a scatter, and nothing of size
+What cpu.py is to CPUs: tokens are read and written where they lie, without a gather and a scatter, and nothing of size
 tokens x tokens is kept for backward. It serves float32, bfloat16 and float16 on CUDA devices where Triton is installed (GPU
-builds of PyTorch bring it), and only where it is named: ``use_engine("triton")``. **Nobody has measured it yet.** Its results
-are the plain engine's under Triton's interpreter (tests/model/test_triton_engine.py); with ``TRITON_INTERPRET=1`` it takes
+builds of PyTorch bring it), and only where it is named: ``use_engine("gpu")``. **Nobody has measured it yet.** Its results
+are the plain engine's under Triton's interpreter (tests/kernels/test_gpu.py); with ``TRITON_INTERPRET=1`` it takes
 CPU tensors, slowly, to be tested (not bfloat16: Triton 3.9's interpreter multiplies its bits as whole numbers).
 
 Scores of float32 inputs are as exact as PyTorch's products on the device: ``torch.set_float32_matmul_precision``.
@@ -18,29 +18,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
-from videoswin.errors import ConfigError
+from videoswin.kernels import plain
 from videoswin.kernels.boxes import Partition
-from videoswin.kernels.choose import chosen_engine
+from videoswin.kernels.ordinary import transformed
 
-__all__ = ["attend", "suits", "why_not"]
+__all__ = ["SERVES", "attend", "takes", "why_not"]
+
+SERVES = "float32, bfloat16 and float16 on CUDA devices"
 
 _LOG2E = math.log2(math.e)  # scores are kept in powers of two: 2^x is what the hardware has
 _PROGRAMS = 1024  # that keep a large GPU busy; of the bias gradient, whose number can be chosen
 _TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def suits(x: Tensor) -> bool:
-    """Whether this engine was named and takes tokens like ``x``. Other types and devices, and what is exported, stay plain.
-
-    Raises:
-        ConfigError: the environment names it, and it cannot be had here.
-    """
-    if chosen_engine() != "triton" or torch.compiler.is_exporting():
-        return False
-    if not torch.compiler.is_compiling() and (reason := why_not()):
-        raise ConfigError(f'The engine "triton" cannot be had here: {reason}. Use "auto" or "plain".')
-    return x.dtype in _TYPES and x.device.type == ("cpu" if _interpreted() else "cuda")
+def takes(device: str, dtype: torch.dtype) -> bool:
+    """Whether this engine serves tensors of a type on a kind of device."""
+    return dtype in _TYPES and device == ("cpu" if _interpreted() else "cuda")
 
 
 @cache
@@ -54,19 +49,12 @@ def why_not() -> str:
 
 
 def attend(qkv: Tensor, pad: Tensor, table: Tensor, boxes: Partition, num_heads: int) -> Tensor:
-    """Attention of every token to its box.
+    """As :func:`videoswin.kernels.attend`, with ``pad`` (B, 3C); it may be empty where no box is padded.
 
-    Args:
-        qkv: (B, N, 3C), queries, keys and values of all tokens in grid order.
-        pad: (3C,), the same of a padding token.
-        table: (rows, heads), the relative position bias table.
-
-    Returns:
-        (B, N, C), in grid order, in the type of ``qkv``; sums, the softmax and the bias are float32.
+    The result has the type of ``qkv``; sums, the softmax and the bias are float32.
     """
-    packed = boxes.packed
     groups = [size for group in boxes.groups for size in (group.count, group.tokens_per_box)]
-    out, _ = _attention(qkv, pad.to(qkv.dtype), table, packed.order, packed.index, packed.boxes, groups, num_heads)
+    out, _ = _attention(qkv, pad.to(qkv.dtype), table, boxes.order, boxes.index, boxes.places, groups, num_heads)
     return out
 
 
@@ -164,12 +152,38 @@ def _keep_for_backward(ctx, inputs, output) -> None:  # type: ignore[no-untyped-
 
 
 def _backward(ctx, d_out, _):  # type: ignore[no-untyped-def]
-    want_table = ctx.needs_input_grad[2]
-    gradients = _attention_backward(d_out, *ctx.saved_tensors, ctx.groups, ctx.num_heads, want_table)
+    wanted = ctx.needs_input_grad[:3]
+    saved = ctx.saved_tensors  # once: checkpointing takes a second look for a mistake
+    if torch.is_grad_enabled() or transformed(d_out):  # somebody will differentiate the gradient
+        _, _, qkv, pad, table, order, index, _ = saved
+        shapes = [(count, (n, 1, 1)) for count, n in zip(ctx.groups[::2], ctx.groups[1::2], strict=True)]
+        boxes = Partition.of(order, index, shapes, qkv.shape[1], causal=True)
+        gradients = plain.differentiable_gradients(d_out, qkv, pad, table, boxes, ctx.num_heads, wanted)
+    else:
+        gradients = _attention_backward(d_out, *saved, ctx.groups, ctx.num_heads, wanted[2])
     return *gradients, None, None, None, None, None
 
 
 _attention.register_autograd(_backward, setup_context=_keep_for_backward)
+
+
+@register_flop_formula(torch.ops.videoswin.box_attention_triton, get_raw=True)
+def _flops(qkv, pad, table, order, index, boxes, groups, num_heads, out_val=None) -> int:  # type: ignore[no-untyped-def]
+    """Two products in forward: scores, and shares times values."""
+    return 2 * _product_flops(qkv, groups)
+
+
+@register_flop_formula(torch.ops.videoswin.box_attention_triton_backward, get_raw=True)
+def _backward_flops(  # type: ignore[no-untyped-def]
+    d_out, out, lse, qkv, pad, table, order, index, boxes, groups, num_heads, want_table, out_val=None
+) -> int:
+    """Seven in backward: three for the queries, four for the keys; two more for the bias."""
+    return (9 if want_table else 7) * _product_flops(qkv, groups)
+
+
+def _product_flops(qkv: Tensor, groups: list[int]) -> int:
+    pairs = sum(count * n * n for count, n in zip(groups[::2], groups[1::2], strict=True))
+    return 2 * qkv.shape[0] * pairs * (qkv.shape[2] // 3)
 
 
 # What the kernels are launched with -----------------------------------------------------------------------------------
@@ -201,10 +215,13 @@ class _Shape:
         }
 
     def sum_of_padding(self, d_pads: Tensor, pad: Tensor) -> Tensor:
-        """(programs, 2, d) of keys and values, block and head fastest -> (3C,); a padding query's output goes nowhere."""
-        blocks = self.counts[1]
-        keys_values = d_pads.view(-1, self.num_heads, blocks, 2, self.d).sum((0, 2)).transpose(0, 1)  # (2, heads, d)
-        return torch.cat([torch.zeros_like(keys_values[:1]), keys_values]).flatten().to(pad.dtype)
+        """(programs, 2, d) of keys and values, block, head and box fastest -> (B, 3C); a padding query's output goes nowhere."""
+        if not self.padded:
+            return torch.zeros_like(pad)
+        boxes, blocks, _, _ = self.counts
+        sums = d_pads.view(self.batch, boxes, self.num_heads, blocks, 2, self.d).sum((1, 3))  # (B, heads, 2, d)
+        keys_values = sums.transpose(1, 2).to(pad.dtype)
+        return torch.cat([torch.zeros_like(keys_values[:, :1]), keys_values], dim=1).flatten(1)
 
 
 def _table_gradient(read: tuple[Tensor, ...], shape: _Shape, groups: list[int], scale: float) -> Tensor:

@@ -11,7 +11,7 @@ but a bias of 392 x 392 pairs has only 2535 rows to add to, where atomics would 
 
 In every kernel: ``order`` (M,) tokens by box, where the index ``num_tokens`` is padding; ``boxes`` (boxes, 3) tokens of one,
 its first place in ``order``, its group's first place in ``index``; ``columns`` (heads, rows) the bias table in powers of two;
-qkv (B, N, 3, heads, d); pad (3, heads, d); out (B, N, heads, d); lse and delta (B, heads, N).
+qkv (B, N, 3, heads, d); pad (B, 3, heads, d); out (B, N, heads, d); lse and delta (B, heads, N).
 """
 # pyright: reportMissingImports=false
 
@@ -53,12 +53,14 @@ def _read(tensor, row, real, width, column, d, D: tl.constexpr):
 
 
 @triton.jit
-def _read_key(qkv, pad, row, real, padding, width, column, d, D: tl.constexpr, PADDED: tl.constexpr):
+def _read_key(qkv, pad, row, real, padding, clip, width, column, d, D: tl.constexpr, PADDED: tl.constexpr):
     """As ``_read``; padding tokens are keys and values too."""
     rows = _read(qkv, row, real, width, column, d, D)
     if PADDED:
         c = tl.arange(0, D)
-        rows = tl.where(padding[:, None], tl.load(pad + column + c, mask=c < d, other=0.0)[None, :], rows)
+        rows = tl.where(
+            padding[:, None], tl.load(pad + clip * width + column + c, mask=c < d, other=0.0)[None, :], rows
+        )
     return rows
 
 
@@ -115,8 +117,8 @@ def forward(
     for first in range(0, n, BLOCK):
         j = first + tl.arange(0, BLOCK)
         key_row, key_real, key_padding = _tokens(order, slot, j, n, clip, num_tokens)
-        k = _read_key(qkv, pad, key_row, key_real, key_padding, 3 * width, width + head * d, d, D, PADDED)
-        v = _read_key(qkv, pad, key_row, key_real, key_padding, 3 * width, 2 * width + head * d, d, D, PADDED)
+        k = _read_key(qkv, pad, key_row, key_real, key_padding, clip, 3 * width, width + head * d, d, D, PADDED)
+        v = _read_key(qkv, pad, key_row, key_real, key_padding, clip, 3 * width, 2 * width + head * d, d, D, PADDED)
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
         scores += _bias(columns, index, entry, head, rows, i, j, n)
         new_top = tl.maximum(top, tl.max(scores, 1))
@@ -154,8 +156,8 @@ def backward_queries(
     for first in range(0, n, BLOCK):
         j = first + tl.arange(0, BLOCK)
         key_row, key_real, key_padding = _tokens(order, slot, j, n, clip, num_tokens)
-        k = _read_key(qkv, pad, key_row, key_real, key_padding, 3 * width, width + head * d, d, D, PADDED)
-        v = _read_key(qkv, pad, key_row, key_real, key_padding, 3 * width, 2 * width + head * d, d, D, PADDED)
+        k = _read_key(qkv, pad, key_row, key_real, key_padding, clip, 3 * width, width + head * d, d, D, PADDED)
+        v = _read_key(qkv, pad, key_row, key_real, key_padding, clip, 3 * width, 2 * width + head * d, d, D, PADDED)
         shares = _shares(q, k, _bias(columns, index, entry, head, rows, i, j, n), row_lse, scale, PRECISION)
         d_scores = _score_gradients(shares, v, gradient, row_delta, PRECISION)
         d_q += tl.dot(d_scores.to(k.dtype), k, input_precision=PRECISION)
@@ -175,8 +177,8 @@ def backward_keys(
     width = num_heads * d
     j = block * BLOCK + tl.arange(0, BLOCK)
     key_row, key_real, key_padding = _tokens(order, slot, j, n, clip, num_tokens)
-    k = _read_key(qkv, pad, key_row, key_real, key_padding, 3 * width, width + head * d, d, D, PADDED)
-    v = _read_key(qkv, pad, key_row, key_real, key_padding, 3 * width, 2 * width + head * d, d, D, PADDED)
+    k = _read_key(qkv, pad, key_row, key_real, key_padding, clip, 3 * width, width + head * d, d, D, PADDED)
+    v = _read_key(qkv, pad, key_row, key_real, key_padding, clip, 3 * width, 2 * width + head * d, d, D, PADDED)
     d_k = tl.zeros([BLOCK, D], tl.float32)
     d_v = tl.zeros([BLOCK, D], tl.float32)
     for first in range(0, n, BLOCK):
@@ -217,8 +219,8 @@ def backward_bias(
         row, real, _padding = _tokens(order, first, i, n, clip, num_tokens)
         key_row, key_real, key_padding = _tokens(order, first, j, n, clip, num_tokens)
         q = _read(qkv, row, real, 3 * width, head * d, d, D)
-        k = _read_key(qkv, pad, key_row, key_real, key_padding, 3 * width, width + head * d, d, D, PADDED)
-        v = _read_key(qkv, pad, key_row, key_real, key_padding, 3 * width, 2 * width + head * d, d, D, PADDED)
+        k = _read_key(qkv, pad, key_row, key_real, key_padding, clip, 3 * width, width + head * d, d, D, PADDED)
+        v = _read_key(qkv, pad, key_row, key_real, key_padding, clip, 3 * width, 2 * width + head * d, d, D, PADDED)
         gradient = _read(d_out, row, real, width, head * d, d, D)
         row_lse, row_delta = _read_row_sums(lse, delta, row, real, clip, head, num_heads, num_tokens)
         total += _score_gradients(_shares(q, k, bias, row_lse, scale, PRECISION), v, gradient, row_delta, PRECISION)

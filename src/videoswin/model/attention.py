@@ -4,22 +4,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoswin.kernels import cpu as native
-from videoswin.kernels import gpu as triton_engine
-from videoswin.kernels.boxes import BoxGroup, Partition
+from videoswin.kernels import Partition, attend
+from videoswin.kernels.linear import linear
 from videoswin.model.config import Grid
 
 __all__ = ["BoxAttention"]
 
 
 class BoxAttention(nn.Module):
-    """Attention of every token to the tokens of its own box (3D (S)W-MSA).
+    """Window attention, 3D (S)W-MSA: every token attends to the tokens of its own box.
 
     The bias table has one row per possible offset inside a full window, (2P-1)(2M-1)(2M-1) rows, one column per head.
     """
 
     def __init__(self, dim: int, num_heads: int, window_size: Grid) -> None:
         super().__init__()
+        self.dim = dim
         self.num_heads = num_heads
         self.window_size = window_size
         rows = (2 * window_size[0] - 1) * (2 * window_size[1] - 1) * (2 * window_size[2] - 1)
@@ -27,21 +27,22 @@ class BoxAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, partition: Partition) -> Tensor:
-        """(B, N, C) normalised tokens in grid order -> (B, N, C), also in grid order."""
-        if native.suits(x):
-            qkv = native.linear(x, self.qkv)
-            out = native.attend(qkv, self.qkv.bias, self.relative_position_bias_table, partition, self.num_heads)
-            return native.linear(out, self.proj)
-        if triton_engine.suits(x):
-            qkv, table = self.qkv(x), self.relative_position_bias_table
-            return self.proj(triton_engine.attend(qkv, self.qkv.bias, table, partition, self.num_heads))
-        if partition.padded:
-            x = F.pad(x, (0, 0, 0, 1))  # the one zero token that every padding index reads
-        qkv = self.qkv(x.index_select(1, partition.order))  # (B, M, 3C)
-        boxes = qkv.split([g.count * g.tokens_per_box for g in partition.groups], dim=1)
-        out = [self._attend(part, group) for part, group in zip(boxes, partition.groups, strict=True)]
-        return self.proj(torch.cat(out, dim=1).index_select(1, partition.inverse))
+    def forward(self, x: Tensor, boxes: Partition) -> Tensor:
+        """(B, N, C) normalised tokens in grid order -> (B, N, C), also in grid order; ``boxes``: which of them meet."""
+        qkv, pad = self._queries_keys_values(x, boxes.padded)
+        out = attend(qkv, pad, self.relative_position_bias_table, boxes, self.num_heads)
+        return linear(out, self.proj)
+
+    def _queries_keys_values(self, x: Tensor, padded: bool) -> tuple[Tensor, Tensor | None]:
+        """(B, N, 3C), and where boxes are ``padded`` the same of a padding token, (B, 3C).
+
+        A padding token is a zero. It goes through the layer behind the others of its clip, in the same call: so adapters and
+        hooks count for it too, those that treat clips of a batch differently included, and hooks fire once.
+        """
+        if not padded:
+            return linear(x, self.qkv), None
+        qkv = linear(F.pad(x, (0, 0, 0, 1)), self.qkv)
+        return qkv[:, :-1], qkv[:, -1]
 
     @torch.no_grad()
     def look_at_neighbours(self) -> None:
@@ -56,22 +57,3 @@ class BoxAttention(nn.Module):
         far = -4.0  # a small but living share for everything else
         bumps = (-0.5 * (offsets - aside).square().sum(-1)).clamp(min=far)
         self.relative_position_bias_table.copy_(bumps)
-
-    def _attend(self, qkv: Tensor, group: BoxGroup) -> Tensor:
-        """(B, boxes * n, 3C) -> (B, boxes * n, C): attention within each of a group's equal boxes."""
-        batch, tokens, _ = qkv.shape
-        n, dim = group.tokens_per_box, self.proj.in_features  # spelled out: -1 cannot be inferred for an empty batch
-        q, k, v = (
-            qkv.reshape(batch * group.count, n, 3, self.num_heads, dim // self.num_heads)
-            .permute(2, 0, 3, 1, 4)
-            .unbind(0)
-        )  # (B * boxes, heads, n, C / heads) each
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=self._bias(group).to(q.dtype))
-        return out.transpose(1, 2).reshape(batch, tokens, dim)
-
-    def _bias(self, group: BoxGroup) -> Tensor:
-        """(1, heads, n, n), shared by all boxes of the group."""
-        n = group.tokens_per_box
-        rows = self.relative_position_bias_table.index_select(0, group.bias_index.flatten())
-        bias = rows.view(n, n, self.num_heads).permute(2, 0, 1).unsqueeze(0).contiguous()
-        return bias if group.visible is None else bias.masked_fill(~group.visible, float("-inf"))

@@ -1,28 +1,23 @@
 """The backbone, read as Figure 1 of the paper: patches, then four stages of blocks with merging in between."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+import operator
+from collections.abc import Iterator
+from typing import cast
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from videoswin.errors import ConfigError
-from videoswin.kernels.boxes import Partition
+from videoswin.kernels import Partition, same_engine
 from videoswin.model.attention import BoxAttention
 from videoswin.model.blocks import PatchEmbed, PatchMerging, SwinBlock
 from videoswin.model.config import Grid, SwinConfig, check_clip_size
 from videoswin.model.windows import partition
 
 __all__ = ["Stage", "SwinBackbone"]
-
-_Method = TypeVar("_Method", bound=Callable[..., object])
-
-
-def _not_traced(method: _Method) -> _Method:
-    """Boxes are looked up, not compiled: a compiler does not know the cache and would cut them anew on every call."""
-    return torch.compiler.disable(method)  # type: ignore[return-value]
 
 
 class SwinBackbone(nn.Module):
@@ -43,7 +38,12 @@ class SwinBackbone(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W), normalised -> (B, 8C, T', H', W')."""
-        return self.forward_pyramid(video)[-1]
+        x = self.patch_embed(self.checked(video))
+        for (
+            stage
+        ) in self.stages:  # not by way of stage_maps(), which holds on to a stage's map until the next one is there
+            x = stage.downsample(stage(x))
+        return self.norm(x).permute(0, 4, 1, 2, 3)
 
     def forward_pyramid(self, video: Tensor) -> list[Tensor]:
         """(B, 3, T, H, W) -> every stage's map before merging, finest first: (B, C * 2**i, T', H_i, W_i).
@@ -64,29 +64,18 @@ class SwinBackbone(nn.Module):
 
     def checked(self, video: Tensor) -> Tensor:
         """The video itself, or a :class:`ConfigError` that names the wrong axis."""
-        if video.ndim != 5:
-            raise ConfigError(
-                f"A video batch is (B, {self.config.in_channels}, T, H, W); got shape {tuple(video.shape)}."
-            )
-        if video.shape[1] != self.config.in_channels:
-            raise ConfigError(
-                f"Axis 1 holds the {self.config.in_channels} colour channels of (B, C, T, H, W); "
-                f"got {video.shape[1]} in shape {tuple(video.shape)}."
-            )
-        check_clip_size(self.config, (video.shape[2], video.shape[3], video.shape[4]))
-        if not video.is_floating_point():
-            raise ConfigError(f"The model takes normalised floats; got {video.dtype}. Use Preprocessing, or to_clip().")
-        return video
+        return _checked(video, self.config)
 
     def set_grad_checkpointing(self, enabled: bool = True) -> None:
         """Recompute each block in the backward pass: less memory, about a third more time."""
-        for stage in self.stages:
-            stage.grad_checkpointing = enabled
+        for module in self.modules():  # also those inside a wrapper
+            if isinstance(module, Stage):
+                module.grad_checkpointing = enabled
 
     @property
     def stages(self) -> list["Stage"]:
         """The stages, finest first (``layers`` in the public code's parameter names)."""
-        return [stage for stage in self.layers if isinstance(stage, Stage)]
+        return cast(list[Stage], list(self.layers))  # all of them, whatever a user has put round one
 
     def _init_weights(self, module: nn.Module) -> None:
         """Linear: truncated normal, biases 0. Bias tables: truncated normal .02, or local. The patch convolution keeps
@@ -124,20 +113,39 @@ class Stage(nn.Module):
     def forward(self, x: Tensor, first: int = 0, stop: int | None = None) -> Tensor:
         """(B, T', H', W', C) -> (B, T', H', W', C). ``first`` and ``stop``: some of the blocks only, for those who keep
         what the others gave."""
-        batch, *grid, dim = x.shape
+        batch, *sizes, dim = x.shape
+        grid = (
+            operator.index(sizes[0]),
+            operator.index(sizes[1]),
+            operator.index(sizes[2]),
+        )  # numbers, also to a compiler
         tokens = x.reshape(batch, grid[0] * grid[1] * grid[2], dim)
         for i, block in list(enumerate(self.blocks))[first:stop]:
-            boxes = self.boxes((grid[0], grid[1], grid[2]), i, x.device)
+            boxes = self.boxes(grid, i, x.device)
             if self.grad_checkpointing and self.training:
-                tokens = checkpoint(block, tokens, boxes, use_reentrant=False)
+                tokens = checkpoint(same_engine(block), tokens, boxes, use_reentrant=False)
             else:
                 tokens = block(tokens, boxes)
         return tokens.view(batch, *grid, dim)
 
-    @_not_traced
     def boxes(self, grid: Grid, block: int, device: torch.device) -> Partition:
         """The partition that a block uses on a token grid."""
         return block_partition(self.config, grid, block, device)
+
+
+@torch.fx.wrap  # to FX, which knows no sizes, a call like any other
+def _checked(video: Tensor, config: SwinConfig) -> Tensor:
+    if video.ndim != 5:
+        raise ConfigError(f"A video batch is (B, {config.in_channels}, T, H, W); got shape {tuple(video.shape)}.")
+    if video.shape[1] != config.in_channels:
+        raise ConfigError(
+            f"Axis 1 holds the {config.in_channels} colour channels of (B, C, T, H, W); "
+            f"got {video.shape[1]} in shape {tuple(video.shape)}."
+        )
+    check_clip_size(config, (video.shape[2], video.shape[3], video.shape[4]))
+    if not video.is_floating_point():
+        raise ConfigError(f"The model takes normalised floats; got {video.dtype}. Use Preprocessing, or to_clip().")
+    return video
 
 
 def block_partition(config: SwinConfig, grid: Grid, block: int, device: torch.device) -> Partition:

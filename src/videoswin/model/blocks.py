@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoswin.kernels import cpu as native
-from videoswin.kernels.boxes import Partition
+from videoswin.kernels import Partition
+from videoswin.kernels.linear import linear, mlp
 from videoswin.model.attention import BoxAttention
 from videoswin.model.config import Grid
 
-__all__ = ["DropPath", "Mlp", "PatchEmbed", "PatchMerging", "SwinBlock"]
+__all__ = ["DropPath", "Mlp", "PatchConv", "PatchEmbed", "PatchMerging", "SwinBlock"]
 
 
 class PatchEmbed(nn.Module):
@@ -18,18 +18,29 @@ class PatchEmbed(nn.Module):
     def __init__(self, patch_size: Grid, in_channels: int, dim: int, norm: bool) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.proj = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
+        self.proj = PatchConv(in_channels, dim, kernel_size=patch_size, stride=patch_size)
         self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
 
     def forward(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, T', H', W', C). Sizes that the patch does not divide are padded with zeros at the end."""
         pt, ph, pw = self.patch_size
         video = F.pad(video, [0, -video.shape[4] % pw, 0, -video.shape[3] % ph, 0, -video.shape[2] % pt])
-        batch, channels, t, h, w = video.shape
-        patches = video.view(batch, channels, t // pt, pt, h // ph, ph, w // pw, pw).permute(0, 2, 4, 6, 1, 3, 5, 7)
-        # A convolution whose stride is its kernel is one matrix product, and CPUs run it several times faster so.
-        tokens = F.linear(patches.flatten(4), self.proj.weight.flatten(1), self.proj.bias)
-        return self.norm(tokens)
+        return self.norm(self.proj(video).permute(0, 2, 3, 4, 1))
+
+
+class PatchConv(nn.Conv3d):
+    """A convolution whose stride is its kernel is one matrix product, and CPUs run it several times faster so."""
+
+    def forward(self, video: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> (B, C, T / stride, H / stride, W / stride)."""
+        cut = [n // k for n, k in zip(video.shape[2:], self.kernel_size, strict=True)]
+        whole = all(n == k * c for n, k, c in zip(video.shape[2:], self.kernel_size, cut, strict=True))
+        as_made = (self.stride, self.padding, self.dilation, self.groups) == (self.kernel_size, (0, 0, 0), (1, 1, 1), 1)
+        if not (whole and as_made):  # adapters copy the class and change its numbers
+            return super().forward(video)
+        (t, h, w), (pt, ph, pw) = cut, self.kernel_size
+        patches = video.reshape(*video.shape[:2], t, pt, h, ph, w, pw).permute(0, 2, 4, 6, 1, 3, 5, 7)
+        return F.linear(patches.flatten(4), self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
 
 
 class PatchMerging(nn.Module):
@@ -45,7 +56,7 @@ class PatchMerging(nn.Module):
         x = F.pad(x, [0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2])
         # The order of the four neighbours is fixed by the public weights: height runs first.
         neighbours = [x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return native.linear(self.norm(torch.cat(neighbours, dim=-1)), self.reduction)
+        return linear(self.norm(torch.cat(neighbours, dim=-1)), self.reduction)
 
 
 class Mlp(nn.Module):
@@ -58,9 +69,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        if native.suits(x):
-            return native.mlp(x, self.fc1, self.fc2)
-        return self.fc2(F.gelu(self.fc1(x)))
+        return mlp(x, self.fc1, self.fc2)
 
 
 class DropPath(nn.Module):
@@ -90,7 +99,7 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, partition: Partition) -> Tensor:
-        """(B, N, C) -> (B, N, C), tokens in grid order."""
-        x = x + self.drop_path(self.attn(self.norm1(x), partition))
+    def forward(self, x: Tensor, boxes: Partition) -> Tensor:
+        """(B, N, C) -> (B, N, C), tokens in grid order; ``boxes``: which of them meet in attention."""
+        x = x + self.drop_path(self.attn(self.norm1(x), boxes))
         return x + self.drop_path(self.mlp(self.norm2(x)))

@@ -2,16 +2,14 @@
 
 Two counts. ``paper`` follows the paper's tables (what they call FLOPs): every token is compared with a full window, the
 attention products included; biases, norms and the softmax are not counted. ``executed`` is what the box engine does:
-a token meets only its own box, which is smaller at the borders of a shifted partition, and padding tokens cost too.
+a token meets only its own box, which is smaller at the borders of a shifted partition, and attends to padding tokens too.
 """
 
 from typing import NamedTuple
 
-import torch
-
-from videoswin.model.backbone import block_partition
+from videoswin.model.backbone import block_shift
 from videoswin.model.config import Grid, SwinConfig, check_clip_size
-from videoswin.model.windows import clip_window
+from videoswin.model.windows import box_shapes, clip_window
 
 __all__ = ["Macs", "count_macs", "stage_grids"]
 
@@ -56,10 +54,13 @@ def _paper_block(config: SwinConfig, grid: Grid, dim: int) -> int:
 
 
 def _executed_block(config: SwinConfig, grid: Grid, dim: int, block: int) -> int:
-    boxes = block_partition(config, grid, block, torch.device("cpu"))
-    attention = sum(2 * g.count * g.tokens_per_box**2 * dim for g in boxes.groups)
-    qkv = len(boxes.order) * 3 * dim * dim
-    return attention + qkv + _volume(grid) * (dim * dim + 2 * dim * int(dim * config.mlp_ratio))
+    shift = block_shift(config, block)
+    boxes = box_shapes(grid, config.window_size, shift, config.padding, config.causal)
+    attention = sum(2 * count * _volume(shape) ** 2 * dim for count, shape in boxes)
+    tokens = _volume(grid)
+    padded = sum(count * _volume(shape) for count, shape in boxes) > tokens
+    qkv = (tokens + padded) * 3 * dim * dim  # what all padding tokens read is computed once
+    return attention + qkv + tokens * (dim * dim + 2 * dim * int(dim * config.mlp_ratio))
 
 
 def _volume(grid: Grid) -> int:

@@ -11,33 +11,28 @@ attends exactly to its own box. So: read the tokens box by box (`order`), attend
 put every token back where it was (`inverse`). No roll, no mask, no products that a mask throws away.
 
 A causal partition differs on the time axis alone. Its cuts stand where they stand whatever the length of the video: no
-clip rule, no padding, the last box as short as it is. And each box says which pairs look back (`visible`).
+clip rule, no padding, the last box as short as it is. And each box says which pairs look back (-1 in `bias_index`: not).
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise, product
+from threading import Lock
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from videoswin.kernels.boxes import BoxGroup, Partition
+from videoswin.kernels.boxes import Partition
 from videoswin.model.config import Grid, Padding, RelativeBias
 
-__all__ = ["bias_index", "clip_window", "partition"]
+__all__ = ["bias_index", "box_shapes", "clip_window", "forget_partitions", "partition"]
 
-
-class Segment(NamedTuple):
-    """A run of tokens [start, stop) on one axis; ``place`` is where it sits inside its rolled window (public code)."""
-
-    start: int
-    stop: int
-    place: int
-
-    @property
-    def length(self) -> int:
-        return self.stop - self.start
+_MAX_BYTES = 128 * 2**20  # of all that is kept: fourteen clip sizes of a model of the paper, at 32 frames of 224 pixels
+_kept: OrderedDict[tuple[object, ...], Partition] = OrderedDict()
+_lock = Lock()
 
 
 def clip_window(grid: Grid, window: Grid, shift: Grid, causal: bool = False) -> tuple[Grid, Grid]:
@@ -52,8 +47,6 @@ def clip_window(grid: Grid, window: Grid, shift: Grid, causal: bool = False) -> 
     return clipped, shifted  # type: ignore[return-value]
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # the cached indices serve training too, whoever asked first
 def partition(
     grid: Grid,
     window: Grid,
@@ -65,67 +58,137 @@ def partition(
 ) -> Partition:
     """The boxes of a token grid (T', H', W'). Sizes in tokens.
 
-    Cached, since a video model sees few grids; bounded, since the index tensors live on the device.
+    Kept, since a video model sees few grids; up to a number of bytes, since the index tensors live on the device.
     """
+    key = (grid, window, shift, relative_bias, padding, device, causal)
+    with _lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]
+    # In a thread of its own: tracers, inference mode, default devices and transforms hold for the thread that asks, and must
+    # not reach tensors that serve every later call.
+    with ThreadPoolExecutor(1) as aside:
+        made = aside.submit(_cut, *key).result()  # type: ignore[arg-type]
+    with _lock:
+        _kept[key] = made
+        while len(_kept) > 1 and sum(kept.nbytes for kept in _kept.values()) > _MAX_BYTES:
+            _kept.popitem(last=False)
+    return made
+
+
+# As torch.compiler.assume_constant_result does, which would import the compiler (a second) to set this one attribute: to a
+# compiler, the boxes of a grid are constants.
+partition._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def box_shapes(grid: Grid, window: Grid, shift: Grid, padding: Padding, causal: bool = False) -> list[tuple[int, Grid]]:
+    """How many boxes of which shape a token grid has; without the indices, so for grids of any size."""
+    axes = _axes(grid, window, shift, padding, causal)
+    return [(_boxes(runs), _grid(run.length for run in runs)) for runs in product(*axes)]
+
+
+def forget_partitions() -> None:
+    """Cut the boxes anew from here on."""
+    with _lock:
+        _kept.clear()
+
+
+class _Run(NamedTuple):
+    """Equal segments of one axis: where each starts, how long they are, and where they sit inside their rolled window."""
+
+    starts: list[int]
+    length: int
+    place: int
+
+
+def _cut(
+    grid: Grid,
+    window: Grid,
+    shift: Grid,
+    relative_bias: RelativeBias,
+    padding: Padding,
+    device: torch.device,
+    causal: bool,
+) -> Partition:
+    """Boxes are the product of the axes' segments; so groups of equal boxes are the product of runs of equal segments."""
+    # Only a window clipped in space reads other bias rows in the public code; clipped in time the slice is exact.
+    clipped, _ = clip_window(grid, window, shift, causal)
+    by_place = relative_bias == "official" and clipped[1:] != window[1:]
+    axes = _axes(grid, window, shift, padding, causal, by_place)
+    shapes, tokens, entries = [], [], []
+    for runs in product(*axes):
+        shape, place = _grid(run.length for run in runs), _grid(run.place for run in runs)
+        tokens.append(_token_indices(runs, grid))
+        index = _sliced_index(shape, place, clipped, window) if by_place else _bias_rows(shape, window)
+        entries.append(np.where(_looking_back(shape), index, -1) if causal else index)
+        shapes.append((_boxes(runs), shape))
+    order, index = (torch.from_numpy(np.concatenate([part.ravel() for part in parts])) for parts in (tokens, entries))
+    return Partition.of(order.to(device), index.to(device), shapes, grid[0] * grid[1] * grid[2], causal)
+
+
+def _axes(
+    grid: Grid, window: Grid, shift: Grid, padding: Padding, causal: bool, by_place: bool = False
+) -> list[list[_Run]]:
+    """The runs of the three axes. ``by_place``: segments of equal length at other places of their window are another run."""
     clipped, shift = clip_window(grid, window, shift, causal)
     paddings: tuple[Padding, ...] = ("masked" if causal else padding, padding, padding)
-    axes = [_segments(*axis) for axis in zip(grid, clipped, shift, paddings, strict=True)]
-    # Only a window clipped in space reads other bias rows in the public code; clipped in time the slice is exact.
-    by_place = relative_bias == "official" and clipped[1:] != window[1:]
-
-    num_tokens = grid[0] * grid[1] * grid[2]
-    boxes: dict[tuple[Grid, Grid], list[Tensor]] = {}
-    for box in product(*axes):
-        shape, place = _grid(s.length for s in box), _grid(s.place for s in box)
-        boxes.setdefault((shape, place if by_place else (0, 0, 0)), []).append(_token_indices(box, grid, num_tokens))
-
-    groups = []
-    for (shape, place), members in boxes.items():
-        index = _sliced_index(shape, place, clipped, window) if by_place else bias_index(shape, window)
-        visible = _looking_back(shape).to(device) if causal and shape[0] > 1 else None
-        groups.append(BoxGroup(len(members), shape, index.to(device), visible))
-    order = torch.cat([tokens for members in boxes.values() for tokens in members])
-    real = order < num_tokens
-    inverse = torch.empty(num_tokens, dtype=torch.long)
-    inverse[order[real]] = torch.arange(len(order))[real]
-    return Partition(order.to(device), inverse.to(device), tuple(groups), padded=not bool(real.all()))
+    return [_runs(*axis, by_place) for axis in zip(grid, clipped, shift, paddings, strict=True)]
 
 
-def _segments(n: int, window: int, shift: int, padding: Padding) -> list[Segment]:
+def _runs(n: int, window: int, shift: int, padding: Padding, by_place: bool) -> list[_Run]:
     """Cuts of one axis: 0, s, s+w, s+2w, ... (0, w, 2w, ... unshifted), up to the (padded) length."""
     end = n if padding == "masked" else -(-n // window) * window
     cuts = [0, *range(shift or window, end, window), end]
-    # Rolled by -shift, the first `shift` tokens of a shifted axis come to sit last in the last window.
-    return [Segment(start, stop, window - shift if shift and start == 0 else 0) for start, stop in pairwise(cuts)]
+    runs: dict[tuple[int, int], list[int]] = {}
+    for start, stop in pairwise(cuts):
+        # Rolled by -shift, the first `shift` tokens of a shifted axis come to sit last in the last window.
+        place = window - shift if by_place and shift and start == 0 else 0
+        runs.setdefault((stop - start, place), []).append(start)
+    return [_Run(starts, *run) for run, starts in runs.items()]
 
 
-def _token_indices(box: tuple[Segment, ...], grid: Grid, pad_index: int) -> Tensor:
-    """Flat indices of a box's tokens, row-major; tokens outside the grid are padding and get ``pad_index``."""
-    t, h, w = torch.meshgrid(*(torch.arange(s.start, s.stop) for s in box), indexing="ij")
+def _token_indices(runs: tuple[_Run, ...], grid: Grid) -> np.ndarray:
+    """(boxes, n) flat indices of the tokens of all boxes of a group, row-major; tokens outside the grid are padding and get
+    the index one past the last token."""
+    axes = [np.array(run.starts)[:, None] + np.arange(run.length) for run in runs]  # (starts, length) each
+    t = axes[0][:, None, None, :, None, None]
+    h = axes[1][None, :, None, None, :, None]
+    w = axes[2][None, None, :, None, None, :]
     index = (t * grid[1] + h) * grid[2] + w
     inside = (t < grid[0]) & (h < grid[1]) & (w < grid[2])
-    return torch.where(inside, index, pad_index).flatten()
+    return np.where(inside, index, grid[0] * grid[1] * grid[2]).reshape(_boxes(runs), -1).astype(np.int32)
+
+
+def _boxes(runs: tuple[_Run, ...]) -> int:
+    return len(runs[0].starts) * len(runs[1].starts) * len(runs[2].starts)
 
 
 def bias_index(shape: Grid, window: Grid) -> Tensor:
     """(n, n) rows of the (2P-1)(2M-1)(2M-1) table for all token pairs of a box, by true offsets (paper, eq. 2)."""
-    coords = torch.stack(torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")).flatten(1)  # (3, n)
-    offset = coords[:, :, None] - coords[:, None, :]  # (3, n, n)
-    p, m, k = (o + w - 1 for o, w in zip(offset, window, strict=True))
-    return (p * (2 * window[1] - 1) + m) * (2 * window[2] - 1) + k
+    return torch.from_numpy(_bias_rows(shape, window)).long()
 
 
-def _sliced_index(shape: Grid, place: Grid, clipped: Grid, window: Grid) -> Tensor:
+def _bias_rows(shape: Grid, window: Grid) -> np.ndarray:
+    # The row of an offset is linear in it. So it is a number of the row's token, less the same of the column's, plus the
+    # row of no offset at all.
+    strides = (2 * window[1] - 1) * (2 * window[2] - 1), 2 * window[2] - 1, 1
+    steps = [np.arange(n, dtype=np.int32) * stride for n, stride in zip(shape, strides, strict=True)]
+    number = (steps[0][:, None, None] + steps[1][:, None] + steps[2]).ravel().astype(np.int32)
+    middle = sum((w - 1) * stride for w, stride in zip(window, strides, strict=True))
+    return (number + np.int32(middle))[:, None] - number[None, :]
+
+
+def _sliced_index(shape: Grid, place: Grid, clipped: Grid, window: Grid) -> np.ndarray:
     """The public code's ``relative_position_index[:N, :N]``: the clipped window's tokens are read as if they were the
     first N of a full window. The slice is not translation invariant, so a box takes the rows at its own place."""
-    t, h, w = torch.meshgrid(*(torch.arange(p, p + n) for p, n in zip(place, shape, strict=True)), indexing="ij")
-    rows = ((t * clipped[1] + h) * clipped[2] + w).flatten()
-    return bias_index(window, window)[rows[:, None], rows[None, :]]
+    t, h, w = np.meshgrid(*(np.arange(p, p + n) for p, n in zip(place, shape, strict=True)), indexing="ij")
+    rows = ((t * clipped[1] + h) * clipped[2] + w).ravel()
+    return _bias_rows(window, window)[rows[:, None], rows[None, :]]
 
 
-def _looking_back(shape: Grid) -> Tensor:
+def _looking_back(shape: Grid) -> np.ndarray:
     """(n, n) whether the column's token is no later than the row's."""
-    time = torch.arange(shape[0]).repeat_interleave(shape[1] * shape[2])
+    time = np.arange(shape[0]).repeat(shape[1] * shape[2])
     return time[None, :] <= time[:, None]
 
 

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from videoswin.errors import ConfigError
+from videoswin.kernels.ordinary import attached
 from videoswin.model.video_swin import VideoSwin
 
-__all__ = ["VideoStream", "check_push", "checked_rows"]
+__all__ = ["VideoStream", "check_push", "checked_rows", "passed_over"]
 
 
 class VideoStream(Protocol):
@@ -58,3 +59,16 @@ def checked_rows(rows: Iterable[int], count: int) -> list[int]:
         if not 0 <= row < count:
             raise ConfigError(f"Row {row} cannot be reset; the stream has {count} rows, counted from 0.")
     return rows
+
+
+def passed_over(modules: Iterable[tuple[str, nn.Module, type[nn.Module]]]) -> str:
+    """The name of the first module that is not called as a stream runs, though more than its class's ``forward`` would
+    happen if it were: it has hooks, is wrapped, or computes something else. Empty: there is none.
+
+    Args:
+        modules: names, modules, and the class each is taken for.
+    """
+    for name, module, kind in modules:
+        if getattr(type(module), "forward", None) is not kind.forward or attached(module):
+            return name
+    return ""

@@ -11,24 +11,25 @@ and looks at the slots before it; in the short first box only from slot P - s on
 written in place. What is left in it from the box before is never read, so nothing has to be cleared.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoswin.errors import ConfigError
-from videoswin.kernels import cpu as native
-from videoswin.kernels.boxes import BoxGroup, Partition
-from videoswin.model.backbone import block_shift
+from videoswin.kernels import BoxGroup, Partition
+from videoswin.kernels.linear import linear
+from videoswin.model.attention import BoxAttention
+from videoswin.model.backbone import Stage, SwinBackbone, block_shift
 from videoswin.model.blocks import SwinBlock
 from videoswin.model.config import Grid, SwinConfig, check_clip_size
-from videoswin.model.video_swin import VideoSwin
+from videoswin.model.video_swin import ClassificationHead, VideoSwin
 from videoswin.model.windows import partition
-from videoswin.streams.base import check_push, checked_rows
+from videoswin.streams.base import check_push, checked_rows, passed_over
 from videoswin.streams.pool import Pool
 
 __all__ = ["Stream"]
@@ -42,12 +43,14 @@ class Stream:
 
     Args:
         model: a causal model; ``model.as_causal()`` makes one from any weights. It is read, never changed, and always
-            runs as in evaluation. Its weights must not change while the stream goes on: bias tables are read once.
+            runs as in evaluation. Its layers are called, with all that is attached to them; a stage, a block or an attention
+            as a whole is not. Its weights must not change while the stream goes on: what it remembers is of the old ones.
         pool: how many of the latest time steps (of two frames each) are averaged before the head. "all": every step
             since the start, so that each push equals ``model(everything so far)``.
 
     Raises:
-        ConfigError: the model is not causal, or ``pool`` is no whole number above 0.
+        ConfigError: the model is not causal, a module that is not called as a whole carries hooks or is wrapped, or ``pool``
+            is no whole number above 0.
 
     >>> stream = Stream(model, pool=16)  # doctest: +SKIP
     >>> logits = stream.push(two_frames)  # (B, 3, 2, H, W) -> (B, num_classes)  # doctest: +SKIP
@@ -59,6 +62,7 @@ class Stream:
                 "A Stream needs a causal model. Train one (videoswin train --causal), try model.as_causal(), "
                 "or use SlidingStream, which takes any model."
             )
+        _require_called(model)
         self.model = model
         self.pool = Pool(pool, model.config.num_features)
         self._blocks: list[list[_BlockMemory]] = []
@@ -88,11 +92,18 @@ class Stream:
         Several steps in one push give what one after the other would, somewhat faster.
 
         Raises:
-            ConfigError: T is no multiple, sizes, device or number type are others than before or than the model's.
+            ConfigError: T is no multiple; sizes, device or number type are others than before or than the model's; the
+                model's weights, or what is attached to it, have changed.
         """
         check_push(self.model, clip, self.frames_per_step, len(self._times), self._pixels)
+        _require_called(self.model)
         if not self._times:
             self._allocate(clip.shape[0], (clip.shape[3], clip.shape[4]))
+        elif any(memory.is_stale() for memories in self._blocks for memory in memories):
+            raise ConfigError(
+                "The model's weights have changed since this stream began, and what it remembers is of the old ones. "
+                "Call reset() to start anew."
+            )
         backbone = self.model.backbone
         x = backbone.patch_embed(clip)  # (B, K, H', W', C)
         plans = self._plans(x.shape[1])
@@ -105,7 +116,10 @@ class Stream:
         features = backbone.norm(x).mean(dim=(2, 3))  # (B, K, 8C)
         pooled = self.pool.push(features, self._times)
         self._times = [time + x.shape[1] for time in self._times]
-        return pooled if self.model.head is None else self.model.head.fc(pooled)
+        head = self.model.head
+        if head is not None and head.training:
+            return head.fc(pooled)  # without its dropout
+        return self.model.classify(pooled[:, :, None, None, None])
 
     def reset(self, rows: Iterable[int] | None = None) -> None:
         """Start anew: all streams, after which another batch or frame size may come, or only some rows of the batch.
@@ -186,8 +200,8 @@ class Stream:
         for stage in self.model.backbone.stages:
             memories = []
             for i, block in enumerate(stage.blocks):
-                assert isinstance(block, SwinBlock)
-                memories.append(_BlockMemory(block, config, (height, width), block_shift(config, i), batch))
+                block = cast(SwinBlock, block)
+                memories.append(_BlockMemory(block, config, (height, width), block_shift(config, i), batch, weight))
             self._blocks.append(memories)
             height, width = -(-height // 2), -(-width // 2)
         self.pool.allocate(batch, weight)
@@ -204,34 +218,39 @@ class _Group:
     """For each slot, its queries against all slots up to itself, or more: (1, heads, n, up to P * n)."""
 
     @classmethod
-    def allocate(cls, block: SwinBlock, step: BoxGroup, whole: BoxGroup, batch: int) -> Self:
-        attention = block.attn
-        slots, n = attention.window_size[0], step.tokens_per_box
-        width = attention.proj.in_features // attention.num_heads
-        weight = attention.proj.weight
-        kept = weight.new_zeros((2, batch, step.count, attention.num_heads, slots * n, width))
-        return cls(kept, _bias_by_slot(attention.relative_position_bias_table.detach(), whole, n, weight.dtype))
+    def allocate(cls, attention: BoxAttention, step: BoxGroup, whole: BoxGroup, batch: int, like: Tensor) -> Self:
+        slots, n, heads = attention.window_size[0], step.tokens_per_box, attention.num_heads
+        kept = like.new_zeros((2, batch, step.count, heads, slots * n, attention.dim // heads))
+        return cls(kept, _bias_by_slot(attention.relative_position_bias_table.detach(), whole, n, like.dtype))
 
 
 class _BlockMemory:
     """One block, and what it remembers of each stream: the keys and values of its open boxes."""
 
-    def __init__(self, block: SwinBlock, config: SwinConfig, plane: tuple[int, int], shift: Grid, batch: int) -> None:
+    def __init__(
+        self, block: SwinBlock, config: SwinConfig, plane: tuple[int, int], shift: Grid, batch: int, like: Tensor
+    ) -> None:
         self.block = block
         self.shift = shift[0]
-        device = block.attn.proj.weight.device
+        self.table = block.attn.relative_position_bias_table.detach().clone()
+        device = like.device
         # One time step decides which tokens share a box; the whole window says which bias each pair of slots reads.
         self.step = _spatial_partition(config, (1, *plane), shift, device)
         whole = _spatial_partition(config, (config.window_size[0], *plane), shift, device)
         pairs = zip(self.step.groups, whole.groups, strict=True)
-        self.groups = [_Group.allocate(block, step, full, batch) for step, full in pairs]
+        self.groups = [_Group.allocate(block.attn, step, full, batch, like) for step, full in pairs]
         self.sizes = [group.count * group.tokens_per_box for group in self.step.groups]
 
     def forward(self, x: Tensor, plan: "Sequence[_Places]") -> Tensor:
         """(B, K, H'W', C), K new time steps -> the same, through attention and MLP."""
         block = self.block
-        x = x + self._attention(block.norm1(x), plan)
-        return x + block.mlp(block.norm2(x))
+        branch = nn.Identity() if block.drop_path.training else block.drop_path
+        x = x + branch(self._attention(block.norm1(x), plan))
+        return x + branch(block.mlp(block.norm2(x)))
+
+    def is_stale(self) -> bool:
+        """Whether the bias table, which is read once, has changed: as in a step of training, and then so have the others."""
+        return not self.table.equal(self.block.attn.relative_position_bias_table)
 
     def fork(self) -> "_BlockMemory":
         """The same block with a memory of its own; what is only read is shared."""
@@ -246,14 +265,14 @@ class _BlockMemory:
         attention = self.block.attn
         if self.step.padded:
             x = F.pad(x, (0, 0, 0, 1))  # the one zero token that every padding index reads
-        qkv = native.linear(x.index_select(2, self.step.order), attention.qkv)  # (B, K, M, 3C)
+        qkv = linear(x.index_select(2, self.step.order), attention.qkv)  # (B, K, M, 3C)
         out = x.new_empty((*qkv.shape[:3], x.shape[-1]))
         for k, places in enumerate(plan):
             parts = zip(qkv[:, k].split(self.sizes, dim=1), out[:, k].split(self.sizes, dim=1), strict=True)
             for group, (new, mixed) in zip(self.groups, parts, strict=True):
                 for (slot, first), rows in places.items():
                     _attend(group, new, mixed, slot, first, rows)
-        return native.linear(out.index_select(2, self.step.inverse), attention.proj)
+        return linear(out.index_select(2, self.step.inverse), attention.proj)
 
 
 def _attend(group: _Group, qkv: Tensor, out: Tensor, slot: int, first: int, rows: "_Rows") -> None:
@@ -270,6 +289,27 @@ def _attend(group: _Group, qkv: Tensor, out: Tensor, slot: int, first: int, rows
     out.view(batch, boxes, n, heads, width)[rows] = mixed.unflatten(0, (-1, boxes)).transpose(2, 3)
 
 
+def _require_called(model: VideoSwin) -> None:
+    """Raises :class:`ConfigError` if something is attached to a module that a stream does not call as a whole."""
+    if name := passed_over(_run_from_inside(model)):
+        raise ConfigError(
+            f'A Stream runs what is inside "{name}", which carries hooks, is wrapped, or computes something of its own: that '
+            "would be passed over. Attach it to the layers inside, or use SlidingStream."
+        )
+
+
+def _run_from_inside(model: VideoSwin) -> Iterator[tuple[str, nn.Module, type[nn.Module]]]:
+    yield "model", model, VideoSwin
+    yield "backbone", model.backbone, SwinBackbone
+    if model.head is not None and model.head.training:
+        yield "head", model.head, ClassificationHead
+    for i, stage in enumerate(model.backbone.stages):
+        yield f"backbone.layers.{i}", stage, Stage
+        for j, block in enumerate(stage.blocks):
+            yield f"backbone.layers.{i}.blocks.{j}", block, SwinBlock
+            yield f"backbone.layers.{i}.blocks.{j}.attn", cast(SwinBlock, block).attn, BoxAttention
+
+
 def _spatial_partition(config: SwinConfig, grid: Grid, shift: Grid, device: torch.device) -> Partition:
     """The boxes of a grid that is no longer than one temporal window."""
     shift = (0, shift[1], shift[2])
@@ -282,7 +322,7 @@ def _bias_by_slot(table: Tensor, whole: BoxGroup, n: int, dtype: torch.dtype) ->
     slots = len(index)
 
     def rows(slot: int) -> Tensor:
-        picked = table.index_select(0, index[slot].flatten()).to(dtype)
+        picked = table.index_select(0, index[slot].flatten().clamp(min=0)).to(dtype)  # what lies ahead is not read
         return picked.view(1, n, slots * n, -1).permute(0, 3, 1, 2).contiguous()
 
     last = rows(slots - 1)

@@ -6,15 +6,16 @@ whose boxes are not shifted, as long as it moves by whole temporal windows. Deep
 gave belongs to one clip alone. (A causal model saves far more, see :mod:`videoswin.streams.causal`.)
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from videoswin.errors import ConfigError
+from videoswin.model.backbone import Stage, SwinBackbone
 from videoswin.model.video_swin import VideoSwin
-from videoswin.streams.base import check_push, checked_rows
+from videoswin.streams.base import check_push, checked_rows, passed_over
 
 __all__ = ["Reuse", "SlidingStream"]
 
@@ -26,7 +27,8 @@ class SlidingStream:
 
     ``hop`` decides what is reused (``reuses``): "patches" if it and ``clip_len`` are multiples of ``patch_size[0]`` (2
     frames), the "first block" as well if it is a multiple of a whole temporal window (16 frames) of a longer clip, else
-    "nothing". The answers are those of ``model(clip)`` in every case.
+    "nothing"; nothing as well where the model, its backbone or a stage carries hooks or is wrapped, since only whole calls do
+    those justice. The answers are those of ``model(clip)`` in every case.
 
     Args:
         model: any model, in evaluation mode.
@@ -46,8 +48,7 @@ class SlidingStream:
                 raise ConfigError(
                     f"{name}={value!r} must be a whole number of frames, {least} or more, and hop no more than clip_len."
                 )
-        if model.training:
-            raise ConfigError("The model is in training mode, its answers are random; call model.eval() first.")
+        _require_evaluation(model)
         self.model = model
         self.clip_len = clip_len
         self.hop = hop
@@ -72,9 +73,15 @@ class SlidingStream:
         ``clip_len`` frames, or None while no row has so many. Rows that were reset and are not ``ready`` yet hold NaN.
 
         Raises:
-            ConfigError: T is no multiple, sizes, device or number type are others than before or than the model's.
+            ConfigError: T is no multiple; sizes, device or number type are others than before or than the model's; the model
+                is in training mode, or something was attached to it.
         """
         check_push(self.model, clip, self.hop, len(self._seen), self._pixels)
+        _require_evaluation(self.model)
+        if self.reuses != "nothing" and (name := passed_over(_run_in_parts(self.model))):
+            raise ConfigError(
+                f'"{name}" carries hooks or is wrapped, which it was not when this stream was made. Make a new SlidingStream.'
+            )
         # A longer push than a clip: the clip is all that counts.
         new = clip[:, :, -(-(-self.clip_len // self.hop) * self.hop) :]
         latest = self._latest_inputs(new)
@@ -157,9 +164,21 @@ class SlidingStream:
         return model.classify(model.backbone.norm(x).permute(0, 4, 1, 2, 3))
 
 
+def _require_evaluation(model: VideoSwin) -> None:
+    if model.training:
+        raise ConfigError("The model is in training mode, its answers are random; call model.eval() first.")
+
+
+def _run_in_parts(model: VideoSwin) -> Iterator[tuple[str, nn.Module, type[nn.Module]]]:
+    yield "model", model, VideoSwin
+    yield "backbone", model.backbone, SwinBackbone
+    for i, stage in enumerate(model.backbone.stages):
+        yield f"backbone.layers.{i}", stage, Stage
+
+
 def _reuse(model: VideoSwin, clip_len: int, hop: int) -> Reuse:
     depth, window = model.config.patch_size[0], model.config.window_size[0]
-    if clip_len % depth or hop % depth or hop == clip_len:
+    if clip_len % depth or hop % depth or hop == clip_len or passed_over(_run_in_parts(model)):
         return "nothing"
     # A clip of one window is clipped to it, and the next one would have to be the same clip.
     return "first block" if hop % (depth * window) == 0 and clip_len > depth * window else "patches"
