@@ -23,7 +23,10 @@ except ImportError:  # Windows
 
 from videoswin.errors import OutputError, VideoSwinError, WeightsError
 
-__all__ = ["replace_file", "replace_folder", "replace_together", "settled_folder"]
+__all__ = [
+    "replace_file", "replace_folder", "replace_together", "require_replaceable_file", "require_replaceable_folder",
+    "settled_folder",
+]  # fmt: skip
 
 _OF_THE_DISK = {
     errno.ENOSPC: ("the disk is full", "Make room there"),
