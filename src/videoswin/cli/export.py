@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, add_row, say, show, table
-from videoswin.cli.weights_argument import open_checkpoint
 
 __all__ = ["export"]
 
@@ -49,9 +48,10 @@ def export(
     json_only
         Print one JSON object and nothing else.
     """
-    classifier = open_checkpoint(checkpoint)  # before the imports: a misspelt name is answered at once
     from videoswin import export as exporting
+    from videoswin.classifier.loading import load
 
+    classifier = load(checkpoint)
     path = exporting.default_path(classifier.name, to) if out is None else out
     result = exporting.export(classifier, path, to, precision, step=(lambda _: None) if json_only else say)
     if json_only:

@@ -103,14 +103,15 @@ def _subject(target: "Target", as_architecture: bool) -> _Subject:
     Args:
         as_architecture: of a published model, leave out what its own classes mean.
     """
+    from videoswin.classifier.resolve import Bundled, Folder, Hub, Preset, Published, WeightsFile
+
+    if isinstance(target, Preset):
+        return _Subject(target.name, target.config)
     from videoswin.classifier.folder import read_facts, require_fitting_weights
     from videoswin.classifier.loading import checkpoint_folder, load
     from videoswin.classifier.public_weights import describe
-    from videoswin.classifier.resolve import Bundled, Folder, Hub, Preset, Published, WeightsFile
 
     match target:
-        case Preset(name, config):
-            return _Subject(name, config)
         case Published(name, model) if as_architecture:
             return _Subject(name, model.config)
         case Published(name, model):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, counted, percent, say, show
-from videoswin.cli.weights_argument import open_checkpoint
 
 if TYPE_CHECKING:
     from videoswin.classifier.classifier import Classifier
@@ -99,7 +98,8 @@ def stream(
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
-    classifier = open_checkpoint(weights, device)  # before the imports: a misspelt name is answered at once
+    from videoswin.classifier.device import choose_device
+    from videoswin.classifier.loading import load
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.pace import Pace, make_engine
     from videoswin.live.session import Session
@@ -107,6 +107,8 @@ def stream(
     from videoswin.live.tracker import FrontEnd
     from videoswin.storage.interrupt import Interruption
 
+    classifier = load(weights)
+    classifier.model.to(choose_device(device))
     pace, decisions = Pace(clip_seconds, hop_seconds), DecisionSettings(smoothing, enter, leave, min_duration)
     found = find_live_source(source, fast=fast, size=_size(size), rate=rate, timeout_s=timeout)
     fps = pace.fps(classifier.preprocessing, found.fps)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, add_row, counted, percent, say, show, steps, table
-from videoswin.cli.weights_argument import open_checkpoint
 
 if TYPE_CHECKING:
     from videoswin.live.timeline import Timeline
@@ -74,13 +73,16 @@ def timeline(
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
-    classifier = open_checkpoint(weights, device)  # before the imports: a misspelt name is answered at once
+    from videoswin.classifier.device import choose_device
+    from videoswin.classifier.loading import load
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.pace import Pace
     from videoswin.live.timeline import TimelineSettings, make_timeline
     from videoswin.live.timeline_files import write_timeline
     from videoswin.storage.interrupt import Interruption
 
+    classifier = load(weights)
+    classifier.model.to(choose_device(device))
     settings = TimelineSettings(
         Pace(clip_seconds, hop_seconds), DecisionSettings(smoothing, enter, leave, min_duration), cuts, gate
     )

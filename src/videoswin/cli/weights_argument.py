@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Literal
 from videoswin.cli.output import say
 
 if TYPE_CHECKING:
-    from videoswin.classifier.classifier import Classifier
     from videoswin.predict.scoring import VideoClassifier
 
-__all__ = ["RuntimeChoice", "open_checkpoint", "open_weights"]
+__all__ = ["RuntimeChoice", "open_weights"]
 
 RuntimeChoice = Literal["auto", "torch", "onnxruntime", "openvino"]
 
 
-def open_weights(weights: str, runtime: RuntimeChoice, device: str) -> "VideoClassifier":
-    """For verbs that take whatever scores clips: a checkpoint on a device, or an exported file in its runtime; a program is
-    announced before it is run."""
+def open_weights(weights: str, runtime: RuntimeChoice = "auto", device: str = "auto") -> "VideoClassifier":
+    """A checkpoint on a device, or an exported file in its runtime; a program is announced before it is run."""
     from videoswin.classifier.resolve import Exported, resolve
 
     target = resolve(weights)
@@ -27,16 +25,3 @@ def open_weights(weights: str, runtime: RuntimeChoice, device: str) -> "VideoCla
     from videoswin.export.runtime import open_classifier
 
     return open_classifier(weights, runtime, device)
-
-
-def open_checkpoint(weights: str, device: str = "cpu") -> "Classifier":
-    """For verbs that need the model itself: a checkpoint on a device."""
-    from videoswin.classifier.resolve import resolve
-
-    resolve(weights)
-    from videoswin.classifier.device import choose_device
-    from videoswin.classifier.loading import load
-
-    classifier = load(weights)
-    classifier.model.to(choose_device(device))
-    return classifier
