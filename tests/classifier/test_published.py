@@ -154,6 +154,56 @@ def test_a_file_of_another_architecture_is_refused(site: Site, monkeypatch: pyte
         videoswin.load("tiny")
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"<!DOCTYPE html><title>404</title>", "not the file that was expected"),
+        (FILES["mmaction2"].read_bytes(), "its tensors are named as by mmaction2, not official"),
+        (FILES["microsoft"].read_bytes(), "not the file that was expected"),
+        (FILES["official"].read_bytes()[:-5000], "not the file that was expected"),
+    ],
+    ids=["a page", "another family", "an image model", "half a file"],
+)
+def test_what_has_no_known_sum_has_to_be_what_was_expected(
+    site: Site, cache: Path, content: bytes, reason: str
+) -> None:
+    site.content = content
+    with pytest.raises(WeightsError, match=reason) as caught:
+        videoswin.load("tiny")
+    assert "It was removed" in str(caught.value)
+    assert [file.name for file in cache.iterdir() if not file.name.endswith(".lock")] == []
+
+
+@pytest.mark.parametrize("change", ["a tensor less", "another head"])
+def test_an_incomplete_or_another_file_is_removed(site: Site, cache: Path, tmp_path: Path, change: str) -> None:
+    file = torch.load(FILES["official"], weights_only=True)
+    if change == "a tensor less":
+        del file["state_dict"]["backbone.norm.weight"]
+        reason = "1 tensors are missing"
+    else:
+        file["state_dict"]["cls_head.fc_cls.weight"] = torch.zeros(9, 64)
+        file["state_dict"]["cls_head.fc_cls.bias"] = torch.zeros(9)
+        reason = "it has 9 classes, not 7"
+    torch.save(file, tmp_path / "changed.pth")
+    site.content = (tmp_path / "changed.pth").read_bytes()
+    with pytest.raises(WeightsError, match=reason):
+        videoswin.load("tiny")
+    assert [file.name for file in cache.iterdir() if not file.name.endswith(".lock")] == []
+
+
+def test_a_server_that_never_ends_is_left(site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PublishedModel, "max_bytes", 1000)
+    site.length = False
+    with pytest.raises(WeightsError, match="it has more than 1,000 bytes, which the file should not have"):
+        videoswin.load("tiny")
+    assert not list(cache.glob("*.part"))
+
+
+@pytest.mark.parametrize("name", VIDEO)
+def test_no_whole_file_is_too_large(name: str) -> None:
+    assert PUBLISHED[name].max_bytes > 3 * 4 * PUBLISHED[name].parameters_m * 1e6
+
+
 def test_the_sum_in_the_name_is_checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     right = hashlib.sha256(site.content).hexdigest()[:8]
     for sha256 in ("0" * 8, right):

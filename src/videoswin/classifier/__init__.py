@@ -10,16 +10,14 @@ if TYPE_CHECKING:
     from videoswin.classifier.bundled import bundled_checkpoints, sample_videos
     from videoswin.classifier.classifier import Classifier
     from videoswin.classifier.loading import inflate, load
-    from videoswin.classifier.resolve import resolve
 
-__all__ = ["Classifier", "bundled_checkpoints", "inflate", "load", "resolve", "sample_videos"]
+__all__ = ["Classifier", "bundled_checkpoints", "inflate", "load", "sample_videos"]
 
 _HOME_OF = {
     "Classifier": "classifier",
     "bundled_checkpoints": "bundled",
     "inflate": "loading",
     "load": "loading",
-    "resolve": "resolve",
     "sample_videos": "bundled",
 }
 

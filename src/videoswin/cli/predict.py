@@ -69,11 +69,12 @@ def predict(
     from videoswin.predict.scoring import find_videos, predict_many
 
     page = None
+    paths = find_videos(files)
     if report is not None:
         from videoswin.predict.report_page import FILM_FRAMES, Report
+        from videoswin.storage.outputs import PAGE, require_writable_output
 
-        page = Report(classifier, report)
-    paths = find_videos(files)
+        page = Report(classifier, require_writable_output(report, PAGE, inputs=[*paths, weights]))
     times = Profile() if profile else None
     results = predict_many(classifier, paths, views, top_k, film=FILM_FRAMES if page else 0, profile=times)
     failed = 0
