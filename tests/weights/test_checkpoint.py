@@ -119,7 +119,9 @@ def test_a_checkpoint_folder_of_ours_keeps_what_tensors_cannot_tell(tmp_path: Pa
     assert report.family == "ours"
     with pytest.raises(WeightsError, match=r"config.json: it describes another model than model.safetensors"):
         load_checkpoint(tmp_path / "best" / "model.safetensors", own_config=config.replace(num_classes=3))
-    with pytest.raises(WeightsError, match=r"a folder, not a file of weights. Load a checkpoint folder by videoswin.load"):
+    with pytest.raises(
+        WeightsError, match=r"a folder, not a file of weights. Load a checkpoint folder by videoswin.load"
+    ):
         load_checkpoint(tmp_path / "best")
 
 
