@@ -21,6 +21,27 @@ class Hub:
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     url: str = ""
+    port: int = 0
+    _server: ThreadingHTTPServer | None = None
+
+    def come(self) -> None:
+        """Answer at ``url``, which stays the same for ever."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def leave(self) -> None:
+        """Answer nothing more."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    @property
+    def is_gone(self) -> bool:
+        return self._server is None
 
     @property
     def downloaded(self) -> set[str]:
@@ -31,9 +52,16 @@ class Hub:
 @contextmanager
 def running(hub: Hub) -> Iterator[Hub]:
     """The hub at ``hub.url``, on a free port of the loopback interface."""
+    hub.come()
+    try:
+        yield hub
+    finally:
+        hub.leave()
 
+
+def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        protocol_version = "HTTP/1.0"  # no connection stays open that would outlive the hub
 
         def do_HEAD(self) -> None:
             self._get(body=False)
@@ -121,17 +149,7 @@ def running(hub: Hub) -> Iterator[Hub]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return Handler
 
 
 def entry(name: str, content: bytes) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from videoswin.classifier import Classifier, bundled_checkpoints, inflate, load
+    from videoswin.classifier.bundled import bundled_checkpoints
+    from videoswin.classifier.classifier import Classifier
+    from videoswin.classifier.loading import inflate, load
     from videoswin.data.annotations import read_index
     from videoswin.data.decode import Frames, Limits, open_video
     from videoswin.data.preprocessing import Preprocessing, Views
@@ -73,7 +75,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "videoswin.classifier": ("Classifier", "bundled_checkpoints", "inflate", "load"),
+    "videoswin.classifier.bundled": ("bundled_checkpoints",),
+    "videoswin.classifier.classifier": ("Classifier",),
+    "videoswin.classifier.loading": ("inflate", "load"),
     "videoswin.data.decode": ("Frames", "Limits", "open_video"),
     "videoswin.data.annotations": ("read_index",),
     "videoswin.data.preprocessing": ("Preprocessing", "Views"),
@@ -111,7 +115,7 @@ def __dir__() -> list[str]:
 # Modules that had other names before 2026-11-26; people's code may still use them.
 _MOVED = {
     "videoswin.card": "videoswin.classifier.card",
-    "videoswin.config_file": "videoswin.classifier.config_file",
+    "videoswin.config_file": "videoswin.classifier.folder",
     "videoswin.data.flip": "videoswin.data.mirror_labels",
     "videoswin.data.index": "videoswin.data.annotations",
     "videoswin.device": "videoswin.classifier.device",
@@ -127,7 +131,7 @@ _MOVED = {
     "videoswin.runtime": "videoswin.export.runtime",
     "videoswin.timeline": "videoswin.live.timeline",
     "videoswin.timeline_files": "videoswin.live.timeline_files",
-    "videoswin.weights.catalog": "videoswin.classifier.catalog",
+    "videoswin.weights.catalog": "videoswin.classifier.published",
     "videoswin.weights.families": "videoswin.weights.formats",
 }
 

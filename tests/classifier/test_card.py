@@ -8,16 +8,21 @@ import pytest
 from huggingface_hub import ModelCard
 
 from tests.tiny import tiny_classifier
-from videoswin.classifier.card import check_card, model_card
+from videoswin.classifier.card import model_card
 from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.facts import check_card
 from videoswin.classifier.loading import load
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError
 
 
+def card_of(classifier: Classifier) -> str:
+    return model_card(classifier.facts, classifier.num_parameters)
+
+
 def read(classifier: Classifier) -> Any:
     """As a hub reads it."""
-    return ModelCard(model_card(classifier))
+    return ModelCard(card_of(classifier))
 
 
 def test_nothing_is_claimed_that_is_not_known() -> None:
@@ -27,7 +32,7 @@ def test_nothing_is_claimed_that_is_not_known() -> None:
         "pipeline_tag": "video-classification",
         "tags": ["video-classification", "video-swin-transformer", "videoswin"],
     }
-    text = model_card(tiny_classifier())
+    text = card_of(tiny_classifier())
     assert "Nothing was recorded" in text
     assert "No accuracy on held-out videos is recorded" in text
     assert "5,828 parameters" in text
@@ -66,15 +71,15 @@ def test_what_is_known_stands_in_the_header() -> None:
     ],
 )  # fmt: skip
 def test_preprocessing_in_words(preprocessing: Preprocessing, words: str) -> None:
-    assert words in model_card(tiny_classifier(preprocessing=preprocessing))
+    assert words in card_of(tiny_classifier(preprocessing=preprocessing))
 
 
 def test_a_threshold_is_explained() -> None:
     classifier = tiny_classifier()
-    assert "gets one of them too" in model_card(classifier)
+    assert "gets one of them too" in card_of(classifier)
     classifier.none_threshold = 0.4
-    assert "A best score below 0.4 means none of these labels." in model_card(classifier)
-    assert "gets one of them too" not in model_card(classifier)
+    assert "A best score below 0.4 means none of these labels." in card_of(classifier)
+    assert "gets one of them too" not in card_of(classifier)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,7 @@ def test_no_text_breaks_out_of_its_place(text: str) -> None:
 
 
 def test_long_lists_of_labels_are_cut() -> None:
-    text = model_card(tiny_classifier(labels=tuple(f"label {i}" for i in range(60))))
+    text = card_of(tiny_classifier(labels=tuple(f"label {i}" for i in range(60))))
     assert "`label 49` and 10 more, in config.json." in text
 
 
@@ -119,7 +124,7 @@ def test_saved_with_the_checkpoint_and_never_read(tmp_path: Path) -> None:
     classifier.card = {"license": "mit"}
     classifier.save(tmp_path / "ck")
     readme = tmp_path / "ck" / "README.md"
-    assert readme.read_text(encoding="utf-8") == model_card(classifier)
+    assert readme.read_text(encoding="utf-8") == card_of(classifier)
     readme.unlink()
     assert load(tmp_path / "ck").card == {"license": "mit"}
 

@@ -120,9 +120,17 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "unknown model field": (lambda c: c["model"].update(embed_dimm=3), 'no field "embed_dimm". Did you mean'),
     "model field of another type": (lambda c: c["model"].update(embed_dim="wide"), '"model"'),
     "impossible model": (lambda c: c["model"].update(num_heads=[3, 2]), "num_heads"),
-    "a billion blocks": (lambda c: c["model"].update(depths=[10**9, 1]), "1000000001 blocks"),
-    "endless channels": (lambda c: c["model"].update(embed_dim=2**62), "model"),
-    "huge channels": (lambda c: c["model"].update(embed_dim=2**24), "of another shape"),
+    "a billion blocks": (lambda c: c["model"].update(depths=[10**9, 1]), "depths=(1000000000, 1) is absurdly large"),
+    "more blocks than tensors": (lambda c: c["model"].update(depths=[4000, 1]), "4001 blocks"),
+    "endless channels": (lambda c: c["model"].update(embed_dim=2**62), "absurdly large"),
+    "huge channels": (lambda c: c["model"].update(embed_dim=2**16), "of another shape"),
+    "an endless window": (lambda c: c["model"].update(window_size=[10**9, 7, 7]), "window_size"),
+    "a window with endless tables": (lambda c: c["model"].update(window_size=[512] * 3), "bias tables of"),
+    "an endless ratio": (lambda c: c["model"].update(mlp_ratio=1e300), "mlp_ratio=1e+300 is absurdly large"),
+    "a window of no number": (lambda c: c["model"].update(window_size=[1e9, 7, 7]), "window_size"),
+    "a tiny deviation": (lambda c: c["preprocessing"].update(std=[1e-320] * 3), "std"),
+    "a huge mean": (lambda c: c["preprocessing"].update(mean=[1e308] * 3), "mean"),
+    "no number among the metrics": (lambda c: c.update(metrics={"loss": float("nan")}), "NaN is no finite number"),
     "unknown preprocessing": (lambda c: c["preprocessing"].update(clip_length=3), '"clip_length"'),
     "bad preprocessing": (lambda c: c["preprocessing"].update(sampling="intervall"), "sampling"),
     "clips the model cannot take": (lambda c: c["preprocessing"].update(clip_len=1), "Axis T"),
@@ -150,6 +158,13 @@ def test_a_bad_config_is_refused_by_field(saved: Path, kind: str) -> None:
 def test_a_config_that_is_no_config(saved: Path, content: bytes) -> None:
     (saved / "config.json").write_bytes(content)
     with pytest.raises(WeightsError, match=r"config\.json"):
+        load(saved)
+
+
+def test_numbers_that_become_infinite_are_no_json(saved: Path) -> None:
+    path = saved / "config.json"
+    path.write_text(path.read_text().replace('"metrics": {}', '"metrics": {"loss": 1e999}'))
+    with pytest.raises(WeightsError, match="1e999 is no finite number"):
         load(saved)
 
 

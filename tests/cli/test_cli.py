@@ -251,7 +251,7 @@ def test_demo(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch, caps
         ("predict x.mp4 --weights ck --views 3", "Views"),
         ("predict x.mp4 --weights nowhere", 'no checkpoint "nowhere"'),
         ("predict x.mp4 --weights swin3d_t", "without weights"),
-        ("predict data --weights ck --report missing/r.html", "cannot be written there"),
+        ("predict data --weights ck --report missing/r.html", "the folder it should stand in does not exist"),
         ("evaluate data --weights ck --split test", "no splits"),
         ("evaluate nowhere --weights ck", "nowhere"),
         ("info swin3d_tn", 'Did you mean "swin3d_t"?'),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from videoswin.classifier.catalog import CATALOG
+from videoswin.classifier.published import PUBLISHED
 from videoswin.cli.main import main
 
 
@@ -16,11 +16,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_name_is_listed(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (cache / CATALOG["swin3d_t_k400"].file).touch()
+    (cache / PUBLISHED["swin3d_t_k400"].file).touch()
     assert main(["models"]) == 0
     out = capsys.readouterr().out
     rows = {line.split()[0]: line for line in out.splitlines() if line}
-    assert set(CATALOG) <= set(rows)
+    assert set(PUBLISHED) <= set(rows)
     assert rows["swin3d_t_k400"].endswith("Apache-2.0     yes")
     assert rows["swin3d_b_k400"].split() == [
         "swin3d_b_k400",
@@ -31,12 +31,12 @@ def test_every_name_is_listed(cache: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_machines_get_addresses_licences_and_sources(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cached = cache / CATALOG["swin3d_t_k400"].file
+    cached = cache / PUBLISHED["swin3d_t_k400"].file
     cached.touch()
     assert main(["models", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["cache"] == str(cache)
-    assert [entry["name"] for entry in facts["published"]] == list(CATALOG)
+    assert [entry["name"] for entry in facts["published"]] == list(PUBLISHED)
     first = facts["published"][0]
     assert first["cached"] == str(cached)
     assert first["url"].endswith(first["file"])

@@ -1,5 +1,6 @@
 """``inspect`` and ``convert`` on the golden files."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import torch
 import videoswin
 from tests.tiny import tiny_classifier
 from tests.weights.golden import FILES
+from videoswin.classifier.folder import read_facts
+from videoswin.classifier.published import PUBLISHED
 from videoswin.cli.main import main
 from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
 from videoswin.weights.pickled import read_pickled
@@ -49,7 +52,8 @@ def test_convert_to_a_checkpoint_folder(tmp_path: Path) -> None:
     classifier = videoswin.load(folder)
     assert classifier.labels == ("class 0", "class 1", "class 2")
     assert classifier.model.config.relative_bias == "official"
-    assert inspect_checkpoint(folder).config == classifier.model.config
+    facts = read_facts(folder)
+    assert inspect_checkpoint(folder / "model.safetensors", own_config=facts.config).config == classifier.model.config
 
 
 def test_a_checkpoint_of_ours_keeps_its_labels(tmp_path: Path) -> None:
@@ -125,12 +129,43 @@ def test_options_for_files_are_refused_for_folders(tmp_path: Path) -> None:
         videoswin.load(tmp_path / "ck", num_classes=4)
 
 
-def test_names_of_published_files_stand_for_their_files(
+def test_inspect_and_convert_take_every_name_that_has_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("videoswin.classifier.catalog.get_file", lambda entry: FILES["official"])
-    assert main(["inspect", "swin3d_t_k400"]) == 0
-    assert "embed dim 8" in capsys.readouterr().out
-    assert main(["convert", "swin3d_t_k400", "new.pth", "--to", "torchvision"]) == 0
-    assert inspect_checkpoint("new.pth").family == "torchvision_3d"
+    monkeypatch.setattr(
+        "videoswin.classifier.loading.published_file",
+        lambda model: FILES["official" if model.kind == "video" else "microsoft"],
+    )
+    config = inspect_checkpoint(FILES["official"]).config
+    image = inspect_checkpoint(FILES["microsoft"]).config
+    small = {
+        name: dataclasses.replace(PUBLISHED[name], config=c)
+        for name, c in {"swin3d_t_k400": config, "swin2d_t_in1k": image}.items()
+    }
+    monkeypatch.setattr("videoswin.classifier.resolve.PUBLISHED", small)
+    for name in ("swin3d_t_k400", "swin2d_t_in1k", "swin3d_micro_gestures"):
+        assert main(["inspect", name]) == 0
+        assert "missing" not in capsys.readouterr().out
+        assert main(["convert", name, f"{name}.pth", "--to", "torchvision"]) == 0
+        assert inspect_checkpoint(f"{name}.pth").family == "torchvision_3d"
+        assert main(["convert", name, name + "_ours"]) == 0
+    assert videoswin.load("swin3d_t_k400_ours").name == "swin3d_t_k400"
+    assert videoswin.load("swin3d_micro_gestures_ours").labels == videoswin.load("swin3d_micro_gestures").labels
+    capsys.readouterr()
+    for verb in (["inspect"], ["convert"]):
+        out = ["out.pth"] if verb == ["convert"] else []
+        assert main([*verb, "swin3d_t", *out]) == 2
+        assert "an architecture without weights" in capsys.readouterr().err
+
+
+def test_a_folder_of_a_later_version_is_refused_by_every_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_classifier().save(tmp_path / "ck")
+    path = tmp_path / "ck" / "config.json"
+    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    ck = str(tmp_path / "ck")
+    for arguments in (["info", ck], ["inspect", ck], ["convert", ck, str(tmp_path / "new")]):
+        assert main(arguments) == 2
+        assert 'its field "version" is 2, this videoswin reads version 1' in capsys.readouterr().err

@@ -218,6 +218,19 @@ def test_a_full_disk_is_named(tmp_path: Path, error: Exception) -> None:
         raise error
 
 
+def test_errors_inside_a_folder_name_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "best"
+    with pytest.raises(WeightsError) as caught, replace_folder(path, "x") as new:
+        write_tensors(new / "w.safetensors", {"w": torch.tensor([float("nan")])})
+    assert str(caught.value).startswith(f'{path}: tensor "w" holds NaN')
+    with pytest.raises(OutputError) as full, replace_folder(path, "x") as new, replace_file(new / "w"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(full.value).startswith(f"{path}: it cannot be written: the disk is full")
+    other = tmp_path / "other.pth"
+    with pytest.raises(WeightsError, match=r"other\.pth: no"), replace_folder(path, "x"):
+        raise WeightsError(other, "no")
+
+
 def test_an_error_about_another_file_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), replace_file(tmp_path / "notes.txt"):
         raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/clip.mp4")

@@ -1,17 +1,21 @@
 """Downloads, from a server on this machine that can misbehave."""
 
+import errno
 import hashlib
+import io
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import Request
 
 import pytest
 
-from tests.weights.server import Site, serve
-from videoswin.errors import WeightsError
+from tests.storage.server import Site, serve
+from videoswin.errors import OutputError, WeightsError
 from videoswin.storage import download
 from videoswin.storage import http as transfer
 from videoswin.storage.download import cache_folder, cached_file, fetch, shown
@@ -203,6 +207,82 @@ def test_redirects_lead_to_https_only(site: Site, target: str) -> None:
     assert "which is not https" in refused(site)
 
 
+@pytest.mark.parametrize(
+    "target", ["http://127.0.0.1/w", "HTTP://localhost:1/w", "http://example.invalid/w", "file:///w"]
+)
+def test_a_server_elsewhere_does_not_lead_to_this_machine(target: str) -> None:
+    request = Request("https://example.invalid/w.pth")
+    with pytest.raises(transfer.Refused, match="which is not https"):
+        transfer._SafeRedirects().redirect_request(request, io.BytesIO(), 302, "", HTTPMessage(), target)
+
+
+def test_a_scheme_in_capitals_is_the_same(site: Site) -> None:
+    assert "not https" in refused("HTTP://example.invalid/w.pth")
+    assert fetch(site.url.replace("http://", "HTTP://"), "weights.pth").read_bytes() == CONTENT
+
+
+# --- what a server may cost ---
+
+
+@pytest.mark.parametrize("length", [True, False], ids=["announced", "not announced"])
+def test_a_file_that_is_too_large_is_refused_and_removed(site: Site, cache: Path, length: bool) -> None:
+    site.length = length
+    assert "it has more than 500,000 bytes" in refused(site, max_bytes=500_000)
+    assert len(site.requests) == 1
+    assert not [file.name for file in cache.iterdir() if file.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e6", "0x10"])
+def test_an_impossible_length_is_one_line(site: Site, length: str) -> None:
+    site.headers = {"Content-Length": length}
+    assert "it announces a length of" in refused(site)
+
+
+class Clock:
+    """A minute passes with every look."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        self.time += 60
+        return self.time
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.content, site.length, site.endless_body = b"x", False, True
+    monkeypatch.setattr(transfer, "_now", Clock())
+    monkeypatch.setattr(download, "_MAX_SECONDS", 1e9)
+    message = refused(site)
+    assert "bytes in a minute" in message
+    assert "6 attempts" in message
+
+
+def test_a_download_has_an_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_MAX_SECONDS", -1.0)
+    assert "it takes too long; 1 attempts" in refused(site)
+
+
+def test_headers_without_an_end_are_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "_HEADERS_S", 0.05)
+    monkeypatch.setattr(download, "_ATTEMPTS", 1)
+    site.endless_headers = True
+    assert "its headers take too long" in refused(site)
+
+
+def test_another_file_than_was_wanted_is_removed(site: Site, cache: Path) -> None:
+    seen: list[bytes] = []
+
+    def check(file: Path) -> None:
+        seen.append(file.read_bytes())
+        raise WeightsError(file, "it is a cat", "Feed it")
+
+    message = refused(site, check=check)
+    assert "is not the file that was expected (it is a cat). It was removed." in message
+    assert seen == [CONTENT]
+    assert [file.name for file in cache.iterdir() if not file.name.endswith(".lock")] == []
+
+
 # --- the disk ---
 
 
@@ -218,12 +298,36 @@ def test_space_is_asked_for_before(site: Site, cache: Path, monkeypatch: pytest.
     assert not (cache / "weights.pth.part").exists()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's disk that is always full")
-def test_a_disk_that_fills_up_meanwhile(site: Site, cache: Path) -> None:
-    cache.mkdir()
-    (cache / "weights.pth.part").symlink_to("/dev/full")
+def test_a_disk_that_fills_up_meanwhile(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "transfer", raise_(OSError(errno.ENOSPC, "No space left on device")))
     assert "the disk is full (No space left on device)" in refused(site)
+
+
+def test_a_disk_that_takes_no_more_is_not_asked_again(site: Site) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        assert "it cannot be stored (File too large)" in refused(site)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert len(site.requests) == 1
+
+
+def test_nothing_is_written_through_a_link(site: Site, cache: Path, tmp_path: Path) -> None:
+    cache.mkdir()
+    (tmp_path / "thesis.txt").write_text("years of work")
+    (cache / "weights.pth.part").symlink_to(tmp_path / "thesis.txt")
+    with pytest.raises(OutputError, match="nothing is written through links"):
+        fetch(site.url, "weights.pth")
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def raise_(error: Exception) -> Any:
+    def function(*_: object) -> None:
+        raise error
+
+    return function
 
 
 def test_a_cache_that_cannot_be_written(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

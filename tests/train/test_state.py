@@ -13,7 +13,7 @@ import torch
 from tests.train.helpers import LABELS, same, tiny_classifier
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
-from videoswin.errors import WeightsError
+from videoswin.errors import OutputError, WeightsError
 from videoswin.train.metrics import Tally
 from videoswin.train.optim import build_optimizer
 from videoswin.train.state import Progress, load_state, save_state
@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_the_state_as_it_was(
             try:
                 save_state(folder, *second, Progress(step=2), SETTINGS)
                 failed = False
-            except OSError:
+            except OutputError:
                 failed = True
         assert failed == (calls[0] >= fatal)
         here = version(folder, versions)

@@ -114,9 +114,15 @@ def test_a_checkpoint_folder_of_ours_keeps_what_tensors_cannot_tell(tmp_path: Pa
         load_checkpoint(tmp_path / "best" / "model.safetensors")
     model, report = load_checkpoint(tmp_path / "best" / "model.safetensors", window_in_file=(5, 5, 5))
     assert model.config.window_size == (5, 5, 5)
-    model, report = load_checkpoint(tmp_path / "best", window_in_file=(5, 5, 5))
+    model, report = load_checkpoint(tmp_path / "best" / "model.safetensors", own_config=config)
     assert model.config == config
     assert report.family == "ours"
+    with pytest.raises(WeightsError, match=r"config.json: it describes another model than model.safetensors"):
+        load_checkpoint(tmp_path / "best" / "model.safetensors", own_config=config.replace(num_classes=3))
+    with pytest.raises(
+        WeightsError, match=r"a folder, not a file of weights. Load a checkpoint folder by videoswin.load"
+    ):
+        load_checkpoint(tmp_path / "best")
 
 
 # --- the report ---

@@ -20,5 +20,5 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         reason = str(error).split("\n")[0].rstrip(".")
-        raise ConfigError(f'device="{name}" cannot be used here ({reason}). Use "auto" or "cpu".') from None
+        raise ConfigError(f'device="{name}" cannot be used here ({reason}). Use "auto" or "cpu".') from error
     return device

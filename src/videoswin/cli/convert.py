@@ -1,14 +1,12 @@
 """``videoswin convert``: files of weights of one code base as those of another."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, show
-from videoswin.cli.weights_argument import weights_file
 from videoswin.errors import ConfigError
 
 __all__ = ["convert"]
@@ -37,7 +35,7 @@ def convert(
     Parameters
     ----------
     source
-        A file of weights, a checkpoint folder, or the name of a published file (videoswin models), which is downloaded once.
+        A file of weights, a checkpoint folder, an address on a hub, or a name that videoswin models lists.
     target
         The new file: .safetensors or, except for ours, .pth. For ours, any other name is a checkpoint folder.
     to
@@ -48,27 +46,37 @@ def convert(
     num_classes
         Outputs of the head; another number than the file's own starts a new head. By default the file's own.
     """
-    from videoswin.classifier.loading import load, of_public_weights
-    from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
-    from videoswin.weights.convert import convert_model
-    from videoswin.weights.formats import FAMILIES
-    from videoswin.weights.inflate import inflate_checkpoint
+    from videoswin.classifier.resolve import Published, resolve
 
     if os.path.lexists(target):
         raise ConfigError(f"{target} exists already. Give another name, or remove it first.")
     if not Path(target).absolute().parent.is_dir():
         raise ConfigError(f"{target}: the folder it should stand in does not exist. Make it first.")
-    source = weights_file(source)
-    own = inspect_checkpoint(source)
+    meant = resolve(source)
+    from videoswin.classifier.classifier import Classifier
+    from videoswin.classifier.loading import weights_of
+    from videoswin.classifier.public_weights import classifier_of
+    from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
+    from videoswin.weights.convert import convert_model
+    from videoswin.weights.formats import FAMILIES
+    from videoswin.weights.inflate import inflate_checkpoint
+
+    file, facts = weights_of(meant)
+    own_config = facts and facts.config
+    own = inspect_checkpoint(file, own_config=own_config)
+    published = meant.model if isinstance(meant, Published) else None
+    if published is not None:
+        published.require_architecture(own)
     if FAMILIES[own.family].dims == 2:
-        model, report = inflate_checkpoint(source, num_classes, window_frames=num_frames_window or 8)
+        model, report = inflate_checkpoint(file, num_classes, window_frames=num_frames_window or 8)
     else:
         window = (num_frames_window, *own.config.window_size[1:]) if num_frames_window is not None else None
-        model, report = load_checkpoint(source, num_classes, window_size=window)
+        model, report = load_checkpoint(file, num_classes, window_size=window, own_config=own_config)
     if to == "ours" and Path(target).suffix not in (".safetensors", ".pth", ".pt"):
-        classifier = of_public_weights(model, report)
-        if os.path.isdir(source) and not report.fresh:  # one of ours: it keeps its labels and preprocessing
-            classifier = replace(load(source), model=model, report=report)
+        if facts is not None and not report.fresh:  # one of ours: it keeps its labels and preprocessing
+            classifier = Classifier.of(model, facts)
+        else:
+            classifier = classifier_of(model, report, published)
         classifier.save(target)
     else:
         convert_model(model, target, to)

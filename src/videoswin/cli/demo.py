@@ -28,7 +28,9 @@ def demo(*, report: Path = Path("demo-report.html")) -> int:
     from videoswin.predict.report_page import FILM_FRAMES, Report
     from videoswin.predict.results import Failure
     from videoswin.predict.scoring import predict_many
+    from videoswin.storage.outputs import PAGE, require_writable_output
 
+    require_writable_output(report, PAGE)
     samples = sample_videos()
     if not samples:
         raise ConfigError("This installation holds no sample clips. Install videoswin again.")

@@ -1,8 +1,8 @@
 """``videoswin info``: what a model or a checkpoint is, and what it costs."""
 
 import json
-import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -11,7 +11,8 @@ from videoswin.cli.output import DONE, add_row, show, table
 from videoswin.errors import ConfigError
 
 if TYPE_CHECKING:
-    from videoswin.classifier.classifier import Classifier
+    from videoswin.classifier.resolve import Target
+    from videoswin.data.preprocessing import Preprocessing
     from videoswin.model import SwinConfig
 
 __all__ = ["info"]
@@ -43,7 +44,7 @@ def info(
     Parameters
     ----------
     model
-        A preset such as swin3d_t, a checkpoint folder or file, or a name that videoswin models lists.
+        A checkpoint folder, a file of weights, an exported file, an address on a hub, or a name that videoswin models lists.
     num_classes
         Outputs of the head; for presets only, since a checkpoint has its own.
     frames
@@ -53,10 +54,18 @@ def info(
     json_only
         Print one JSON object and nothing else.
     """
-    subject = _find(model, num_classes)
-    facts = _facts(subject, _clip(subject, frames, size))
+    from videoswin.classifier.resolve import Exported, resolve
+
+    target = resolve(model)
+    if isinstance(target, Exported):
+        for option, value in {"num_classes": num_classes, "frames": frames, "size": size}.items():
+            if value is not None:
+                raise ConfigError(f"{option}={value}: an exported file has its own. Leave it out.")
+        facts = _exported(target.path)
+    else:
+        facts = _facts(_subject(target, as_architecture=num_classes is not None), num_classes, frames, size)
     if json_only:
-        print(json.dumps(facts))
+        print(json.dumps(facts, allow_nan=False))
     else:
         _show(facts)
     return DONE
@@ -64,36 +73,101 @@ def info(
 
 @dataclass(frozen=True)
 class _Subject:
+    """What can be known of a model without its numbers."""
+
     name: str
     config: "SwinConfig"
-    classifier: "Classifier | None"
+    preprocessing: "Preprocessing | None" = None
+    """None: an architecture; the others are then empty."""
+    labels: tuple[str, ...] = ()
+    none_threshold: float | None = None
+    metrics: dict[str, Any] | None = None
+    notes: str = ""
+
+    def described(self) -> dict[str, Any]:
+        """What only checkpoints have."""
+        if self.preprocessing is None:
+            return {}
+        return {
+            "labels": list(self.labels),
+            "none_threshold": self.none_threshold,
+            "preprocessing": self.preprocessing.to_dict(),
+            "metrics": self.metrics or {},
+            "notes": self.notes,
+        }
 
 
-def _find(model: str, num_classes: int | None) -> _Subject:
-    from videoswin.classifier.bundled import loadable_names
-    from videoswin.classifier.loading import load
-    from videoswin.errors import nearest
-    from videoswin.model import PRESETS
+def _subject(target: "Target", as_architecture: bool) -> _Subject:
+    """Nothing is downloaded for it but what stands on a hub.
 
-    names = loadable_names()
-    if model in PRESETS and not os.path.isdir(model):
-        config = PRESETS[model]
-        return _Subject(model, config if num_classes is None else config.replace(num_classes=num_classes), None)
-    if not os.path.exists(model) and model not in names and os.path.basename(model) == model:
-        raise ConfigError(f'There is no model or checkpoint "{model}". {nearest(model, (*PRESETS, *names))}')
-    classifier = load(model)
+    Args:
+        as_architecture: of a published model, leave out what its own classes mean.
+    """
+    from videoswin.classifier.resolve import Bundled, Folder, Hub, Preset, Published, WeightsFile
+
+    if isinstance(target, Preset):
+        return _Subject(target.name, target.config)
+    from videoswin.classifier.folder import read_facts, require_fitting_weights
+    from videoswin.classifier.loading import checkpoint_folder, load
+    from videoswin.classifier.public_weights import describe
+
+    match target:
+        case Published(name, model) if as_architecture:
+            return _Subject(name, model.config)
+        case Published(name, model):
+            labels, preprocessing, notes = describe(model.config, model)
+            return _Subject(name, model.config, preprocessing, labels, notes=notes)
+        case Bundled() | Folder() | Hub():
+            folder = checkpoint_folder(target)
+            facts = read_facts(folder)
+            require_fitting_weights(folder, facts.config)
+            known = (facts.labels, facts.none_threshold, facts.metrics, facts.notes)
+            return _Subject(facts.name, facts.config, facts.preprocessing, *known)
+        case WeightsFile(path):
+            c = load(path)
+            return _Subject(c.name, c.model.config, c.preprocessing, c.labels, c.none_threshold, c.metrics, c.notes)
+    raise TypeError(target)
+
+
+def _facts(subject: _Subject, num_classes: int | None, frames: int | None, size: int | None) -> dict[str, Any]:
+    import torch
+
+    from videoswin.model import count_macs, stage_grids
+    from videoswin.weights.assemble import empty_model
+
+    config = subject.config
     if num_classes is not None:
-        raise ConfigError(
-            f"num_classes={num_classes} is for presets; the checkpoint {model} has {len(classifier.labels)}."
-        )
-    return _Subject(classifier.name, classifier.model.config, classifier)
+        if subject.preprocessing is not None:
+            raise ConfigError(
+                f"num_classes={num_classes} is for presets; the checkpoint {subject.name} has {len(subject.labels)}."
+            )
+        config = config.replace(num_classes=num_classes)
+    clip = _clip(subject, frames, size)
+    for name, n in zip(("frames", "size", "size"), clip, strict=True):
+        if not 1 <= n <= _LONGEST:
+            raise ConfigError(f"{name}={n} must be from 1 to {_LONGEST}.")
+    network = empty_model(config)  # shapes without memory: the large models take a second and 800 MB otherwise
+    network.backbone.checked(torch.empty(1, config.in_channels, *clip, device="meta"))
+    macs = count_macs(config, *clip)
+    grids = stage_grids(config, *clip)
+    return {
+        "name": subject.name,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "macs": macs.paper,
+        "macs_executed": macs.executed,
+        "clip": list(clip),
+        "stages": [[dim, *grid] for dim, grid in zip(config.stage_dims, grids, strict=True)],
+        "config": config.to_dict(),
+        **subject.described(),
+    }
 
 
 def _clip(subject: _Subject, frames: int | None, size: int | None) -> tuple[int, int, int]:
     """(T, H, W) of the clip to count for."""
-    if subject.classifier is not None:
-        preprocessing = subject.classifier.preprocessing
-        default = (preprocessing.clip_len, *preprocessing.size)
+    if subject.config.patch_size[0] == 1:  # a published image model
+        default = (1, 224, 224) if subject.config.window_size[1] != 12 else (1, 384, 384)
+    elif subject.preprocessing is not None:
+        default = (subject.preprocessing.clip_len, *subject.preprocessing.size)
     else:
         side = 384 if subject.name.endswith("_384") else 224
         default = (32, side, side)
@@ -101,48 +175,36 @@ def _clip(subject: _Subject, frames: int | None, size: int | None) -> tuple[int,
     return tuple(d if g is None else g for g, d in zip(given, default, strict=True))  # type: ignore[return-value]
 
 
-def _facts(subject: _Subject, clip: tuple[int, int, int]) -> dict[str, Any]:
-    import torch
+def _exported(path: Path) -> dict[str, Any]:
+    """What an exported file says of itself; a program is not run for it."""
+    from videoswin.export.runtime import load_exported
+    from videoswin.export.runtime.pt2 import read_pt2_metadata
 
-    from videoswin.model import VideoSwin, count_macs, stage_grids
-
-    for name, n in zip(("frames", "size", "size"), clip, strict=True):
-        if not 1 <= n <= _LONGEST:
-            raise ConfigError(f"{name}={n} must be from 1 to {_LONGEST}.")
-    with torch.device("meta"):  # shapes without memory: the large models take a second and 800 MB otherwise
-        network = VideoSwin(subject.config)
-        network.backbone.checked(torch.empty(1, subject.config.in_channels, *clip))
-    macs = count_macs(subject.config, *clip)
-    grids = stage_grids(subject.config, *clip)
-    facts: dict[str, Any] = {
-        "name": subject.name,
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "macs": macs.paper,
-        "macs_executed": macs.executed,
-        "clip": list(clip),
-        "stages": [[dim, *grid] for dim, grid in zip(subject.config.stage_dims, grids, strict=True)],
-        "config": subject.config.to_dict(),
+    metadata = read_pt2_metadata(path) if path.suffix == ".pt2" else load_exported(path).metadata
+    return {
+        "name": metadata.name,
+        "parameters": metadata.num_parameters,
+        "clip": list(metadata.clip_shape[1:]),
+        "to": metadata.to,
+        "precision": metadata.precision,
+        "labels": list(metadata.labels),
+        "none_threshold": metadata.none_threshold,
+        "preprocessing": metadata.preprocessing.to_dict(),
     }
-    if subject.classifier is not None:
-        c = subject.classifier
-        facts |= {
-            "labels": list(c.labels),
-            "none_threshold": c.none_threshold,
-            "preprocessing": c.preprocessing.to_dict(),
-            "metrics": c.metrics,
-            "notes": c.notes,
-        }
-    return facts
 
 
 def _show(facts: dict[str, Any]) -> None:
     summary = table("what", "value", header=False)
     add_row(summary, "name", facts["name"])
     add_row(summary, "parameters", f"{facts['parameters']:,}")
-    add_row(summary, "classes", f"{facts['config']['num_classes']:,}")
+    classes = facts["config"]["num_classes"] if "config" in facts else len(facts["labels"])
+    add_row(summary, "classes", f"{classes:,}")
     add_row(summary, "clip", _shape(facts["clip"]) + "  (frames x height x width)")
-    add_row(summary, "MACs", f"{_macs(facts['macs'])}  (as the paper counts)")
-    add_row(summary, "", f"{_macs(facts['macs_executed'])}  (executed)")
+    if "to" in facts:
+        add_row(summary, "exported", f"{facts['to']}, {facts['precision']}")
+    if "macs" in facts:
+        add_row(summary, "MACs", f"{_macs(facts['macs'])}  (as the paper counts)")
+        add_row(summary, "", f"{_macs(facts['macs_executed'])}  (executed)")
     if facts.get("none_threshold") is not None:
         add_row(summary, "threshold", f"a best score below {facts['none_threshold']:g} means none of these")
     for name, value in facts.get("metrics", {}).items():
@@ -150,8 +212,9 @@ def _show(facts: dict[str, Any]) -> None:
     if facts.get("notes"):
         add_row(summary, "notes", facts["notes"])
     show(summary)
-    show()
-    _show_stages(facts)
+    if "stages" in facts:
+        show()
+        _show_stages(facts)
     for title in ("preprocessing", "labels"):
         if title in facts:
             show()

@@ -6,7 +6,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, show
-from videoswin.cli.weights_argument import weights_file
 
 __all__ = ["inspect"]
 
@@ -30,13 +29,18 @@ def inspect(
     Parameters
     ----------
     file
-        A file of weights, a checkpoint folder, or the name of a published file (videoswin models), which is downloaded once.
+        A file of weights, a checkpoint folder, an address on a hub, or a name that videoswin models lists.
     json_only
         Print one JSON object, with every name, and nothing else.
     """
+    from videoswin.classifier.resolve import resolve
+
+    target = resolve(file)
+    from videoswin.classifier.loading import weights_of
     from videoswin.weights.checkpoint import inspect_checkpoint
 
-    report = inspect_checkpoint(weights_file(file))
+    path, facts = weights_of(target)
+    report = inspect_checkpoint(path, own_config=facts and facts.config)
     if json_only:
         print(json.dumps(report.to_dict()))
     else:

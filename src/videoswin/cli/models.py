@@ -41,13 +41,13 @@ def models(
 
 def _facts() -> dict[str, Any]:
     from videoswin.classifier.bundled import bundled_checkpoints
-    from videoswin.classifier.catalog import CATALOG
-    from videoswin.model import PRESETS
+    from videoswin.classifier.published import PUBLISHED
+    from videoswin.model.presets import PRESETS
     from videoswin.storage.cache import cache_folder
     from videoswin.storage.download import cached_file
 
     published = []
-    for entry in CATALOG.values():
+    for entry in PUBLISHED.values():
         cached = cached_file(entry.file)
         published.append(entry.to_dict() | {"cached": str(cached) if cached else None})
     return {

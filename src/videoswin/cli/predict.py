@@ -45,8 +45,8 @@ def predict(
     files
         Videos, or folders of videos.
     weights
-        A checkpoint: the folder of a training run, or the name of one that comes with videoswin. Or an exported file:
-        .onnx, .xml or .pt2 (see videoswin export).
+        A checkpoint: the folder of a training run, or a name that videoswin models lists. Or an exported file: .onnx, .xml
+        or .pt2 (see videoswin export).
     views
         Clips x crops whose scores are averaged: 1x1 is quick, 4x3 looks at all of the video and takes the model 12 times as
         long, 4xwide shows it the same in 4 wide views.
@@ -63,23 +63,24 @@ def predict(
     runtime
         What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
+    classifier = open_weights(weights, runtime, device)  # before the imports: a misspelt name is answered at once
     from videoswin.predict.profile import Profile
     from videoswin.predict.results import Failure
     from videoswin.predict.scoring import find_videos, predict_many
 
-    classifier = open_weights(weights, runtime, device)
     page = None
+    paths = find_videos(files)
     if report is not None:
         from videoswin.predict.report_page import FILM_FRAMES, Report
+        from videoswin.storage.outputs import PAGE, require_writable_output
 
-        page = Report(classifier, report)
-    paths = find_videos(files)
+        page = Report(classifier, require_writable_output(report, PAGE, inputs=[*paths, weights]))
     times = Profile() if profile else None
     results = predict_many(classifier, paths, views, top_k, film=FILM_FRAMES if page else 0, profile=times)
     failed = 0
     for result in progress(results, len(paths), "Looking at videos"):
         if json_lines:
-            print(json.dumps(result.to_dict()), flush=True)
+            print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
         if isinstance(result, Failure):
             failed += 1
             say(str(result.error))

@@ -123,6 +123,10 @@ def train(
     resume
         Continue the run in --out.
     """
+    if weights is not None:
+        from videoswin.classifier.resolve import resolve
+
+        resolve(weights)  # before the other imports: a misspelt name is answered at once
     from videoswin.classifier.device import choose_device
     from videoswin.train.loop import Trainer
     from videoswin.train.settings import TrainSettings

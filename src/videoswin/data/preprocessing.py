@@ -25,6 +25,7 @@ _SAMPLINGS = ("interval", "uniform", "time")
 _MAX_SIDE = 4096  # pixels
 _MAX_CLIP_LEN = 4096  # frames
 _MAX_CLIPS = 1000
+_MIN_STD, _MAX_COLOUR = 1e-3, 10_000  # on the scale 0 to 255
 _WIDE = "wide"
 _CROPS = (1, 3, _WIDE)
 
@@ -187,8 +188,11 @@ class Preprocessing:
                 raise ConfigError(
                     f"Preprocessing.{name} is {values!r}. Give three numbers for R, G, B on the scale 0 to 255."
                 )
-        if min(self.std) <= 0:
-            raise ConfigError(f"Preprocessing.std is {self.std!r}. Use numbers above 0.")
+        # Beyond these the quotient overflows in one precision or another, and the model answers with NaN.
+        if not all(_MIN_STD <= value <= _MAX_COLOUR for value in self.std):
+            raise ConfigError(f"Preprocessing.std is {self.std!r}. Use numbers from {_MIN_STD} to {_MAX_COLOUR}.")
+        if not all(abs(value) <= _MAX_COLOUR for value in self.mean):
+            raise ConfigError(f"Preprocessing.mean is {self.mean!r}. Use numbers on the scale 0 to 255.")
         if 0 < max(self.mean) <= 1:
             raise ConfigError(
                 f"Preprocessing.mean is {self.mean!r}, which is on the scale 0 to 1. Multiply mean and std by 255."

@@ -1,14 +1,18 @@
-"""The model, top to bottom as in the paper: config, windows, attention, blocks, backbone, video_swin, presets."""
+"""The model, top to bottom as in the paper: config, windows, attention, blocks, backbone, video_swin, presets.
+
+Names are imported when they are first used: what can be configured is known without PyTorch.
+"""
 
 import warnings
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from videoswin.model.backbone import SwinBackbone
-from videoswin.model.config import SwinConfig
-from videoswin.model.macs import Macs, count_macs, stage_grids
-from videoswin.model.presets import PRESETS, create_model, get_config
-from videoswin.model.video_swin import VideoSwin
+if TYPE_CHECKING:
+    from videoswin.model.backbone import SwinBackbone
+    from videoswin.model.config import SwinConfig
+    from videoswin.model.macs import Macs, count_macs, stage_grids
+    from videoswin.model.presets import PRESETS, create_model, get_config
+    from videoswin.model.video_swin import VideoSwin
 
 __all__ = [
     "PRESETS",
@@ -22,8 +26,19 @@ __all__ = [
     "stage_grids",
 ]
 
+_HOMES = {
+    "backbone": ("SwinBackbone",),
+    "config": ("SwinConfig",),
+    "macs": ("Macs", "count_macs", "stage_grids"),
+    "presets": ("PRESETS", "create_model", "get_config"),
+    "video_swin": ("VideoSwin",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
     if name in ("SlidingStream", "Stream"):  # they stood here before 2026-11-26
         warnings.warn(f"videoswin.model.{name} is now videoswin.{name}.", DeprecationWarning, stacklevel=2)
         return getattr(import_module("videoswin"), name)

@@ -18,6 +18,12 @@ Padding = Literal["attended", "masked"]
 Init = Literal["paper", "local"]
 
 AXES = ("T", "H", "W")
+_LARGEST = {
+    "embed_dim": 2**16, "depths": 2**12, "num_heads": 2**16, "window_size": 2**10, "patch_size": 2**10, "in_channels": 2**12,
+    "mlp_ratio": 2**10, "num_classes": 2**24,
+}  # fmt: skip
+"""Far beyond any model: what is larger is a slip, or an attack by a config.json, and would end in a failed allocation."""
+_MOST_STAGES, _MOST_OFFSETS = 16, 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,7 @@ class SwinConfig:
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be a whole number, 1 or more.")
         if not _is_int(self.num_classes) or self.num_classes < 0:
             raise ConfigError(f"num_classes={self.num_classes!r} must be 0 (features only) or a whole number above.")
+        self._require_sane_sizes()
         for stage, (dim, heads) in enumerate(zip(self.stage_dims, self.num_heads, strict=True)):
             if dim % heads:
                 raise ConfigError(
@@ -86,6 +93,19 @@ class SwinConfig:
                 raise ConfigError(
                     f'{name}="{getattr(self, name)}" is unknown. {nearest(str(getattr(self, name)), get_args(kind))}'
                 )
+
+    def _require_sane_sizes(self) -> None:
+        for name, largest in _LARGEST.items():
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,)
+            if any(_is_number(number) and number > largest for number in values):
+                raise ConfigError(f"{name}={value!r} is absurdly large; give at most {largest:,}.")
+        if len(self.depths) > _MOST_STAGES:
+            raise ConfigError(f"depths has {len(self.depths)} stages; give at most {_MOST_STAGES}.")
+        if (offsets := math.prod(2 * side - 1 for side in self.window_size)) > _MOST_OFFSETS:
+            raise ConfigError(
+                f"window_size={self.window_size} needs bias tables of {offsets:,} rows; give a smaller window."
+            )
 
     @property
     def stage_dims(self) -> tuple[int, ...]:

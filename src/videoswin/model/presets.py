@@ -1,10 +1,12 @@
 """The models of the paper (section 3.3, "Architecture Variants", and section 4) and a small one, as one table."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from videoswin.errors import ConfigError, nearest
 from videoswin.model.config import SwinConfig
-from videoswin.model.video_swin import VideoSwin
+
+if TYPE_CHECKING:
+    from videoswin.model.video_swin import VideoSwin
 
 __all__ = ["PRESETS", "create_model", "get_config"]
 
@@ -41,7 +43,7 @@ def get_config(name: str) -> SwinConfig:
     return PRESETS[name]
 
 
-def create_model(name_or_config: str | SwinConfig, num_classes: int | None = None, **overrides: Any) -> VideoSwin:
+def create_model(name_or_config: str | SwinConfig, num_classes: int | None = None, **overrides: Any) -> "VideoSwin":
     """A model with fresh weights.
 
     Args:
@@ -55,6 +57,8 @@ def create_model(name_or_config: str | SwinConfig, num_classes: int | None = Non
 
     >>> model = create_model("swin3d_t", num_classes=10)
     """
+    from videoswin.model.video_swin import VideoSwin  # and with it PyTorch, which the table above does not need
+
     config = get_config(name_or_config) if isinstance(name_or_config, str) else name_or_config
     if num_classes is not None:
         overrides["num_classes"] = num_classes

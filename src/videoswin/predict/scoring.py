@@ -17,13 +17,14 @@ from torch import Tensor
 from videoswin.data.annotations import VIDEO_SUFFIXES
 from videoswin.data.decode import Limits
 from videoswin.data.preprocessing import Preprocessing, Views
-from videoswin.errors import ConfigError, VideoError
+from videoswin.errors import ConfigError, VideoError, WeightsError
 from videoswin.predict.batches import Looked, VideoReader, read_ahead, score_in_groups, views_at_once
 from videoswin.predict.profile import Profile, running, timed, waited
 from videoswin.predict.results import Failure, LabelScore, Prediction, Span
 
 __all__ = [
-    "DEFAULT_LIMITS", "VideoClassifier", "find_videos", "predict", "predict_each", "predict_many", "score_each_view",
+    "DEFAULT_LIMITS", "VideoClassifier", "find_videos", "predict", "predict_each", "predict_many", "require_finite_logits",
+    "score_each_view",
 ]  # fmt: skip
 DEFAULT_LIMITS = Limits()
 _SUFFIX_HINT = f"Known are {' '.join(sorted(VIDEO_SUFFIXES))}; other files can be named one by one"
@@ -195,9 +196,28 @@ def _is_video_name(name: str) -> bool:
 
 
 def score_each_view(classifier: VideoClassifier, clips: Tensor) -> Tensor:
-    """Normalised clips (V, 3, T, H, W) -> the probabilities of each, (V, num_classes), float32 on the CPU."""
+    """Normalised clips (V, 3, T, H, W) -> the probabilities of each, (V, num_classes), float32 on the CPU.
+
+    Raises:
+        WeightsError: a logit is NaN or infinite.
+    """
     chunks = clips.split(views_at_once(clips.shape[1:], classifier.device))
-    return torch.cat([classifier.logits(chunk).softmax(dim=-1) for chunk in chunks])
+    logits = torch.cat([classifier.logits(chunk) for chunk in chunks])
+    return require_finite_logits(logits, classifier.name).softmax(dim=-1)
+
+
+def require_finite_logits(logits: Tensor, name: str) -> Tensor:
+    """The logits themselves, or a :class:`WeightsError`: NaN has a largest entry too, which would become a label.
+
+    Args:
+        logits: of any shape.
+        name: of the model, for the error.
+    """
+    if not bool(logits.isfinite().all()):
+        reason = "the model gives NaN or infinity in place of scores"
+        hint = "Its weights, its preprocessing or its precision do not fit; try float32, or an earlier checkpoint"
+        raise WeightsError(name, reason, hint)
+    return logits
 
 
 def _best(scores: Tensor, labels: tuple[str, ...], top_k: int) -> tuple[LabelScore, ...]:

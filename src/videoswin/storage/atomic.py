@@ -23,7 +23,10 @@ except ImportError:  # Windows
 
 from videoswin.errors import OutputError, VideoSwinError, WeightsError
 
-__all__ = ["replace_file", "replace_folder", "replace_together", "settled_folder"]
+__all__ = [
+    "replace_file", "replace_folder", "replace_together", "require_replaceable_file", "require_replaceable_folder",
+    "settled_folder",
+]  # fmt: skip
 
 _OF_THE_DISK = {
     errno.ENOSPC: ("the disk is full", "Make room there"),
@@ -83,9 +86,10 @@ def replace_folder(path: str | Path, marker: str) -> Iterator[Path]:
         OutputError: the disk is full, or the folder cannot be written there.
     """
     path = Path(os.path.abspath(path))  # "." has no name to put a dot before
-    require_replaceable_folder(path, marker)
     with _as_output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(path.parent, wait=True):  # not while another process swaps it
+            require_replaceable_folder(path, marker)
     with _workshop(path) as folder:
         new = folder / path.name
         new.mkdir()
@@ -198,11 +202,16 @@ def _remove_left_overs(path: Path) -> None:
 
 @contextmanager
 def _lock(folder: Path, wait: bool = False) -> Iterator[bool]:
-    """Whether the folder's lock could be had; it ends with the block or the process. Where there are no locks, True."""
+    """Whether the folder is there and its lock could be had; it ends with the block or the process. Where there are no
+    locks, True."""
     if fcntl is None:
         yield True
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -252,8 +261,13 @@ def _flush_to_disk(path: Path) -> None:
 
 @contextmanager
 def _as_output_errors(path: Path) -> Iterator[None]:
+    """Also of files that are made inside the hidden folder: errors name what the user named."""
     try:
         yield
+    except (OutputError, WeightsError) as error:
+        if not _is_beside(path, error.path) or error.path == str(path):
+            raise
+        raise type(error)(path, error.reason, error.hint) from error
     except VideoSwinError:
         raise
     except Exception as error:

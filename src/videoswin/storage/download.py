@@ -1,9 +1,12 @@
-"""Files of the catalog, downloaded once.
+"""Files that have a name, downloaded once.
 
 A file is fetched into ``NAME.part``, checked, and renamed into its place, so that what stands there is whole. An
 interrupted download goes on where it stopped, if the server can and the file there is still the same one. Beside it
 stands ``NAME.sha256``, the sum of what was downloaded, to which later loads hold the file. One process downloads; others
 that want the same file wait for it. Where the file is there, the network is never asked.
+
+PyTorch's ``torch.hub.download_url_to_file`` does part of this, and is not used: it has no limit on size or time, follows
+redirects to http, starts over after each interruption, and checks nothing where the file's name carries no sum.
 """
 
 import errno
@@ -14,14 +17,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 
 from filelock import FileLock
 
 from videoswin.errors import WeightsError
+from videoswin.storage.atomic import replace_file, require_replaceable_file
 from videoswin.storage.cache import cache_folder
-from videoswin.storage.http import Gone, Interruption, Refused, Stale, is_allowed, transfer
+from videoswin.storage.http import Gone, Interruption, Limits, Refused, Stale, is_allowed, transfer
 
 __all__ = ["Progress", "cached_file", "fetch", "shown"]
 
@@ -30,6 +33,9 @@ Progress = Callable[[int, int | None], None]
 
 _ATTEMPTS = 6
 _PAUSES_S = (1, 2, 4, 8, 16)
+_MAX_BYTES = 8 * 2**30
+_MAX_SECONDS = 6 * 3600.0
+_OTHER_MEANS = "Download it by other means and give the file"
 
 
 def cached_file(file: str) -> Path | None:
@@ -38,29 +44,39 @@ def cached_file(file: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def fetch(url: str, file: str, sha256: str | None = None, progress: Progress | None = None) -> Path:
+def fetch(
+    url: str,
+    file: str,
+    sha256: str | None = None,
+    progress: Progress | None = None,
+    *,
+    max_bytes: int = _MAX_BYTES,
+    check: Callable[[Path], object] | None = None,
+) -> Path:
     """The file in the cache, downloaded if it is not there yet.
 
     Args:
         url: https; http only for this machine itself.
         file: its name in the cache.
         sha256: the first digits of its SHA-256, or None if nothing is known. Then the sum of the first download counts.
+        max_bytes: a server that sends more is refused.
+        check: looks at a file that was just downloaded, before it gets its name; a :class:`WeightsError` from it says
+            that this is another file than was wanted.
 
     Raises:
         WeightsError: it cannot be downloaded, or is not the file it should be. What came so far is kept for the next
             try, unless it is wrong.
     """
-    folder = cache_folder()
-    path = folder / file
+    path = cache_folder() / file
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
-            with FileLock(folder / f".{file}.lock"):
+            with FileLock(path.with_name(f".{file}.lock")):
                 if not path.is_file():  # another process was faster
-                    _download(url, path, sha256, progress)
+                    _download(url, path, sha256, progress or _ignore, max_bytes, check)
                     return path
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise _unwritable(path, error) from error
     _verify(path, sha256)
     return path
 
@@ -69,7 +85,7 @@ def fetch(url: str, file: str, sha256: str | None = None, progress: Progress | N
 def shown(what: str) -> Iterator[Progress]:
     """A progress callback that draws a bar on stderr, for a person at a terminal, once bytes come."""
     if not sys.stderr.isatty():
-        yield _silent
+        yield _ignore
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -95,47 +111,56 @@ def shown(what: str) -> Iterator[Progress]:
         bar.stop()
 
 
-def _download(url: str, path: Path, sha256: str | None, progress: Progress | None) -> None:
+def _download(
+    url: str,
+    path: Path,
+    sha256: str | None,
+    progress: Progress,
+    max_bytes: int,
+    check: Callable[[Path], object] | None,
+) -> None:
     if not is_allowed(url):
-        raise WeightsError(path, f"its address is not https ({url})", "Download it by other means and give the file")
+        raise WeightsError(path, f"its address is not https ({url})", _OTHER_MEANS)
     part = path.with_name(f"{path.name}.part")
-    _transfer_with_patience(url, path, part, progress)
+    require_replaceable_file(part)
+    _transfer_with_patience(url, path, part, Limits(max_bytes, time.monotonic() + _MAX_SECONDS), progress)
     found = _sum(part)
     if sha256 is not None and not found.startswith(sha256):
         part.unlink()
         reason = f"what {url} gave has another SHA-256: it should start with {sha256}, and is {found}"
         raise WeightsError(path, reason, "It was removed. Try again; if that happens twice, do not use the file")
-    _sum_file(path).write_text(
-        f"{found}  {path.name}\n", encoding="ascii"
-    )  # first: a file without its sum is unguarded
+    if check is not None:
+        try:
+            check(part)
+        except WeightsError as error:
+            part.unlink()
+            reason = f"what {url} gave is not the file that was expected ({error.reason})"
+            raise WeightsError(path, reason, "It was removed. Find the file elsewhere and give it") from error
+    with replace_file(_sum_file(path)) as new:  # first: a file without its sum is unguarded
+        new.write_text(f"{found}  {path.name}\n", encoding="ascii")
     os.replace(part, path)
 
 
-def _transfer_with_patience(url: str, path: Path, part: Path, progress: Progress | None) -> None:
+def _transfer_with_patience(url: str, path: Path, part: Path, limits: Limits, progress: Progress) -> None:
     """Try a few times, each from where the last one stopped."""
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(1, _ATTEMPTS + 1):
         try:
-            transfer(url, part, lambda need: _require_space(path, need), progress or _silent)
+            transfer(url, part, limits, lambda need: _require_space(path, need), progress)
             return
-        except Gone:
+        except Gone as error:
             reason = f"there is no such file at {url}"
-            raise WeightsError(path, reason, "Find it elsewhere and give the file: videoswin.load(FILE)") from None
+            raise WeightsError(path, reason, "Find it elsewhere and give the file: videoswin.load(FILE)") from error
         except Refused as error:
-            reason = f"{url} was refused ({error})"
-            raise WeightsError(path, reason, "Download it by other means and give the file") from None
+            raise WeightsError(path, f"{url} was refused ({error})", _OTHER_MEANS) from error
         except Stale:  # what came so far belongs to another version of the file; it was removed
             continue
-        except (Interruption, HTTPException, OSError) as error:
-            if isinstance(error, OSError) and not _is_about_the_network(error):
-                raise
-            if attempt == _ATTEMPTS - 1:
+        except Interruption as error:
+            if attempt == _ATTEMPTS or time.monotonic() > limits.deadline:
                 have = part.stat().st_size if part.exists() else 0
-                reason = (
-                    f"{url} could not be downloaded ({_words(error)}; {_ATTEMPTS} attempts, {have:,} bytes are there)"
-                )
+                reason = f"{url} could not be downloaded ({error}; {attempt} attempts, {have:,} bytes are there)"
                 hint = "Check the network and run it again, it goes on from there; or give a file of your own"
-                raise WeightsError(path, reason, hint) from None
-            time.sleep(_PAUSES_S[attempt])
+                raise WeightsError(path, reason, hint) from error
+            time.sleep(_PAUSES_S[attempt - 1])
     raise WeightsError(path, f"{url} changed with every attempt", "Try again later")
 
 
@@ -155,11 +180,6 @@ def _unwritable(path: Path, error: OSError) -> WeightsError:
         return _no_space(path, error.strerror or "no space left")
     reason = f"it cannot be stored ({error.strerror or error})"
     return WeightsError(path, reason, "Check the rights there, or name another folder in VIDEOSWIN_CACHE")
-
-
-def _is_about_the_network(error: OSError) -> bool:
-    """urllib and sockets raise OSErrors without a file's name; the disk's have one, or say that it is full."""
-    return error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def _verify(path: Path, sha256: str | None) -> None:
@@ -184,10 +204,5 @@ def _sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _words(error: BaseException) -> str:
-    reason = getattr(error, "reason", error)
-    return str(getattr(reason, "strerror", None) or reason or type(error).__name__).rstrip(".")
-
-
-def _silent(done: int, total: int | None) -> None:
-    """Nobody watches."""
+def _ignore(done: int, total: int | None) -> None:
+    """No bar."""

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from videoswin.classifier.classifier import WEIGHTS_FILE, Classifier
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.folder import WEIGHTS_FILE
 from videoswin.errors import WeightsError
 from videoswin.storage.atomic import replace_folder, settled_folder
 from videoswin.train.metrics import Tally

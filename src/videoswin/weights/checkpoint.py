@@ -5,25 +5,23 @@ training goes on from there without a word. Here every tensor of the backbone ha
 head alone may start anew, and only when the caller asks for another number of classes. What happened is in the report.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from videoswin.errors import WeightsError
 from videoswin.model import SwinConfig, VideoSwin
 from videoswin.model.config import Grid, Padding, RelativeBias
 from videoswin.model.video_swin import ClassificationHead
-from videoswin.storage.atomic import settled_folder
 from videoswin.weights.architecture import read_architecture
+from videoswin.weights.assemble import empty_model, fill, shapes_of
 from videoswin.weights.bias_tables import resample_table
 from videoswin.weights.formats import FAMILIES, Family, is_swin_v2, recognise
 from videoswin.weights.load_report import LoadReport, some
 from videoswin.weights.pickled import Contents, read_pickled
-from videoswin.weights.safetensors import own_float32, read_tensors, require_floats
+from videoswin.weights.safetensors import read_tensors, require_floats
 
 __all__ = ["Checkpoint", "inspect_checkpoint", "load_checkpoint", "read_checkpoint"]
 
@@ -71,27 +69,30 @@ def load_checkpoint(
     padding: Padding | None = None,
     window_size: Grid | None = None,
     window_in_file: Grid | None = None,
+    own_config: SwinConfig | None = None,
 ) -> tuple[VideoSwin, LoadReport]:
     """A 3D checkpoint of any family, as a model in evaluation mode, in float32, on the CPU.
 
     Args:
-        path: a ``.pth``, ``.pt`` or ``.safetensors`` file, or a checkpoint folder of ours.
+        path: a ``.pth``, ``.pt`` or ``.safetensors`` file.
         num_classes: outputs of the head. None: the file's own. Another number: the head starts anew. 0: no head.
         relative_bias: how windows clipped in space read the bias table. None: as the file's own code does it, "official"
-            for the official code, MMAction2 and torchvision, so that the numbers are theirs; for ours, what its
-            config.json says, or "exact".
-        padding: see :class:`~videoswin.model.SwinConfig`. None: "attended", as all public weights expect, or what the
-            config.json of ours says.
+            for the official code, MMAction2 and torchvision, so that the numbers are theirs; for ours, what
+            ``own_config`` says, or "exact".
+        padding: see :class:`~videoswin.model.SwinConfig`. None: "attended", as all public weights expect, or what
+            ``own_config`` says.
         window_size: (T, H, W) in tokens. None: the file's own. Another: the bias tables are resampled, bicubic; e.g.
             (16, 7, 7) for Something-Something from Kinetics weights of (8, 7, 7).
         window_in_file: for the rare file where two windows fit the tables; the error says so.
+        own_config: of the weights of a checkpoint folder, what its config.json says: it also knows what tensors cannot
+            tell. Both have to agree.
 
     Raises:
         WeightsError: the file cannot be read or recognised, is for images, lacks a tensor of the backbone, has one of
             another shape, or one that holds NaN or infinity.
         ConfigError: ``num_classes`` or ``window_size`` is out of range.
     """
-    checkpoint = read_checkpoint(path, window_in_file)
+    checkpoint = read_checkpoint(path, window_in_file, own_config)
     if checkpoint.family.dims == 2:
         hint = "Inflate it to a video model: videoswin.inflate(FILE) in Python"
         raise WeightsError(path, f"it is a model for images ({checkpoint.family.title})", hint)
@@ -107,22 +108,29 @@ def load_checkpoint(
     return build(replace(checkpoint, tensors=tensors), target, reshaped)
 
 
-def inspect_checkpoint(path: str | Path, window_in_file: Grid | None = None) -> LoadReport:
+def inspect_checkpoint(
+    path: str | Path, window_in_file: Grid | None = None, own_config: SwinConfig | None = None
+) -> LoadReport:
     """What a file is and whether it is whole; no model is built, and missing tensors are reported, not refused.
 
     Raises:
         WeightsError: the file cannot be read or recognised.
     """
-    return read_checkpoint(path, window_in_file).report
+    return read_checkpoint(path, window_in_file, own_config).report
 
 
-def read_checkpoint(path: str | Path, window_in_file: Grid | None = None) -> Checkpoint:
+def read_checkpoint(
+    path: str | Path, window_in_file: Grid | None = None, own_config: SwinConfig | None = None
+) -> Checkpoint:
     """Read a file and recognise it, by its names and shapes alone.
 
     Raises:
         WeightsError: the file cannot be read, or no family claims it.
     """
-    path = settled_folder(path)
+    path = Path(path)
+    if path.is_dir():
+        hint = "Load a checkpoint folder by videoswin.load(FOLDER)"
+        raise WeightsError(path, "this is a folder, not a file of weights", hint)
     contents = _read(path)
     shapes = {name: tuple(tensor.shape) for name, tensor in contents.tensors.items()}
     family = recognise(shapes)
@@ -138,9 +146,10 @@ def read_checkpoint(path: str | Path, window_in_file: Grid | None = None) -> Che
     index_sizes = {
         name: contents.tensors[name].numel() for name in translation.dropped if name.endswith("relative_position_index")
     }
-    config = read_architecture(path, family, ours, index_sizes, window_in_file)
-    if path.is_dir():
-        config = _own_config(path, config)
+    known_window = own_config.window_size if own_config is not None else window_in_file
+    config = read_architecture(path, family, ours, index_sizes, known_window)
+    if own_config is not None:
+        config = _agreed(path, own_config, config)
     expected = expected_shapes(config, family.dims)
     report = LoadReport(
         path=path,
@@ -164,16 +173,15 @@ def read_checkpoint(path: str | Path, window_in_file: Grid | None = None) -> Che
 
 def build(checkpoint: Checkpoint, config: SwinConfig, reshaped: tuple[str, ...]) -> tuple[VideoSwin, LoadReport]:
     """The model with the checkpoint's tensors, and the account of it; the head starts anew if its size differs."""
-    with torch.device("meta"):  # no numbers are drawn that would be overwritten at once
-        model = VideoSwin(config)
+    model = empty_model(config)
     keep_head = config.num_classes == checkpoint.config.num_classes
     names = [name for name in model.state_dict() if keep_head or not name.startswith("head.")]
-    state = {name: own_float32(checkpoint.tensors[name]) for name in names}
+    state = {name: checkpoint.tensors[name] for name in names}
     fresh: dict[str, Tensor] = {}
     if not keep_head and config.num_classes:
         head = ClassificationHead(config.num_features, config.num_classes, config.head_dropout)
         fresh = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
-    model.load_state_dict(state | fresh, assign=True)
+    fill(model, state | fresh, checkpoint.path)
     own_head = [checkpoint.family.theirs(name) for name in checkpoint.tensors if name.startswith("head.")]
     report = replace(
         checkpoint.report,
@@ -184,13 +192,12 @@ def build(checkpoint: Checkpoint, config: SwinConfig, reshaped: tuple[str, ...])
         missing=(),
         dropped=checkpoint.report.dropped + (() if keep_head else tuple(own_head)),
     )
-    return model.requires_grad_(True).eval(), report
+    return model, report
 
 
 def expected_shapes(config: SwinConfig, dims: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of our model's tensors; of a 2D model, whose patches have no time, with ``dims`` 2."""
-    with torch.device("meta"):
-        shapes = {name: tuple(tensor.shape) for name, tensor in VideoSwin(config).state_dict().items()}
+    shapes = shapes_of(empty_model(config))
     if dims == 2:
         patch = "backbone.patch_embed.proj.weight"
         shapes[patch] = shapes[patch][:2] + shapes[patch][3:]
@@ -206,8 +213,7 @@ def _resampled(tensors: Mapping[str, Tensor], source: Grid, target: Grid) -> tup
 
 def _read(path: Path) -> Contents:
     """The tensors of a file, whatever its kind; the ``module.`` that DataParallel puts before all names is taken away."""
-    file = path / "model.safetensors" if path.is_dir() else path
-    contents = Contents(read_tensors(file)) if _is_safetensors(file) else read_pickled(file)
+    contents = Contents(read_tensors(path)) if _is_safetensors(path) else read_pickled(path)
     tensors = contents.tensors
     if tensors and all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
@@ -222,13 +228,9 @@ def _is_safetensors(path: Path) -> bool:
         return file.read(9)[8:] == b"{"
 
 
-def _own_config(folder: Path, read: SwinConfig) -> SwinConfig:
-    """The configuration of a checkpoint folder, which also knows what tensors cannot tell; both have to agree."""
-    file = folder / "config.json"
-    try:
-        own = SwinConfig.from_dict(json.loads(file.read_text(encoding="utf-8"))["model"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise WeightsError(file, f"it describes no model ({error})", "Copy or download the checkpoint again") from None
+def _agreed(path: Path, own: SwinConfig, read: SwinConfig) -> SwinConfig:
+    """What a config.json says, if the tensors say the same."""
     if expected_shapes(own, 3) != expected_shapes(read, 3):
-        raise WeightsError(file, "it describes another model than model.safetensors holds", "Copy the folder again")
+        file = path.with_name("config.json")
+        raise WeightsError(file, f"it describes another model than {path.name} holds", "Copy the folder again")
     return own

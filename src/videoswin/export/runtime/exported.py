@@ -9,7 +9,7 @@ from torch import Tensor
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.export.runtime.metadata import Metadata
-from videoswin.predict.scoring import VideoClassifier
+from videoswin.predict.scoring import VideoClassifier, require_finite_logits
 
 __all__ = ["ExportedClassifier", "Runtime"]
 
@@ -69,4 +69,4 @@ class ExportedClassifier(VideoClassifier):
                 f"it gives outputs of shape {tuple(logits.shape)} for {len(clips)} clips and {len(self.labels)} labels"
             )
             raise WeightsError(self.path, reason, "Export the checkpoint again")
-        return logits
+        return require_finite_logits(logits, str(self.path))

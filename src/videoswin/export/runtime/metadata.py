@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from videoswin.classifier.classifier import check_labels, check_threshold
+from videoswin.classifier.facts import check_labels, check_threshold
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
 

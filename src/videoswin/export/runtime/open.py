@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from videoswin.classifier.resolve import Exported, resolve
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.export.runtime.exported import ExportedClassifier, Runtime
 from videoswin.weights.safetensors import require_regular_file
@@ -38,12 +39,12 @@ def open_classifier(path_or_name: str | Path, runtime: RuntimeName = "auto", dev
         ConfigError: the runtime does not fit the file, or there is no such device.
         WeightsError: the file cannot be used.
     """
-    if is_exported(path_or_name):
+    if isinstance(target := resolve(path_or_name), Exported):
         if device not in ("auto", "cpu"):
             raise ConfigError(
                 f"device={device}: exported files run on the CPU. Use auto or cpu, or the checkpoint folder."
             )
-        return load_exported(path_or_name, runtime, trust_code=True)
+        return load_exported(target.path, runtime, trust_code=True)
     if runtime not in ("auto", "torch"):
         raise ConfigError(f"runtime={runtime} runs exported files. Make one: videoswin export {path_or_name} --to ...")
     from videoswin.classifier.device import choose_device

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ class Site:
     statuses: list[int] = field(default_factory=list)
     """The next answers are these errors."""
     redirect: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent in place of its own."""
+    endless_body: bool = False
+    endless_headers: bool = False
     wrong_part: bool = False
     requests: list[str] = field(default_factory=list)
     """The Range header of every request so far, "" for the whole file."""
@@ -37,6 +42,13 @@ def serve(site: Site) -> Iterator[Site]:
         def do_GET(self) -> None:
             asked = self.headers.get("Range", "")
             site.requests.append(asked)
+            if site.endless_headers:
+                with suppress(OSError):
+                    self.wfile.write(b"HTTP/1.0 200 OK\r\n")
+                    while True:
+                        self.wfile.write(b"X")
+                        time.sleep(0.001)
+                return
             if site.redirect:
                 self.send_response(302)
                 self.send_header("Location", site.redirect)
@@ -69,13 +81,19 @@ def serve(site: Site) -> Iterator[Site]:
             if part:
                 first = start + 1 if site.wrong_part else start
                 self.send_header("Content-Range", f"bytes {first}-{len(site.content) - 1}/{len(site.content)}")
-            if site.length:
+            for name, value in site.headers.items():
+                self.send_header(name, value)
+            if site.length and "Content-Length" not in site.headers:
                 self.send_header("Content-Length", str(len(body)))
             if site.etag:
                 self.send_header("ETag", site.etag)
             self.end_headers()
             with suppress(ConnectionError):  # a client that had enough
-                self.wfile.write(body[: site.cut_after.pop(0)] if site.cut_after else body)
+                body = body[: site.cut_after.pop(0)] if site.cut_after else body
+                self.wfile.write(body)
+                while site.endless_body:
+                    self.wfile.write(b"x")
+                    time.sleep(0.001)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

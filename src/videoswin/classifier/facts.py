@@ -1,0 +1,76 @@
+"""What makes a classifier of a model: everything but the numbers, checked once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from videoswin.data.preprocessing import Preprocessing
+from videoswin.errors import ConfigError, nearest
+from videoswin.model.config import SwinConfig, check_clip_size
+
+__all__ = ["CARD_HEADER", "Facts", "check_card", "check_labels", "check_threshold"]
+
+CARD_HEADER = ("license", "datasets", "base_model", "tags", "language")
+"""Fields of ``Facts.card`` that go to the model card's header, for hubs."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What ``config.json`` of a checkpoint folder holds, and the model card tells.
+
+    Raises:
+        ConfigError: the labels do not match the model's outputs, a value is out of range, or the model cannot take the
+            clips that the preprocessing makes.
+    """
+
+    config: SwinConfig
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    """The name of each class, in the order of the model's outputs."""
+    name: str = "unnamed"
+    none_threshold: float | None = None
+    """A best score below it means "none of these"."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """How well it does, such as ``{"val_top1": 0.9}``."""
+    notes: str = ""
+    """How it was made."""
+    card: dict[str, Any] = field(default_factory=dict)
+    """What the model card should say besides: :mod:`videoswin.classifier.card`."""
+
+    def __post_init__(self) -> None:
+        check_labels(self.labels, self.config.num_classes)
+        check_threshold(self.none_threshold)
+        check_card(self.card)
+        if self.config.in_channels != 3:
+            raise ConfigError(
+                f"in_channels={self.config.in_channels}, and videos have 3 colour channels; use in_channels=3."
+            )
+        check_clip_size(self.config, (self.preprocessing.clip_len, *self.preprocessing.size))
+
+
+def check_labels(labels: tuple[str, ...], num_classes: int) -> None:
+    """One name for each output, no name twice; else a :class:`ConfigError`."""
+    if len(labels) != num_classes or not labels:
+        raise ConfigError(
+            f"The model has {num_classes} outputs and there are {len(labels)} labels; give one label for each."
+        )
+    twice = sorted({label for label in labels if labels.count(label) > 1}) if len(set(labels)) < len(labels) else []
+    if twice:
+        raise ConfigError(f'The label "{twice[0]}" is used for more than one class; give each its own.')
+
+
+def check_threshold(threshold: Any) -> None:
+    """A score or None; else a :class:`ConfigError`."""
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if threshold is not None and not (is_number and 0 <= threshold <= 1):
+        raise ConfigError(f"none_threshold={threshold!r} must be a score between 0 and 1, or None.")
+
+
+def check_card(card: Mapping[str, Any]) -> None:
+    """A :class:`ConfigError` for a field that no card has, or a value that is no text or list of texts."""
+    for name, value in card.items():
+        if name not in (*CARD_HEADER, "text"):
+            raise ConfigError(f'A model card has no field "{name}". {nearest(str(name), (*CARD_HEADER, "text"))}')
+        texts = value if isinstance(value, list) and name != "text" else [value]
+        if not all(isinstance(text, str) and text for text in texts):
+            raise ConfigError(f'The field "{name}" of the model card is {value!r}. Use text, or a list of texts.')

@@ -1,0 +1,87 @@
+"""Files of weights alone, as classifiers: what such a file does not say of itself, its labels and its preprocessing."""
+
+from pathlib import Path
+
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.labels import DATASETS, guess_labels, read_labels
+from videoswin.classifier.published import PublishedModel
+from videoswin.data.preprocessing import Preprocessing
+from videoswin.errors import WeightsError
+from videoswin.model import SwinConfig, VideoSwin
+from videoswin.storage.download import fetch, shown
+from videoswin.weights.checkpoint import inspect_checkpoint
+from videoswin.weights.load_report import LoadReport
+
+__all__ = ["classifier_of", "describe", "published_file"]
+
+
+def published_file(published: PublishedModel) -> Path:
+    """The file of a published model: from the cache, or downloaded; a person at a terminal sees how far it is.
+
+    Raises:
+        WeightsError: it cannot be downloaded, or is not the file it should be.
+    """
+    # A sum in the file's name says more than anything in the file. Without one, the file itself has to be what is wanted.
+    check = None if published.sha256 else lambda file: published.require_file(inspect_checkpoint(file))
+    with shown(published.name) as progress:
+        return fetch(
+            published.url,
+            published.file,
+            published.sha256,
+            progress,
+            max_bytes=published.max_bytes,
+            check=check,
+        )
+
+
+def classifier_of(model: VideoSwin, report: LoadReport, published: PublishedModel | None = None) -> Classifier:
+    """A classifier around the model of a public file; ``published``: what is known of it beside the file."""
+    labels, preprocessing, notes = describe(report.config, published, new_head=bool(report.fresh), path=report.path)
+    return Classifier(
+        model,
+        preprocessing,
+        labels,
+        name=published.name if published else report.path.stem,
+        notes=f"From {report.path.name} ({report.title}). {notes}".strip(),
+        card={"license": published.licence.lower()} if published and " " not in published.licence else {},
+        report=report,
+    )
+
+
+def describe(
+    config: SwinConfig, published: PublishedModel | None, *, new_head: bool = False, path: str | Path = "the file"
+) -> tuple[tuple[str, ...], Preprocessing, str]:
+    """Labels, preprocessing and notes for public weights.
+
+    Of a published model they are its publisher's. Otherwise labels are guessed from the number of classes, and
+    preprocessing is the test's of the public code. A head that starts anew names nothing yet.
+
+    Args:
+        config: of the model.
+        path: for the error.
+
+    Raises:
+        WeightsError: there is no head.
+    """
+    if not config.num_classes:
+        raise WeightsError(path, "it has no head, so it names no classes", "Give num_classes, for a new head")
+    labels = tuple(f"class {i}" for i in range(config.num_classes))
+    notes: list[str] = []
+    own: dict[str, object] = {}
+    if published is not None:
+        own = dict(published.preprocessing)
+        if published.kind == "video" and not new_head:
+            if DATASETS.get(published.data) == config.num_classes:
+                labels = read_labels(published.data)
+            notes.append(published.figures)
+        notes.append(f"Licence: {published.licence}.")
+    elif not new_head:
+        labels, dataset = guess_labels(config.num_classes)
+        if dataset:
+            notes.append(f"Labels: {dataset}, by the number of classes.")
+        if dataset == "something_something_v2":  # looked at as a whole; Kinetics clip by clip
+            own = {"sampling": "uniform"}
+    side = 384 if config.window_size[1] == 12 else 224  # pixels; the paper's pairs of window and size
+    # antialias: OpenCV's bilinear resizing, with which the public weights were trained
+    settings = {"size": (side, side), "short_side": side, "antialias": False, **own}
+    return labels, Preprocessing.from_dict(settings), " ".join(filter(None, notes))
