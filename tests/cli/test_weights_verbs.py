@@ -64,6 +64,12 @@ def test_a_checkpoint_of_ours_keeps_its_labels(tmp_path: Path) -> None:
     assert longer.model.config.window_size == (4, 3, 3)
 
 
+def test_the_weights_inside_a_checkpoint_are_its_own(tmp_path: Path) -> None:
+    tiny_classifier().save(tmp_path / "ck")
+    assert main(["convert", str(tmp_path / "ck" / "model.safetensors"), str(tmp_path / "new")]) == 0
+    assert videoswin.load(tmp_path / "new").labels == tiny_classifier().labels
+
+
 def test_convert_inflates_and_lengthens(tmp_path: Path) -> None:
     for source in (FILES["timm"], FILES["official"]):
         new = tmp_path / f"{source.stem}.pth"

@@ -101,8 +101,8 @@ def inflate(
 
 
 def weights_of(target: Target) -> tuple[Path, Facts | None]:
-    """The file of weights that is meant, downloaded if need be; of a checkpoint folder also what its config.json says, which
-    knows what tensors cannot tell.
+    """The file of weights that is meant, downloaded if need be; of a checkpoint folder, or the weights in one, also what its
+    config.json says, which knows what tensors cannot tell.
 
     Raises:
         ConfigError: there are no weights that could be read as tensors.
@@ -110,7 +110,7 @@ def weights_of(target: Target) -> tuple[Path, Facts | None]:
     """
     match target:
         case WeightsFile(path):
-            return path, None
+            return path, read_facts(folder) if (folder := half_of(path)) else None
         case Published(_, model):
             return published_file(model), None
         case Exported(path):

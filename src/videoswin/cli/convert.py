@@ -47,11 +47,11 @@ def convert(
         Outputs of the head; another number than the file's own starts a new head. By default the file's own.
     """
     from videoswin.classifier.resolve import Published, resolve
+    from videoswin.storage.outputs import require_writable_folder
 
     if os.path.lexists(target):
         raise ConfigError(f"{target} exists already. Give another name, or remove it first.")
-    if not Path(target).absolute().parent.is_dir():
-        raise ConfigError(f"{target}: the folder it should stand in does not exist. Make it first.")
+    require_writable_folder(Path(target))
     meant = resolve(source)
     from videoswin.classifier.classifier import Classifier
     from videoswin.classifier.loading import weights_of

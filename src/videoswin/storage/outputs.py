@@ -25,7 +25,16 @@ from pathlib import Path
 from videoswin.errors import OutputError
 from videoswin.storage.atomic import require_replaceable_file
 
-__all__ = ["EXPORTED", "PAGE", "PICTURE", "RECORDING", "Kind", "csv_table", "require_writable_output"]
+__all__ = [
+    "EXPORTED",
+    "PAGE",
+    "PICTURE",
+    "RECORDING",
+    "Kind",
+    "csv_table",
+    "require_writable_folder",
+    "require_writable_output",
+]
 
 _LOOKED_AT = 2**16  # bytes, at the beginning and at the end: where marks are, also in large files
 
@@ -84,7 +93,7 @@ def require_writable_output(path: str | Path, kind: Kind, inputs: Iterable[objec
             raise OutputError(path, f"this is the input itself ({source}), which would be lost", "Give another name")
     if path.exists():
         _require_ours(path, kind)
-    _require_writable_folder(path)
+    require_writable_folder(path)
     return path
 
 
@@ -110,7 +119,8 @@ def _require_ours(path: Path, kind: Kind) -> None:
         raise OutputError(path, "there is a file already that is write-protected", "Give another name")
 
 
-def _require_writable_folder(path: Path) -> None:
+def require_writable_folder(path: Path) -> None:
+    """The folder that ``path`` is to stand in is there and can be written to; else an :class:`OutputError`."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise OutputError(path, "the folder it should stand in does not exist", "Make it first")
