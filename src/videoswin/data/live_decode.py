@@ -49,7 +49,8 @@ class LiveInput(Protocol):
     """One connection: iterate for ``(seconds as the source states them or None, uint8 (H, W, 3))`` until the source ends.
 
     ``fps``: the stated rate, 0 if none. ``damaged``: frames that did not decode, so far. ``is_file``: it has a length that was
-    stated, so it comes as fast as the line allows and ends. ``finished``: that it has, or the sender said that it ended.
+    stated, so it comes as fast as the line allows and ends. ``finished``: that it has, or the sender said that it ended. ``head``:
+    its first bytes, where nothing said whether its end is one.
 
     Iterating raises :class:`VideoError` when the source fails or falls silent for the timeout, Interrupted when its
     :class:`~videoswin.data.live_wait.Watch` was stopped.
@@ -60,6 +61,7 @@ class LiveInput(Protocol):
     damaged: int
     is_file: bool
     finished: bool
+    head: bytes
 
     def __iter__(self) -> Iterator[tuple[float | None, Tensor]]: ...
     def close(self) -> None: ...
@@ -73,6 +75,7 @@ class _Frames:
         self.fps = 0.0
         self.damaged = 0
         self.is_file = self.finished = False
+        self.head = b""
         self._limits, self._watch = limits, watch
         context.options = {"max_pixels": str(int(min(limits.max_pixels, 2**31 - 1)))}
         context.thread_type = "SLICE"  # frame threads hold frames back: latency
@@ -120,7 +123,9 @@ class _ContainerInput(_Frames):
         self._container, self._stream, self._feed, self._broken_off = container, stream, feed, broken_off
         rate = stream.average_rate or stream.guessed_rate
         self.fps = float(rate) if rate and 0 < rate <= 1000 else 0.0
-        self.is_file = isinstance(feed, HttpBody) and feed.length is not None
+        if isinstance(feed, HttpBody):
+            self.is_file = feed.length is not None
+            self.head = feed.head
         self._duration_s = (container.duration or 0) / av.time_base
         self._times: tuple[float, float] | None = None  # of the first frame and the last
 
@@ -183,9 +188,7 @@ class _JpegInput(_Frames):
         self.finished = self._body.finished
 
 
-def open_address(
-    address: str, timeout_s: float, limits: Limits | None = None, watch: Watch | None = None
-) -> LiveInput:
+def open_address(address: str, timeout_s: float, limits: Limits | None = None, watch: Watch | None = None) -> LiveInput:
     """Connect to an RTSP or HTTP(S) address.
 
     Args:

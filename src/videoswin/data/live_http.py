@@ -21,6 +21,7 @@ __all__ = ["HttpBody"]
 
 _REDIRECTS = 5
 _ATTEMPTS = 3
+_HEAD = 4096
 _SKIPPED = 2**18  # bytes: rather read over than asked for anew
 _SAFE = "/?&=:;@!$'()*+,~%[]|"
 
@@ -38,6 +39,8 @@ class HttpBody:
         self.failure: Exception | None = None
         self.finished = False
         """All that was announced has come: this was a file, or the sender said that it ended."""
+        self.head = b""
+        """Its first bytes."""
         self._address, self._watch = address, watch
         self._wire: Wire | None = None
         self._authorization: str | None = None
@@ -107,6 +110,8 @@ class HttpBody:
     def _next(self, size: int) -> bytes:
         data = self._response.read1(size)
         self._watch.count(len(data))
+        if len(self.head) < _HEAD and self._at == len(self.head):
+            self.head += data[: _HEAD - len(self.head)]
         self._at += len(data)
         if self.length is not None:
             if not data and self._at < self.length:
@@ -179,7 +184,7 @@ class HttpBody:
         if digest is None or self._address.user is None:
             return False
         with suppress(Exception):
-            challenge = parse_keqv_list(filter(None, parse_http_list(digest.partition(" ")[2])))
+            challenge = parse_keqv_list([part for part in parse_http_list(digest.partition(" ")[2]) if part])
             handler = AbstractDigestAuthHandler(_Passwords(self._address.user))  # type: ignore[arg-type]
             request = Request(f"http://{self._address.host}{quote(target, safe=_SAFE)}")
             answer = handler.get_authorization(request, challenge)  # type: ignore[attr-defined]

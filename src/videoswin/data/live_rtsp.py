@@ -108,8 +108,8 @@ class _Exchange:
     def _flush(self) -> None:
         """What came before the end still belongs to the other side."""
         with suppress(OSError):
-            self._inside.send(self._to_inside)
-            self._host.send(self._to_host)
+            self._inside.send(bytes(self._to_inside))
+            self._host.send(bytes(self._to_host))
 
 
 def _sent(wire: Wire, data: bytearray) -> bytearray:
@@ -136,7 +136,7 @@ class _Checker:
                 self._skip -= step
                 place += step
                 continue
-            self._head += data[place : place + 1]
+            self._head.append(data[place])
             place += 1
             if self._head[0] == 0x24:  # a "$" begins a packet of RTP: channel, length, and so many bytes
                 if len(self._head) == 4:
@@ -161,4 +161,3 @@ class _Checker:
                 if not digits.isdigit() or len(digits) > 9 or int(digits) > _LONGEST_BODY:
                     raise VideoError(self._name, "what answers there speaks no RTSP", "Check the address")
                 self._skip = int(digits)
-

@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO
 
 from videoswin.errors import Interrupted, VideoError
@@ -60,10 +61,8 @@ class Watch:
     def stop(self) -> None:
         """From any thread: whatever waits, or is going to, raises :class:`Interrupted`."""
         self.stopped = True
-        try:
+        with suppress(OSError):  # closed already, or woken more often than needed
             self._waker.send(b"x")
-        except OSError:  # closed already, or woken more often than anybody needs
-            pass
 
     def close(self) -> None:
         self._wake.close()
