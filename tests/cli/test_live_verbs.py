@@ -18,12 +18,11 @@ from videoswin.cli.live_view import LiveView
 from videoswin.cli.main import main
 from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Preprocessing
-from videoswin.live.decisions import Event
-from videoswin.live.session import Report
+from videoswin.live.decisions import DecisionSettings, Event, Segment, Standing
+from videoswin.live.session import SessionStats
 from videoswin.live.sources import Health
-from videoswin.live.timeline import LabelledSegment
 from videoswin.live.timeline_files import clock_time, to_webvtt
-from videoswin.live.tracker import Engine
+from videoswin.live.tracker import Tracker, Update
 
 LOW = ["--enter", "0.4", "--leave", "0.3", "--min-duration", "0.1", "--hop-seconds", "0.2"]
 
@@ -86,7 +85,7 @@ def test_timeline_json_and_the_length_of_an_action(capsys: pytest.CaptureFixture
 
 
 def test_subtitles_hold_no_markup() -> None:
-    text = to_webvtt([LabelledSegment(3599.9996, 3661.5, "a --> <b>\n\nc", 0.5)])
+    text = to_webvtt([Segment(3599.9996, 3661.5, "a --> <b>\n\nc", 0.5)])
     assert text.splitlines()[2:5] == ["1", "01:00:00.000 --> 01:01:01.500", "a --&gt; &lt;b&gt; c (50 %)"]
     assert clock_time(59.999) == "1:00.00"
     assert clock_time(3723.45) == "1:02:03.45"
@@ -109,7 +108,7 @@ def test_stream_text_and_a_recording(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["stream", "a & b's.mp4", "--weights", "ck", *LOW, "--fast", "--record", str(record)]) == 0
     out, err = capsys.readouterr()
     assert "start" in out
-    assert "108 pictures, 2 cuts, 0 dropped" in err
+    assert "108 frames, 2 cuts, 0 dropped" in err
     with open_video(record) as video:
         assert (video.info.width, video.info.height) == (128, 96)
         assert video.info.duration_s == pytest.approx(9, abs=0.5)
@@ -130,8 +129,8 @@ def test_stream_from_a_pipe(place: Path, monkeypatch: pytest.MonkeyPatch, capsys
         (["987"], "camera 987"),
         (["ftp://x/y"], "rtsp"),
         (["no.mp4"], "not found"),
-        (["v.ts", "--size", "3x4"], "--size"),
-        (["-", "--size", "big"], "640x480"),
+        (["v.ts", "--pipe-size", "3x4"], "--pipe-size"),
+        (["-", "--pipe-size", "big"], "640x480"),
         (["v.ts", "--enter", "0.1"], "leave"),
         (["v.ts", "--clip-seconds", "0"], "clip_seconds"),
         (["v.ts", "--record", "no/such/folder.mp4"], "folder"),
@@ -145,12 +144,12 @@ def test_stream_says_what_is_wrong(arguments: list[str], hint: str, capsys: pyte
 
 
 def test_the_view_shows_labels_latency_and_trouble() -> None:
-    console = Console(width=90, file=io.StringIO())
-    view = LiveView("cam \x1b[31m", LABELS, 2, console)
-    view.add(3.25, [0.1, 0.7, 0.2], 1, [Event("start", 1, 2.5, 3.0, 0.7)])
+    view, console = a_view()
+    events = [Event("start", 1, 2.5, 3.0, 0.7)]
+    view.add(Update(3.25, 3.25, [0.1, 0.7, 0.2], Standing(1), events, 0.0))
     health = Health(pictures=10, reconnects=2, width=640, height=480, state="running")
-    engine = cast(Engine, SimpleNamespace(skipped=1, samples=4))
-    console.print(view.content(Report(0.0423, 29.97, 7.5, 3), health, engine, cuts=1))
+    tracker = cast(Tracker, SimpleNamespace(skipped=1, samples=4))
+    console.print(view.content(SessionStats(0.0423, 29.97, 7.5, 3), health, tracker, cuts=1))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in (
         "nod",
@@ -160,8 +159,29 @@ def test_the_view_shows_labels_latency_and_trouble() -> None:
         "dropped 3",
         "reconnects 2",
         "1 cut",
-        "spared 25 %",
+        "25 % of runs skipped",
         "start",
     ):
         assert part in text
     assert "clap" not in text
+
+
+@pytest.mark.parametrize(
+    ("standing", "why"),
+    [
+        (Standing(None), "waiting for the first answer"),
+        (Standing(None, 2, 0.456), "best is wave 45.6 %; a label needs 70.0 %"),
+        (Standing(None, 2, 0.75, 0.25), "wave 75.0 % has held for 0.2 of 0.5 s"),
+    ],
+)
+def test_none_says_what_it_waits_for(standing: Standing, why: str) -> None:
+    view, console = a_view()
+    view.add(Update(1.0, 1.0, [0.2, 0.3, 0.456] if standing.best else [], standing, [], 0.0))
+    tracker = cast(Tracker, SimpleNamespace(skipped=0, samples=4))
+    console.print(view.content(SessionStats(0, 30, 7.5, 0), Health(), tracker, cuts=0))
+    assert why in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def a_view() -> tuple[LiveView, Console]:
+    console = Console(width=90, file=io.StringIO())
+    return LiveView("cam \x1b[31m", LABELS, 2, DecisionSettings(0.3, 0.7, 0.4, 0.5), console), console

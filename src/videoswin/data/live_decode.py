@@ -127,7 +127,8 @@ class _ContainerInput(_Frames):
             self.is_file = feed.length is not None
             self.head = feed.head
         self._duration_s = (container.duration or 0) / av.time_base
-        self._times: tuple[float, float] | None = None  # of the first frame and the last
+        self._start_s = (container.start_time or 0) / av.time_base
+        self._last_s = 0.0  # time of the last frame
 
     def close(self) -> None:
         with suppress(*_DECODER_ERRORS, OSError):
@@ -148,7 +149,7 @@ class _ContainerInput(_Frames):
                     continue  # half a frame, which the decoder would fill up
                 for time_s, rgb in self.decoded(packet.decode):
                     if time_s is not None:
-                        self._times = (self._times[0] if self._times else time_s), time_s
+                        self._last_s = time_s
                     yield time_s, rgb
         _raise_failure(self.name, self._feed)
         if isinstance(self._feed, PipeReader):
@@ -162,7 +163,7 @@ class _ContainerInput(_Frames):
 
     def _has_run_out(self) -> bool:
         """Whether all seconds that were announced have come."""
-        return bool(self._duration_s and self._times and self._times[1] - self._times[0] > self._duration_s - 1.0)
+        return self._duration_s > 0 and self._last_s - self._start_s > self._duration_s - 1.0
 
 
 class _JpegInput(_Frames):

@@ -31,7 +31,7 @@ class JpegParts:
         found = re.search(r'boundary="?([^";]{1,200})"?', content_type, re.IGNORECASE)
         # Cameras state the boundary with its dashes or without, and some state none.
         self._delimiter = b"--" + found[1].strip().lstrip("-").encode("latin-1", "replace") if found else b"--"
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def __iter__(self) -> Iterator[bytes]:
         while (header := self._until(b"\r\n\r\n", _LONGEST_HEADER)) is not None:
@@ -60,18 +60,18 @@ class JpegParts:
             if not (more := self._read(_CHUNK)):
                 return None
             self._buffer += more
-        found, self._buffer = self._buffer[:place], self._buffer[place + len(mark) :]
+        found = bytes(self._buffer[:place])
+        del self._buffer[: place + len(mark)]
         return found
 
     def _exactly(self, size: int) -> bytes | None:
-        pieces, missing = [self._buffer[:size]], size - len(self._buffer)
-        self._buffer = self._buffer[size:]
-        while missing > 0:
-            if not (more := self._read(min(missing, _CHUNK))):
+        while len(self._buffer) < size:
+            if not (more := self._read(min(size - len(self._buffer), _CHUNK))):
                 return None
-            pieces.append(more)
-            missing -= len(more)
-        return b"".join(pieces)
+            self._buffer += more
+        found = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return found
 
     def _fail(self, reason: str) -> None:
         raise VideoError(self._name, reason, "Check the address")

@@ -220,8 +220,10 @@ class Session:
         except BaseException as error:  # noqa: BLE001  it belongs to the thread that iterates, and is raised there
             self._failure = error
         finally:
-            self.source.close()
-            self._queue.close()
+            try:
+                self.source.close()
+            finally:
+                self._queue.close()
 
 
 class _Rate:

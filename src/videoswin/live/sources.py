@@ -215,6 +215,8 @@ class LiveSource:
         if self._input is not None:
             self._input.close()
             self._input = None
+        if self._watch is not None:
+            self._watch.close()
 
     def __iter__(self) -> Iterator[Picture]:
         self.open()  # the first failure is the user's to see
@@ -349,8 +351,9 @@ def find_live_source(
 
 
 def _standard_input() -> BinaryIO:
-    if sys.stdin is None or sys.stdin.closed:
+    pipe = sys.stdin.buffer if sys.stdin else None
+    if pipe is None or pipe.closed:
         raise VideoError("the pipe", "standard input is closed", "Pipe a video in: ... | videoswin stream -")
-    if sys.stdin.isatty():
+    if pipe.isatty():
         raise VideoError("the pipe", "nothing is piped in", "Pipe a video in: ... | videoswin stream -")
-    return sys.stdin.buffer
+    return pipe
