@@ -1,7 +1,10 @@
 """The verbs stream and timeline as their users meet them."""
 
+import csv
 import io
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,6 +115,117 @@ def test_stream_text_and_a_recording(tmp_path: Path, capsys: pytest.CaptureFixtu
     with open_video(record) as video:
         assert (video.info.width, video.info.height) == (128, 96)
         assert video.info.duration_s == pytest.approx(9, abs=0.5)
+
+
+def test_a_recording_never_replaces_its_source_or_a_file_of_others(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "clip.mp4"
+    shutil.copy(place / "a & b's.mp4", source)
+    os.link(source, tmp_path / "same.mp4")
+    (tmp_path / "link.mp4").symlink_to(source)
+    (tmp_path / "holiday.mp4").write_bytes(source.read_bytes()[:-1])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in ("clip.mp4", "same.mp4", "link.mp4", "holiday.mp4", "/dev/null"):
+        record = str(tmp_path / name)
+        assert main(["stream", str(source), "--weights", "ck", *LOW, "--fast", "--record", record]) == 2, name
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1, err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_recording_replaces_an_older_one_when_it_is_whole(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "r.mp4"
+    command = ["stream", "a & b's.mp4", "--weights", "ck", *LOW, "--fast", "--record", str(record)]
+    assert main(command) == 0
+    before = record.read_bytes()
+    assert main(command[:-1] + [str(record)]) == 0
+    assert list(tmp_path.iterdir()) == [record]
+    broken = tmp_path / "broken.y4m"
+    header = b"YUV4MPEG2 W64 H48 F10:1 C420jpeg\n"
+    broken.write_bytes(header + 30 * (b"FRAME\n" + bytes(64 * 48 * 3 // 2)) + b"FRAME\nhalf")
+    capsys.readouterr()
+    with open(broken, "rb") as pipe, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
+        assert main(["stream", "-", "--weights", "ck", *LOW, "--fast", "--record", str(record)]) == 2
+    err = capsys.readouterr().err
+    assert "30 frames" in err  # what came is told all the same
+    assert "inside a frame" in err
+    assert record.read_bytes() != before
+    with open_video(record) as video:
+        assert len(video) == 30  # the source broke; the recording of it is whole
+
+
+def test_an_encoder_that_fails_is_told_at_once_and_the_stream_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from videoswin.data.record import Recorder
+
+    def fails(self: Recorder) -> None:
+        raise SystemExit("no space")
+
+    monkeypatch.setattr(Recorder, "_encode", fails)
+    record = tmp_path / "r.mp4"
+    record.touch()
+    assert main(["stream", "a & b's.mp4", "--weights", "ck", *LOW, "--fast", "--record", str(record)]) == 2
+    out, err = capsys.readouterr()
+    assert "start" in out
+    assert "108 frames" in err
+    assert "the recording stopped (no space)" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["r.mp4"]
+
+
+def test_timeline_writes_over_nothing_of_others(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["timeline", str(place / "a & b's.mp4"), "--weights", "ck", *LOW, "--out"]
+    (tmp_path / "file").touch()
+    assert main([*command, str(tmp_path / "file")]) == 2
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "timeline.csv").write_text("my own table\n")
+    assert main([*command, str(out)]) == 2
+    assert "timeline.csv" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["timeline.csv"]
+    (out / "timeline.csv").unlink()
+    for _ in range(2):  # and its own files it replaces
+        assert main([*command, str(out)]) == 0
+
+
+def test_labels_do_no_harm_in_files(place: Path, tmp_path: Path) -> None:
+    labels = ("=HYPERLINK(1)", "a\u009b\u202egpj", "@SUM")
+    tiny_classifier(labels=labels).save(tmp_path / "odd")
+    out = tmp_path / "out"
+    assert main(["timeline", str(place / "a & b's.mp4"), "--weights", str(tmp_path / "odd"), *LOW, "--out", str(out)]) == 0
+    table = (out / "timeline.csv").read_text()
+    cells = {row[2] for row in list(csv.reader(table.splitlines()))[1:]}
+    assert cells <= {"'=HYPERLINK(1)", "a\\x9b\\u202egpj", "'@SUM"}
+    for name in ("csv", "json", "vtt", "html"):
+        text = (out / f"timeline.{name}").read_text()
+        if name != "html":
+            assert not {"\u009b", "\u202e"} & set(text), name
+    found = json.loads((out / "timeline.json").read_text())
+    assert {segment["label"] for segment in found["segments"]} <= set(labels)
+
+
+def test_no_segments_say_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["timeline", "a & b's.mp4", "--weights", "ck", "--enter", "1", "--hop-seconds", "0.2"]) == 0
+    err = capsys.readouterr().err
+    assert "the best score was" in err
+    assert "a label needs 100.0 % for 0.5 s" in err
+    assert "--enter 0." in err
+
+
+def test_old_names_of_options_still_work(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO(bytes(30 * 40 * 3) * 40)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=raw))
+    assert main(["stream", "-", "--weights", "ck", "--size", "40x30", "--rate", "10", "--fast", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert lines(out)[-1]["pictures"] == 40
+    assert "--size is now called --pipe-size" in err
+    assert "--rate is now called --pipe-fps" in err
 
 
 def test_stream_from_a_pipe(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
