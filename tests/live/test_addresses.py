@@ -4,7 +4,6 @@ import io
 import re
 import threading
 import traceback
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -105,7 +104,9 @@ def test_a_playlist_is_not_followed(clip: Path) -> None:
     assert asked == ["/list.m3u8"]
 
 
-@pytest.mark.parametrize("where", ["http://127.0.0.1:{other}/v.ts", "http://localhost:{port}/v.ts", "https://127.0.0.1:{port}/x"])
+@pytest.mark.parametrize(
+    "where", ["http://127.0.0.1:{other}/v.ts", "http://localhost:{port}/v.ts", "https://127.0.0.1:{port}/x"]
+)
 def test_redirects_to_another_host_or_port_are_not_followed(clip: Path, where: str) -> None:
     hits = []
 
@@ -145,7 +146,9 @@ def test_a_user_name_and_a_password_are_sent_when_they_are_wanted(clip: Path, sc
 
     def answer(connection: object, request: str) -> None:
         given = next((line for line in request.split("\r\n") if line.startswith("Authorization: ")), "")
-        right = "Basic bWU6cGEvc3M=" in given if scheme == "Basic" else 'username="me"' in given and 'uri="/v.ts"' in given
+        right = (
+            "Basic bWU6cGEvc3M=" in given if scheme == "Basic" else 'username="me"' in given and 'uri="/v.ts"' in given
+        )
         ask = f'WWW-Authenticate: {scheme} realm="cam", nonce="1", qop="auth", algorithm=MD5'
         refusal = http(b"", ask, "Content-Length: 0", status="401 No")
         (file if right else refusal)(connection, request)  # type: ignore[arg-type]
@@ -180,8 +183,14 @@ def endless(connection: object, head: bytes) -> None:
 @pytest.mark.parametrize(
     ("head", "reason"),
     [
-        ("Content-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\nContent-Length: 2000000000\r\n\r\n", "limit"),
-        ("Content-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\nContent-Type: image/jpeg\r\n\r\n", "goes on for"),
+        (
+            "Content-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\nContent-Length: 2000000000\r\n\r\n",
+            "limit",
+        ),
+        (
+            "Content-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\nContent-Type: image/jpeg\r\n\r\n",
+            "goes on for",
+        ),
         ("Content-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\nX: ", "goes on for"),
         ("Content-Type: video/x-flv\r\n\r\nFLV\x01\x01\0\0\0\x09\0\0\0\0", "without a picture|cannot be read"),
         ("Content-Type: video/mp2t\r\n\r\n", "without a picture|cannot be read"),
@@ -215,11 +224,16 @@ def test_whatever_waits_is_let_go_at_once_when_asked(clip: Path, kind: str, when
             http(clip.read_bytes())(connection, request)  # type: ignore[arg-type]
         until_closed(connection)  # type: ignore[arg-type]
 
-    answer = http_silence if kind == "http" else rtsp(clip.read_bytes(), then="silence" if when == "playing" else "hang")
+    answer = (
+        http_silence if kind == "http" else rtsp(clip.read_bytes(), then="silence" if when == "playing" else "hang")
+    )
     with server(answer) as port:
         watch = Watch("x", 600)
         threading.Timer(0.3, watch.stop).start()
-        with pytest.raises(Interrupted), closing(open_address(f"{kind}://127.0.0.1:{port}/x", 600, watch=watch)) as found:
+        with (
+            pytest.raises(Interrupted),
+            closing(open_address(f"{kind}://127.0.0.1:{port}/x", 600, watch=watch)) as found,
+        ):
             list(found)
 
 
@@ -282,7 +296,13 @@ def test_an_address_is_shown_by_host_and_port() -> None:
     assert without_password("rtsp://me:secret@10.0.0.1/live?token=x") == "rtsp://10.0.0.1/..."
     assert without_password("http://[::1]:8080") == "http://[::1]:8080"
     found = Address.parse("RTSPS://me:p%2Fq@cam.local/a b".replace(" ", "%20"))
-    assert (found.scheme, found.host, found.port, found.user, found.rest) == ("rtsps", "cam.local", 322, ("me", "p/q"), "/a%20b")
+    assert (found.scheme, found.host, found.port, found.user, found.rest) == (
+        "rtsps",
+        "cam.local",
+        322,
+        ("me", "p/q"),
+        "/a%20b",
+    )
 
 
 @pytest.mark.parametrize("text", ["file:///etc/passwd", "concat://a|b", "ftp://h/x", "://x"])

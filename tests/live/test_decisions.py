@@ -51,7 +51,11 @@ def test_starts_and_ends_alternate_and_last_long_enough(chosen: DecisionSettings
 @given(settings(), rows())
 def test_a_segment_begins_above_enter_and_never_falls_below_leave(chosen: DecisionSettings, given: list) -> None:
     for segment in segments(run(chosen, given), LABELS):
-        seen = {time_s: scores[LABELS.index(segment.label)] for time_s, scores in given if segment.start_s <= time_s <= segment.end_s}
+        seen = {
+            time_s: scores[LABELS.index(segment.label)]
+            for time_s, scores in given
+            if segment.start_s <= time_s <= segment.end_s
+        }
         assert seen[segment.start_s] >= chosen.enter
         assert all(score >= chosen.leave for time_s, score in seen.items() if time_s < segment.end_s)
         assert min(seen.values()) - 1e-9 <= segment.score <= max(seen.values()) + 1e-9

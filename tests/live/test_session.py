@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -66,7 +67,7 @@ class World:
         class Camera(Pictures):
             def __iter__(self) -> Iterator[Picture]:
                 for picture in super().__iter__():
-                    world.until(lambda number=round(picture.time_s * 10): world.now * 10 + 1e-6 >= number)
+                    world.until(partial(world.has_come, picture.time_s))
                     yield picture
                     with world.changed:
                         world.given += 1
@@ -85,6 +86,9 @@ class World:
     def until(self, true: Callable[[], bool]) -> None:
         with self.changed:
             assert self.changed.wait_for(true, timeout=60)
+
+    def has_come(self, time_s: float) -> bool:
+        return self.now + 1e-6 >= time_s
 
     def clock(self) -> float:
         return self.now

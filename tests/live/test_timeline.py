@@ -108,9 +108,7 @@ def same(found: Timeline, expected: Timeline) -> None:
 
 def stopped_at(frames: int, video: Path, progress: Path, classifier: Classifier | None = None) -> None:
     with pytest.raises(Interrupted):
-        make_timeline(
-            classifier or uniform(), video, SETTINGS, progress=progress, each=lambda done, _: done < frames
-        )
+        make_timeline(classifier or uniform(), video, SETTINGS, progress=progress, each=lambda done, _: done < frames)
 
 
 def with_settings(**config: object) -> Classifier:
@@ -153,9 +151,7 @@ def other_labels() -> Classifier:
         lambda: other_preprocessing(mean=(1.0, 2.0, 3.0)),
     ],
 )
-def test_a_place_of_another_checkpoint_is_refused(
-    video: Path, tmp_path: Path, make: Callable[[], Classifier]
-) -> None:
+def test_a_place_of_another_checkpoint_is_refused(video: Path, tmp_path: Path, make: Callable[[], Classifier]) -> None:
     stopped_at(40, video, tmp_path / "p")
     other = make()
     if other.preprocessing.sampling != "uniform":
