@@ -263,12 +263,14 @@ def test_a_source_that_cannot_be_stopped_is_not_waited_for() -> None:
 
     source = Stuck([0] * 4, live=False)
     session = Session(source, FrameSelector(PREPROCESSING, 10.0), tracker(), queue_frames=4)
-    for _ in session:
-        assert stuck.wait(60)
-        assert not session.stop(grace_s=0.01)
-        assert not source.closed  # the thread may still be inside it
-        free.set()
+    updates = iter(session)
+    next(updates)
+    assert stuck.wait(60)
+    assert not session.stop(grace_s=0.01)
+    assert not source.closed  # the thread may still be inside it
+    free.set()
     session._thread.join(60)
+    list(updates)
     assert source.closed
 
 
