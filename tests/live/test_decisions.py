@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videoswin.errors import ConfigError
-from videoswin.live.decisions import Decider, DecisionSettings, Event, Smoother, segments
+from videoswin.live.decisions import Decider, DecisionSettings, Event, Smoother, Standing, segments
 
+LABELS = ("a", "b", "c")
 PLAIN = DecisionSettings(smoothing_s=0, enter=0.6, leave=0.4, min_duration_s=0)
 
 
@@ -49,8 +50,12 @@ def test_starts_and_ends_alternate_and_last_long_enough(chosen: DecisionSettings
 
 @given(settings(), rows())
 def test_a_segment_begins_above_enter_and_never_falls_below_leave(chosen: DecisionSettings, given: list) -> None:
-    for segment in segments(run(chosen, given)):
-        seen = {time_s: scores[segment.label] for time_s, scores in given if segment.start_s <= time_s <= segment.end_s}
+    for segment in segments(run(chosen, given), LABELS):
+        seen = {
+            time_s: scores[LABELS.index(segment.label)]
+            for time_s, scores in given
+            if segment.start_s <= time_s <= segment.end_s
+        }
         assert seen[segment.start_s] >= chosen.enter
         assert all(score >= chosen.leave for time_s, score in seen.items() if time_s < segment.end_s)
         assert min(seen.values()) - 1e-9 <= segment.score <= max(seen.values()) + 1e-9
@@ -89,8 +94,8 @@ def test_no_smoothing_is_the_scores_themselves() -> None:
 
 def test_hysteresis_bridges_a_dip() -> None:
     dip = [(0.0, [0.9, 0.1]), (1.0, [0.5, 0.5]), (2.0, [0.9, 0.1]), (3.0, [0.3, 0.55]), (4.0, [0.3, 0.5])]
-    (found,) = segments(run(PLAIN, dip))
-    assert found[:3] == (0, 3, 0)
+    (found,) = segments(run(PLAIN, dip), LABELS)
+    assert found[:3] == (0, 3, "a")
     assert found.score == pytest.approx(2.3 / 3)
 
 
@@ -111,6 +116,18 @@ def test_a_better_label_takes_over_without_a_gap() -> None:
         ("start", 1, 2),
         ("end", 1, 3),
     ]
+
+
+def test_what_stands_nearest_when_nothing_holds() -> None:
+    decider = Decider(DecisionSettings(0, 0.6, 0.4, min_duration_s=1.0))
+    assert decider.standing([]) == Standing(None)
+    decider.feed(0, [0.5, 0.3])
+    assert decider.standing([0.5, 0.3]) == Standing(None, 0, 0.5, None)
+    decider.feed(1, [0.2, 0.7])
+    decider.feed(1.5, [0.2, 0.8])
+    assert decider.standing([0.2, 0.8]) == Standing(None, 1, 0.8, 0.5)
+    decider.feed(2, [0.2, 0.8])
+    assert decider.standing([0.2, 0.8]) == Standing(1)
 
 
 def test_state_goes_on_as_if_nothing_had_happened() -> None:

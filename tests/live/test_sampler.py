@@ -24,13 +24,15 @@ def times_of(gaps: list[float], start: float = 0.0) -> list[float]:
 def test_each_instant_gets_the_nearest_frame(gaps: list[float], fps: float, start: float) -> None:
     times = times_of(gaps, start)
     sampler: Sampler[int] = Sampler(fps)
-    chosen = [c for number, time_s in enumerate(times) for c in sampler.feed(time_s, number)]
-    assert [c.fresh for c in chosen] == [True] + [False] * (len(chosen) - 1)
-    for place, c in enumerate(chosen):
+    chosen, began = [], []
+    for number, time_s in enumerate(times):
+        chosen += sampler.feed(time_s, number)
+        began.append(sampler.began)
+    assert began == [True] + [False] * (len(times) - 1)
+    for place, frame in enumerate(chosen):
         instant = times[0] + place / fps
         nearest = min(abs(t - instant) for t in times)
-        assert abs(times[c.frame] - instant) == pytest.approx(nearest, abs=1e-9)
-        assert c.time_s == times[c.frame]
+        assert abs(times[frame] - instant) == pytest.approx(nearest, abs=1e-9)
     assert len(chosen) == int((times[-1] - times[0]) * fps + 1e-9) + 1 or abs(times[-1] - times[0]) * fps % 1 < 1e-6
 
 
@@ -38,16 +40,16 @@ def test_a_constant_rate_is_sampled_as_a_file_is() -> None:
     """Every second frame of 30, and the same frames as `sampling="time"` picks."""
     times = torch.arange(64, dtype=torch.float64) / 30
     sampler: Sampler[int] = Sampler(15.0)
-    chosen = [c.frame for number, t in enumerate(times.tolist()) for c in sampler.feed(t, number)]
+    chosen = [c for number, t in enumerate(times.tolist()) for c in sampler.feed(t, number)]
     assert chosen[:31] == list(range(0, 62, 2))
     assert time_clips(times, 32, 15.0, 1)[0].tolist() == [*chosen[:31], 62]
 
 
 def test_a_slow_source_repeats_and_a_fast_one_skips() -> None:
     slow: Sampler[int] = Sampler(10.0)
-    assert [c.frame for n in range(3) for c in slow.feed(n * 0.25, n)] == [0, 0, 1, 1, 2, 2]
+    assert [c for n in range(3) for c in slow.feed(n * 0.25, n)] == [0, 0, 1, 1, 2, 2]
     fast: Sampler[int] = Sampler(10.0)
-    assert [c.frame for n in range(21) for c in fast.feed(n * 0.025, n)] == [0, 4, 8, 12, 16, 20]
+    assert [c for n in range(21) for c in fast.feed(n * 0.025, n)] == [0, 4, 8, 12, 16, 20]
 
 
 @pytest.mark.parametrize("jump", [5.0, -3.0])
@@ -55,10 +57,10 @@ def test_a_gap_and_a_jump_back_begin_afresh(jump: float) -> None:
     sampler: Sampler[str] = Sampler(10.0)
     sampler.feed(10.0, "a")
     sampler.feed(10.1, "b")
-    (chosen,) = sampler.feed(10.1 + jump, "c")
-    assert (chosen.frame, chosen.fresh) == ("c", True)
-    (chosen,) = sampler.feed(10.2 + jump, "d")
-    assert (chosen.frame, chosen.fresh) == ("d", False)
+    assert sampler.feed(10.1 + jump, "c") == ["c"]
+    assert sampler.began
+    assert sampler.feed(10.2 + jump, "d") == ["d"]
+    assert not sampler.began
 
 
 @given(gaps, st.floats(1, 40), st.integers(1, 79))

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from tests.live.helpers import scene
 from tests.media_helpers import moving_picture
-from videoswin.live.scenes import CutDetector, StillGate, thumbnail
+from videoswin.live.scenes import CutDetector, MotionGate, thumbnail
 
 
 def cuts_in(frames: np.ndarray, fps: float = 25) -> list[int]:
@@ -58,7 +58,7 @@ def cuts_in_pair(first: np.ndarray, second: np.ndarray) -> bool:
 def test_noise_is_still_and_a_finger_is_not() -> None:
     rng = np.random.default_rng(0)
     ground = scene(1, 4)[0].astype(np.float32)
-    gate = StillGate()
+    gate = MotionGate()
     noisy = [(ground + rng.normal(0, 3, ground.shape)).clip(0, 255).astype(np.uint8) for _ in range(20)]
     assert [gate.feed(thumbnail(frame)) for frame in noisy] == [True] + [False] * 19
     noisy[-1][40:56, 60:76] = 255
@@ -66,7 +66,7 @@ def test_noise_is_still_and_a_finger_is_not() -> None:
 
 
 def test_slow_motion_adds_up() -> None:
-    gate = StillGate(threshold=8)
+    gate = MotionGate(threshold=8)
     moved = [gate.feed(np.full((24, 32, 3), level, np.float32)) for level in range(20)]
     assert [number for number, one in enumerate(moved) if one] == [0, 8, 16]
 

@@ -1,11 +1,14 @@
 """Sources as they misbehave: pipes, silent cameras, servers that go away, sizes that change, decoders that lag."""
 
 import io
+import os
+import sys
 import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -13,9 +16,10 @@ import pytest
 import torch
 
 from tests.media_helpers import MEDIA, encode, moving_picture
-from videoswin.data.live_decode import Picture, open_address, open_camera, open_pipe, without_password
-from videoswin.errors import ConfigError, VideoError
-from videoswin.live.sources import FileSource, LiveSource, Seen, find_live_source
+from videoswin.data.live_decode import open_camera, open_pipe
+from videoswin.data.live_wait import Watch
+from videoswin.errors import ConfigError, Interrupted, VideoError
+from videoswin.live.sources import FileSource, LiveSource, Picture, find_live_source
 
 
 class FakeTime:
@@ -39,10 +43,12 @@ class FakeInput:
     def __init__(self, stamps: list[float | None], fails: bool = False, size: int = 8) -> None:
         self.stamps, self.fails, self.size = stamps, fails, size
         self.fps, self.damaged, self.closed, self.name = 10.0, 0, False, "fake"
+        self.is_file = self.finished = False
+        self.head = b""
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[tuple[float | None, torch.Tensor]]:
         for stamp in self.stamps:
-            yield Picture(stamp, torch.zeros((self.size, self.size, 3), dtype=torch.uint8))
+            yield (stamp, torch.zeros((self.size, self.size, 3), dtype=torch.uint8))
         if self.fails:
             raise VideoError("fake", "nothing came within the timeout", "Wait")
 
@@ -76,25 +82,30 @@ class Pipe(io.RawIOBase):
 
 def test_a_transport_stream_from_a_pipe(tmp_path: Path) -> None:
     path = encode(tmp_path / "v.ts", moving_picture(20), rate=10, container="mpegts")
-    source = LiveSource(lambda: open_pipe(Pipe(path.read_bytes())), "the pipe", reconnect=False)  # type: ignore[arg-type]
+    source = LiveSource(lambda _: open_pipe(Pipe(path.read_bytes())), "the pipe", reconnect=False)  # type: ignore[arg-type]
     seen = list(source)
     assert len(seen) == 20
     assert source.health.state == "ended"
     assert np.diff([s.time_s for s in seen]) == pytest.approx(0.1, abs=1e-3)
 
 
+def piped(data: bytes, **options: Any) -> list[tuple[float | None, torch.Tensor]]:
+    with closing(open_pipe(Pipe(data), **options)) as found:  # type: ignore[arg-type]
+        return list(found)
+
+
 def test_y4m_from_a_pipe() -> None:
     frames = moving_picture(5)
-    pictures = list(open_pipe(Pipe(y4m(frames))))  # type: ignore[arg-type]
-    assert [p.rgb.shape for p in pictures] == [(48, 64, 3)] * 5
-    assert float((pictures[0].rgb.float() - torch.from_numpy(frames[0]).float()).abs().mean()) < 25
+    pictures = piped(y4m(frames))
+    assert [rgb.shape for _, rgb in pictures] == [(48, 64, 3)] * 5
+    assert float((pictures[0][1].float() - torch.from_numpy(frames[0]).float()).abs().mean()) < 25
 
 
 def test_raw_pictures_from_a_pipe() -> None:
     frames = moving_picture(4)
-    pictures = list(open_pipe(Pipe(frames.tobytes()), size=(48, 64), rate=5))  # type: ignore[arg-type]
-    assert [p.time_s for p in pictures] == pytest.approx([0, 0.2, 0.4, 0.6])
-    assert all(torch.equal(p.rgb, torch.from_numpy(f)) for p, f in zip(pictures, frames, strict=True))
+    pictures = piped(frames.tobytes(), size=(48, 64), rate=5)
+    assert [time_s for time_s, _ in pictures] == pytest.approx([0, 0.2, 0.4, 0.6])
+    assert all(torch.equal(p[1], torch.from_numpy(f)) for p, f in zip(pictures, frames, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -115,66 +126,60 @@ def test_a_resolution_that_changes() -> None:
                 packet.pts = packet.dts = number * 3600
                 packet.stream = stream
                 out.mux(packet)
-    source = LiveSource(lambda: open_pipe(io.BytesIO(file.getvalue())), "the pipe", reconnect=False)
+    source = LiveSource(lambda _: open_pipe(io.BytesIO(file.getvalue())), "the pipe", reconnect=False)
     sizes = {tuple(seen.rgb.shape) for seen in source}
     assert len(sizes) > 1
     assert source.health.resolution_changes >= 1
 
 
-# Addresses and cameras ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["raw", "y4m", "ts"])
+def test_a_pipe_that_ends_inside_a_frame_says_so_after_the_whole_ones(kind: str, tmp_path: Path) -> None:
+    frames = moving_picture(4)
+    options: dict[str, Any] = {"size": (48, 64), "rate": 5} if kind == "raw" else {}
+    if kind == "raw":
+        data = frames.tobytes()[:-100]
+    elif kind == "y4m":
+        data = y4m(frames)[:-100]
+    else:
+        path = encode(tmp_path / "v.ts", moving_picture(20), rate=10, container="mpegts")
+        data = path.read_bytes()[:-100]
+    seen = []
+    with closing(open_pipe(Pipe(data), **options)) as found, pytest.raises(VideoError, match="inside a frame"):  # type: ignore[arg-type]
+        seen.extend(found)
+    assert len(seen) == 3 if kind in ("raw", "y4m") else len(seen) >= 18
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+def test_a_pipe_of_the_system_is_read_as_it_fills_and_let_go_when_asked() -> None:
+    frames = moving_picture(60)
+    reading, writing = os.pipe()
+    watch = Watch("the pipe", None)
+    writer = threading.Thread(target=lambda: os.write(writing, frames.tobytes()))
+    writer.start()
+    with open(reading, "rb") as pipe, closing(open_pipe(pipe, (48, 64), 5, watch=watch)) as found:
+        pictures = iter(found)
+        assert torch.equal(next(pictures)[1], torch.from_numpy(frames[0]))
+        threading.Timer(0.2, watch.stop).start()
+        with pytest.raises(Interrupted):  # after the others, and not for ever
+            list(pictures)
+        writer.join(60)
+    os.close(writing)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """A web server for ``tmp_path`` on this machine."""
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{httpd.server_address[1]}"
-    httpd.shutdown()
-    httpd.server_close()
-    thread.join()
+def test_standard_input_that_is_closed_or_a_terminal_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(VideoError, match="standard input is closed"):
+        find_live_source("-")
+
+    class Terminal(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Terminal()))
+    with pytest.raises(VideoError, match="nothing is piped in"):
+        find_live_source("-")
 
 
-def test_an_http_address(server: str, tmp_path: Path) -> None:
-    encode(tmp_path / "v.ts", moving_picture(12), rate=12, container="mpegts")
-    connection = open_address(f"{server}/v.ts", timeout_s=5)
-    assert len(list(connection)) == 12
-    connection.close()
-
-
-def test_a_playlist_behind_an_address_is_not_followed(server: str, tmp_path: Path) -> None:
-    encode(tmp_path / "v.ts", moving_picture(12), rate=12, container="mpegts")
-    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nv.ts\n#EXT-X-ENDLIST\n")
-    with pytest.raises(VideoError):
-        open_address(f"{server}/list.m3u8", timeout_s=5)
-
-
-def test_addresses_that_fail(server: str) -> None:
-    with pytest.raises(VideoError, match="cannot be read"):
-        open_address(f"{server}/nothing.ts", timeout_s=5)
-    with pytest.raises(ConfigError, match="not opened"):
-        open_address("file:///etc/passwd", timeout_s=1)
-    with pytest.raises(ConfigError, match="not opened"):
-        open_address("concat://a|b", timeout_s=1)
-
-
-def test_a_silent_server_times_out() -> None:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(VideoError, match=r"timeout|cannot be read"):
-            open_address(f"http://127.0.0.1:{port}/x.ts", timeout_s=0.3)
-
-
-def test_passwords_are_not_shown() -> None:
-    assert without_password("rtsp://me:secret@10.0.0.1/live?token=x") == "rtsp://10.0.0.1/live"
+# Cameras --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_camera_that_is_not_there() -> None:
@@ -194,14 +199,14 @@ def test_reconnecting_waits_longer_each_time_and_time_goes_on() -> None:
         FakeInput([50.0, 50.1], size=6),
     ]
 
-    def connect() -> FakeInput:
+    def connect(_: object) -> FakeInput:
         found = connections.pop(0)
         if found is None:
             raise VideoError("fake", "refused", "Wait")
         return found
 
     source = LiveSource(connect, "fake", True, give_up_s=20, clock=clock, sleep=clock.sleep)  # type: ignore[arg-type]
-    pictures: list[Seen] = []
+    pictures: list[Picture] = []
     with pytest.raises(IndexError):  # there is no further connection
         pictures.extend(source)
     times = [seen.time_s for seen in pictures]
@@ -217,7 +222,7 @@ def test_a_source_that_never_comes_back_is_given_up() -> None:
     clock = FakeTime()
     first = [FakeInput([0.0])]
 
-    def connect() -> FakeInput:
+    def connect(_: object) -> FakeInput:
         if first:
             return first.pop()
         raise VideoError("fake", "refused", "Wait")
@@ -234,12 +239,12 @@ def test_a_backlog_shows_as_latency() -> None:
     clock = FakeTime()
 
     class Late(FakeInput):
-        def __iter__(self) -> Iterator[Picture]:
+        def __iter__(self) -> Iterator[tuple[float | None, torch.Tensor]]:
             for number in range(10):
                 clock.now += 0.1 if number < 5 else 0.3
-                yield Picture(number * 0.1, torch.zeros((4, 4, 3), dtype=torch.uint8))
+                yield (number * 0.1, torch.zeros((4, 4, 3), dtype=torch.uint8))
 
-    source = LiveSource(lambda: Late([]), "fake", False, clock=clock, sleep=clock.sleep)  # type: ignore[arg-type]
+    source = LiveSource(lambda _: Late([]), "fake", False, clock=clock, sleep=clock.sleep)  # type: ignore[arg-type]
     lags = [clock.now - seen.due for seen in source]
     assert lags[:5] == pytest.approx([0] * 5, abs=0.01)
     assert lags[-1] == pytest.approx(1.0, abs=0.02)
@@ -248,20 +253,38 @@ def test_a_backlog_shows_as_latency() -> None:
 def test_a_file_is_paced_by_its_stamps(tmp_path: Path) -> None:
     path = encode(tmp_path / "v.mp4", moving_picture(6), stamps=[0, 100, 150, 400, 420, 900])
     clock = FakeTime()
-    due = [seen.due - 100 for seen in FileSource(path, clock=clock, sleep=clock.sleep)]
+    source = FileSource(path, clock=clock, sleep=clock.sleep)
+    due = [seen.due - 100 for seen in source]
+    source.close()
     assert due == pytest.approx([0, 0.1, 0.15, 0.4, 0.42, 0.9])
     assert clock.now == pytest.approx(100.9)
     clock = FakeTime()
-    assert len(list(FileSource(path, fast=True, clock=clock, sleep=clock.sleep))) == 6
+    source = FileSource(path, fast=True, clock=clock, sleep=clock.sleep)
+    assert len(list(source)) == 6
+    source.close()
     assert clock.slept == []
+
+
+def test_a_file_source_lets_go_while_it_waits(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v.mp4", moving_picture(2), stamps=[0, 3_600_000])
+    source = FileSource(path)
+    pictures = iter(source)
+    next(pictures)
+    threading.Timer(0.05, source.stop).start()
+    assert next(pictures, None) is None  # an hour early
+    source.close()
+    source = FileSource(path)
+    source.stop()
+    with pytest.raises(Interrupted):
+        source.open()
 
 
 def test_what_a_source_is_called(tmp_path: Path) -> None:
     path = encode(tmp_path / "v.mp4", moving_picture(3))
     assert isinstance(find_live_source(str(path)), FileSource)
     with pytest.raises(VideoError, match="camera 987"):
-        find_live_source("987")
-    with pytest.raises(ConfigError, match="--size"):
+        find_live_source("987").open()
+    with pytest.raises(ConfigError, match="--pipe-size"):
         find_live_source(str(path), rate=30)
     with pytest.raises(VideoError, match="not found"):
-        find_live_source(str(tmp_path / "no.mp4"))
+        find_live_source(str(tmp_path / "no.mp4")).open()

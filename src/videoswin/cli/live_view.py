@@ -8,11 +8,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from videoswin.cli.output import bar, counted, printable
-from videoswin.live.decisions import Event
-from videoswin.live.session import Report
+from videoswin.cli.output import bar, counted, percent, printable
+from videoswin.live.decisions import DecisionSettings, Standing
+from videoswin.live.session import SessionStats
 from videoswin.live.sources import Health
-from videoswin.live.tracker import Engine
+from videoswin.live.tracker import Tracker, Update
 
 __all__ = ["LiveView"]
 
@@ -22,11 +22,18 @@ _EVENTS = 6
 class LiveView:
     """Use in a ``with`` block; :meth:`show` after every update."""
 
-    def __init__(self, title: str, labels: tuple[str, ...], top_k: int, console: Console | None = None) -> None:
-        self._title, self._labels, self._top_k = title, labels, top_k
+    def __init__(
+        self,
+        title: str,
+        labels: tuple[str, ...],
+        top_k: int,
+        decisions: DecisionSettings,
+        console: Console | None = None,
+    ) -> None:
+        self._title, self._labels, self._top_k, self._decisions = title, labels, top_k, decisions
         self._events: deque[tuple[str, str]] = deque(maxlen=_EVENTS)
         self._scores: list[float] = []
-        self._label: int | None = None
+        self._standing = Standing(None)
         self._time_s = 0.0
         console = console or Console(stderr=True)
         self._live = Live(console=console, refresh_per_second=8, transient=False, redirect_stdout=False)
@@ -38,30 +45,41 @@ class LiveView:
     def __exit__(self, *details: object) -> None:
         self._live.__exit__(None, None, None)
 
-    def add(self, time_s: float, scores: list[float], label: int | None, events: list[Event]) -> None:
-        """What an update said."""
-        self._time_s, self._label = time_s, label
-        self._scores = scores or self._scores
-        for event in events:
+    def add(self, update: Update) -> None:
+        self._time_s, self._standing = update.time_s, update.standing
+        self._scores = update.scores or self._scores
+        for event in update.events:
             self._events.append((f"{event.time_s:8.2f} s", f"{event.kind:<5}  {self._labels[event.label]}"))
 
-    def show(self, report: Report, health: Health, engine: Engine, cuts: int) -> None:
-        self._live.update(Panel(self.content(report, health, engine, cuts), title=Text(printable(self._title))))
+    def show(self, stats: SessionStats, health: Health, tracker: Tracker, cuts: int) -> None:
+        self._live.update(Panel(self.content(stats, health, tracker, cuts), title=Text(printable(self._title))))
 
-    def content(self, report: Report, health: Health, engine: Engine, cuts: int) -> Group:
-        label = "none" if self._label is None else self._labels[self._label]
-        head = Text.assemble((printable(label), "bold"), f"   at {self._time_s:.1f} s   ", (health.state, "dim"))
-        parts = [head, self._bars(), Text(self._figures(report, health, engine, cuts), style="dim")]
-        if trouble := self._trouble(report, health):
+    def content(self, stats: SessionStats, health: Health, tracker: Tracker, cuts: int) -> Group:
+        label = self._standing.label
+        name = "none" if label is None else self._labels[label]
+        head = Text.assemble((printable(name), "bold"), f"   at {self._time_s:.1f} s   ", (health.state, "dim"))
+        why = [Text(printable(self._why_none()), style="dim")] if label is None else []
+        parts = [head, *why, self._bars(), Text(self._figures(stats, health, tracker, cuts), style="dim")]
+        if trouble := self._trouble(stats, health):
             parts.append(Text(trouble, style="yellow"))
         parts += [Text(f"{when}  {printable(what)}", style="dim") for when, what in self._events]
         return Group(*parts)
+
+    def _why_none(self) -> str:
+        """What has to happen before a label holds."""
+        standing, decisions = self._standing, self._decisions
+        if standing.best is None:
+            return "waiting for the first answer"
+        best = f"{self._labels[standing.best]} {percent(standing.score)}"
+        if standing.waiting_s is None:
+            return f"best is {best}; a label needs {percent(decisions.enter)}"
+        return f"{best} has held for {standing.waiting_s:.1f} of {decisions.min_duration_s:.1f} s"
 
     def _bars(self) -> Table:
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         best = sorted(range(len(self._scores)), key=self._scores.__getitem__, reverse=True)[: self._top_k]
         for index in best:
-            style = "bold cyan" if index == self._label else ""
+            style = "bold cyan" if index == self._standing.label else ""
             score = self._scores[index]
             table.add_row(
                 Text(printable(self._labels[index]), style=style),
@@ -70,16 +88,16 @@ class LiveView:
             )
         return table
 
-    def _figures(self, report: Report, health: Health, engine: Engine, cuts: int) -> str:
-        spared = f"   spared {100 * engine.skipped / engine.samples:.0f} %" if engine.skipped else ""
+    def _figures(self, stats: SessionStats, health: Health, tracker: Tracker, cuts: int) -> str:
+        skipped = f"   {100 * tracker.skipped / tracker.samples:.0f} % of runs skipped" if tracker.skipped else ""
         return (
-            f"latency {1000 * report.latency_s:.0f} ms   {report.fps:.1f} fps in   {report.answers_per_s:.1f} answers/s   "
-            f"{health.width}x{health.height}   {counted(cuts, 'cut')}{spared}"
+            f"latency {1000 * stats.latency_s:.0f} ms   {stats.fps:.1f} fps in   {stats.answers_per_s:.1f} answers/s   "
+            f"{health.width}x{health.height}   {counted(cuts, 'cut')}{skipped}"
         )
 
-    def _trouble(self, report: Report, health: Health) -> str:
+    def _trouble(self, stats: SessionStats, health: Health) -> str:
         counts = {
-            "dropped": report.dropped,
+            "dropped": stats.dropped,
             "late": health.late,
             "damaged": health.damaged,
             "stalls": health.stalls,

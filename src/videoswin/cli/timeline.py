@@ -1,12 +1,24 @@
 """``videoswin timeline``: what a long video shows, and when."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from videoswin.cli.live_options import (
+    ClipSeconds,
+    Cuts,
+    Device,
+    Enter,
+    Gate,
+    HopSeconds,
+    Leave,
+    MinDuration,
+    Smoothing,
+    Weights,
+)
 from videoswin.cli.output import DONE, add_row, counted, percent, say, show, steps, table
+from videoswin.cli.weights_argument import RuntimeChoice, open_weights
 
 if TYPE_CHECKING:
     from videoswin.live.timeline import Timeline
@@ -18,18 +30,19 @@ def timeline(
     file: Annotated[str, Parameter(name="FILE")],
     /,
     *,
-    weights: Annotated[str, Parameter(metavar="CHECKPOINT")],
+    weights: Weights,
     out: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
-    clip_seconds: float | None = None,
-    hop_seconds: float | None = None,
-    enter: float = 0.8,
-    leave: float = 0.3,
-    min_duration: float = 0.5,
-    smoothing: float = 0.0,
-    cuts: Annotated[bool, Parameter(negative="--no-cuts")] = True,
-    gate: Annotated[bool, Parameter(negative="--no-gate")] = True,
+    clip_seconds: ClipSeconds = None,
+    hop_seconds: HopSeconds = None,
+    enter: Enter = 0.8,
+    leave: Leave = 0.3,
+    min_duration: MinDuration = 0.5,
+    smoothing: Smoothing = 0.0,
+    cuts: Cuts = True,
+    gate: Gate = True,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
-    device: str = "auto",
+    device: Device = "auto",
+    runtime: RuntimeChoice = "auto",
 ) -> int:
     """Find out what a long video shows, and when.
 
@@ -48,62 +61,72 @@ def timeline(
     ----------
     file
         A video file.
-    weights
-        A checkpoint: the folder of a training run, or the name of one that comes with videoswin.
     out
         Write timeline.csv, .json, .vtt (subtitles), .png and .html (the video beside its timeline) into this folder.
-    clip_seconds
-        Seconds that one clip spans. For a checkpoint of whole videos it has to be given: the longest action.
-    hop_seconds
-        Seconds from one answer of the model to the next. By default an eighth of a clip.
-    enter
-        The score that a label needs to begin.
-    leave
-        The score below which a label ends.
-    min_duration
-        Seconds. Shorter segments are left out.
-    smoothing
-        Seconds over which scores are averaged (time constant of an exponential mean).
-    cuts
-        Begin afresh at each cut, so that nothing leaks from one scene into the next.
-    gate
-        Do not ask the model again while nothing moves.
     json_only
-        Print one JSON object and nothing else: path, duration_s, checkpoint, cuts, samples, skipped, segments.
-    device
-        auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
+        Print one JSON object and nothing else: path, duration_s, checkpoint, cuts, samples, skipped, best, segments_at, segments.
+    runtime
+        What runs an exported file: onnxruntime, openvino or torch. By default what suits the file.
     """
-    from videoswin.classifier.device import choose_device
-    from videoswin.classifier.loading import load
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.pace import Pace
     from videoswin.live.timeline import TimelineSettings, make_timeline
-    from videoswin.live.timeline_files import write_timeline
+    from videoswin.live.timeline_files import check_timeline_outputs, write_timeline
+    from videoswin.predict.plain_text import json_text
     from videoswin.storage.interrupt import Interruption
 
-    classifier = load(weights)
-    classifier.model.to(choose_device(device))
     settings = TimelineSettings(
         Pace(clip_seconds, hop_seconds), DecisionSettings(smoothing, enter, leave, min_duration), cuts, gate
     )
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        _make_folder(out)
+        check_timeline_outputs(out, file)
+    classifier = open_weights(weights, runtime, device)
     with Interruption() as interruption, _Bar() as bar:
         found = make_timeline(
             classifier,
             file,
             settings,
-            progress=out / ".progress.safetensors" if out else None,
+            progress=out / ".progress" if out else None,
+            keep=lambda timeline: write_timeline(timeline, out) if out else None,
             each=lambda done, total: bar.move(done, total) and not interruption.asked,
+            notice=say,
         )
     if json_only:
-        print(json.dumps(found.to_dict()))
+        print(json_text(found.to_dict()))
     else:
         _show(found)
     if out is not None:
-        write_timeline(found, out)
-        say(f"wrote timeline.csv, .json, .vtt, .png and .html to {out}")
+        say(f"wrote timeline.csv, .json, .vtt, .html and .png to {out}")
+    if not found.segments:
+        say(_why_nothing(found))
     return DONE
+
+
+def _make_folder(folder: Path) -> None:
+    from videoswin.errors import OutputError
+
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(folder, "this is a file, and five are to be written", "Give a folder, or a new name")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _why_nothing(found: "Timeline") -> str:
+    """Why there are no segments, and which thresholds would give some."""
+    from videoswin.live.timeline_files import clock_time
+
+    needed = f"a label needs {percent(found.decisions.enter)} for {found.decisions.min_duration_s:g} s"
+    if found.best is None:
+        return f"no segments: the model gave no answer, the video ({found.duration_s:.2f} s) is shorter than one step of it."
+    best = f"{percent(found.best.score)} ({found.labels[found.best.label]}, at {clock_time(found.best.time_s)})"
+    if not found.segments_at:
+        return f"no segments: the best score was {best}; {needed}. No lower threshold gives any; try a shorter --min-duration."
+    steps = list(found.segments_at.items())
+    shown = ", ".join(f"--enter {enter:g} would give {counted(n, 'segment')}" for enter, n in steps[:2])
+    lower = f" (with a --leave no higher than that; it is {found.decisions.leave:g})" * (
+        steps[0][0] < found.decisions.leave
+    )
+    return f"no segments: the best score was {best}; {needed}. {shown}{lower}."
 
 
 class _Bar:
@@ -132,7 +155,7 @@ class _Bar:
 def _show(found: "Timeline") -> None:
     from videoswin.live.timeline_files import clock_time
 
-    saved = f", {percent(found.skipped / found.samples)} of the looks spared" if found.skipped else ""
+    saved = f", {percent(found.skipped / found.samples)} of model runs skipped (nothing moved)" if found.skipped else ""
     show(
         f"{found.path}  ({clock_time(found.duration_s)}, {counted(len(found.segments), 'segment')}, "
         f"{counted(found.cuts, 'cut')}{saved})"

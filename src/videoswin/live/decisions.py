@@ -12,26 +12,25 @@ from typing import Any, NamedTuple
 
 from videoswin.errors import ConfigError
 
-__all__ = ["Decider", "DecisionSettings", "Event", "Segment", "Smoother", "segments"]
+__all__ = ["Decider", "DecisionSettings", "Event", "Segment", "Smoother", "Standing", "segments"]
 
 
 @dataclass(frozen=True)
 class DecisionSettings:
-    """How scores become labels.
-
-    ``smoothing_s``: time constant of the exponential mean, seconds; 0 for none. ``enter``: the score that a label needs to
-    begin. ``leave``: the score below which it ends; the gap between the two keeps a label from flickering. ``min_duration_s``:
-    seconds that a label has to hold before its start is told; shorter ones never happened. While nothing holds, the answer
-    is "none".
+    """How scores become labels. While nothing holds, the answer is "none".
 
     Raises:
         ConfigError: a value that makes no sense, or ``leave`` above ``enter``.
     """
 
     smoothing_s: float = 0.5
+    """Time constant of the exponential mean, seconds; 0 for none."""
     enter: float = 0.6
+    """The score that a label needs to begin."""
     leave: float = 0.4
+    """The score below which it ends; the gap between the two keeps a label from flickering."""
     min_duration_s: float = 0.5
+    """Seconds that a label has to hold before its start is announced. One that ends sooner is left out."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -44,26 +43,39 @@ class DecisionSettings:
 
 
 class Event(NamedTuple):
-    """A label began or ended.
-
-    ``kind``: "start" or "end". ``time_s``: when it happened, in seconds of the video. ``decided_s``: the time of the frame
-    with which that became certain. ``score``: mean smoothed score of the label so far.
-    """
+    """A label began or ended."""
 
     kind: str
+    """"start" or "end"."""
     label: int
     time_s: float
+    """When it happened, in seconds of the video."""
     decided_s: float
+    """The time of the frame with which that became certain."""
     score: float
+    """Mean smoothed score of the label so far."""
 
 
 class Segment(NamedTuple):
-    """From ``start_s`` to ``end_s`` seconds the answer was class ``label``, with this mean score."""
+    """From ``start_s`` to ``end_s`` seconds the video shows ``label``, with this mean score."""
 
     start_s: float
     end_s: float
-    label: int
-    score: float
+    label: str
+    score: float = 1.0
+
+
+class Standing(NamedTuple):
+    """What holds now, and what comes nearest to it."""
+
+    label: int | None
+    """The class that holds, or None."""
+    best: int | None = None
+    """Where none holds: the class with the highest score; None before the first answer."""
+    score: float = 0.0
+    """Of ``best``."""
+    waiting_s: float | None = None
+    """Seconds for which ``best`` has been above ``enter``; None if it is not."""
 
 
 class Smoother:
@@ -103,11 +115,11 @@ class Smoother:
 
 @dataclass
 class _Held:
-    """A label that holds, told or not yet told."""
+    """A label that holds, announced or not yet."""
 
     label: int
     start_s: float
-    told: bool = False
+    announced: bool = False
     total: float = 0.0
     count: int = 0
 
@@ -120,7 +132,7 @@ class Decider:
     """Smoothed scores in, events out: hysteresis, minimum duration, and "none" in between.
 
     At most one label holds at a time. Every start is followed by exactly one end of the same label (after
-    :meth:`finish`), and no told label lasts less than ``min_duration_s``.
+    :meth:`finish`), and no announced label lasts less than ``min_duration_s``.
     """
 
     def __init__(self, settings: DecisionSettings) -> None:
@@ -130,11 +142,11 @@ class Decider:
 
     @property
     def label(self) -> int | None:
-        """The class that holds and was told, or None."""
-        return self._held.label if self._held and self._held.told else None
+        """The class that holds and was announced, or None."""
+        return self._held.label if self._held and self._held.announced else None
 
     def feed(self, time_s: float, scores: Sequence[float]) -> list[Event]:
-        """The events that these scores bring; times never decrease."""
+        """The events that these scores bring. ``time_s`` in seconds of the video, never decreasing; ``scores`` 0 to 1."""
         events: list[Event] = []
         best = max(range(len(scores)), key=scores.__getitem__)
         held = self._held
@@ -146,6 +158,13 @@ class Decider:
         if self._held:
             events += self._hold(time_s, scores[self._held.label])
         return events
+
+    def standing(self, scores: Sequence[float]) -> Standing:
+        """What holds after these scores, which were fed last, and what is nearest to it if nothing does."""
+        if self.label is not None or not scores:
+            return Standing(self.label)
+        best = self._held.label if self._held else max(range(len(scores)), key=scores.__getitem__)
+        return Standing(None, best, scores[best], self._last_s - self._held.start_s if self._held else None)
 
     def finish(self, time_s: float | None = None) -> list[Event]:
         """Nothing follows (the end, a cut): what holds ends at ``time_s``, by default the last time that was fed."""
@@ -160,9 +179,9 @@ class Decider:
         assert held is not None
         held.total += score
         held.count += 1
-        if held.told or time_s - held.start_s < self.settings.min_duration_s:
+        if held.announced or time_s - held.start_s < self.settings.min_duration_s:
             return []
-        held.told = True
+        held.announced = True
         return [Event("start", held.label, held.start_s, time_s, held.score)]
 
     def _end(self, time_s: float, decided_s: float) -> list[Event]:
@@ -170,7 +189,7 @@ class Decider:
         if held is None:
             return []
         ended = Event("end", held.label, time_s, decided_s, held.score)
-        if held.told:
+        if held.announced:
             return [ended]
         if time_s - held.start_s < self.settings.min_duration_s or time_s <= held.start_s:
             return []  # it never happened
@@ -184,14 +203,14 @@ class Decider:
         self._last_s = float(state["last_s"])
 
 
-def segments(events: Iterable[Event]) -> list[Segment]:
-    """The segments that pairs of start and end delimit; a start without its end is left out."""
+def segments(events: Iterable[Event], labels: Sequence[str]) -> list[Segment]:
+    """The segments that pairs of start and end delimit; a start without its end is left out. ``labels``: names of the classes."""
     found: list[Segment] = []
     start: Event | None = None
     for event in events:
         if event.kind == "start":
             start = event
         elif start is not None:
-            found.append(Segment(start.time_s, event.time_s, event.label, event.score))
+            found.append(Segment(start.time_s, event.time_s, labels[event.label], event.score))
             start = None
     return found

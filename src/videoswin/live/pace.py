@@ -1,29 +1,34 @@
 """How densely a checkpoint looks at a running video, and the stream that suits it.
 
-Three kinds of checkpoints, three streams, one :class:`~videoswin.live.tracker.Engine` around them:
+Three kinds of checkpoints, three streams, one :class:`~videoswin.live.tracker.Tracker` around them:
 
 * causal models answer every two frames, from the work of these two alone: :class:`videoswin.streams.causal.Stream`;
 * models of fixed clips see the latest clip again and again: :class:`videoswin.streams.sliding.SlidingStream`;
 * models of whole videos (``sampling="uniform"``) see the shot so far: :class:`videoswin.streams.elastic.ElasticStream`.
+
+An exported file takes whole clips and nothing else: :class:`WindowStream` in place of the first two.
 """
 
 import math
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
+from videoswin.classifier.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
 from videoswin.live.decisions import DecisionSettings
 from videoswin.live.sampler import stream_fps
-from videoswin.live.tracker import ClipStream, Engine
+from videoswin.live.tracker import ClipStream, Tracker
+from videoswin.predict.scoring import VideoClassifier
 from videoswin.streams.causal import Stream
 from videoswin.streams.elastic import ElasticStream
 from videoswin.streams.sliding import SlidingStream
 
-if TYPE_CHECKING:
-    from videoswin.classifier.classifier import Classifier
-
-__all__ = ["Pace", "make_engine"]
+__all__ = ["Pace", "WindowStream", "make_tracker"]
 
 _ELASTIC_DENSITY = 3
 """How many times more frames than a clip has are kept for a clip that stretches: a third of the longest view fills it."""
@@ -31,15 +36,16 @@ _ELASTIC_DENSITY = 3
 
 @dataclass(frozen=True)
 class Pace:
-    """``clip_seconds``: what one clip spans; for checkpoints of whole videos, the longest action. ``hop_seconds``: seconds
-    from answer to answer. None: by the checkpoint, and an eighth of a clip.
+    """Seconds of a clip, and from answer to answer.
 
     Raises:
         ConfigError: a value that is not above 0.
     """
 
     clip_seconds: float | None = None
+    """What one clip spans; for checkpoints of whole videos, the longest action. None: as the checkpoint says."""
     hop_seconds: float | None = None
+    """From answer to answer. None: an eighth of a clip."""
 
     def __post_init__(self) -> None:
         for name, value in {"clip_seconds": self.clip_seconds, "hop_seconds": self.hop_seconds}.items():
@@ -63,38 +69,85 @@ def view_frames(preprocessing: Preprocessing) -> int:
     return preprocessing.clip_len * (_ELASTIC_DENSITY if preprocessing.sampling == "uniform" else 1)
 
 
-def make_engine(
-    classifier: "Classifier",
+def _as_bytes(frames: Tensor) -> Tensor:
+    """uint8 ``(T, H, W, 3)`` in a stream's order of axes, ``(3, T, H, W)``."""
+    return frames.permute(3, 0, 1, 2)
+
+
+class WindowStream:
+    """The latest clip, scored anew every ``hop`` frames: for what takes whole clips only.
+
+    Args:
+        score: float ``(B, 3, clip_len, H, W)`` -> logits ``(B, classes)``.
+    """
+
+    def __init__(self, score: Callable[[Tensor], Tensor], clip_len: int, hop: int) -> None:
+        self._score, self._frames = score, deque[Tensor](maxlen=clip_len)  # (B, 3, H, W) each
+        self.hop = hop
+
+    @property
+    def frames_per_step(self) -> int:
+        return self.hop
+
+    def reset(self) -> None:
+        self._frames.clear()
+
+    def push(self, clip: Tensor) -> Tensor | None:
+        """The next frames, ``(B, 3, T, H, W)`` -> logits, or None until a first clip is there."""
+        self._frames.extend(clip.unbind(dim=2))
+        full = len(self._frames) == self._frames.maxlen
+        return self._score(torch.stack(list(self._frames), dim=2)) if full else None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"frames": torch.stack(list(self._frames), dim=2)} if self._frames else {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._frames.clear()
+        if "frames" in state:
+            self._frames.extend(state["frames"].clone().unbind(dim=2))
+
+
+def make_tracker(
+    classifier: VideoClassifier,
     pace: Pace,
     fps: float,
     decisions: DecisionSettings,
     *,
     gate: bool = False,
     anchor: float = 1.0,
-) -> Engine:
-    """The engine for this checkpoint at ``fps`` sampled frames per second."""
-    model, preprocessing = classifier.model, classifier.preprocessing
-    step = model.config.patch_size[0]
+) -> Tracker:
+    """The tracker for this checkpoint, or exported file, at ``fps`` sampled frames per second."""
+    preprocessing = classifier.preprocessing
+    model = classifier.model if isinstance(classifier, Classifier) else None
+    step = model.config.patch_size[0] if model else 2
     hop = pace.hop(preprocessing, fps, step)
-    view = view_frames(preprocessing)
-    fill = 0
+    view, prepad = view_frames(preprocessing), 0
+    to_clip: Callable[[Tensor], Tensor] = preprocessing.to_clip
     stream: ClipStream
-    if model.config.causal:
+    if model and model.config.causal:
         view = preprocessing.clip_len
         stream = Stream(model, pool=max(1, view // step))
     elif preprocessing.sampling == "uniform":
-        stream = ElasticStream(model, preprocessing.clip_len, longest=view, hop=hop)
+
+        def normalise(frames: Tensor) -> Tensor:
+            return torch.stack([preprocessing.to_clip(row.permute(1, 2, 3, 0)) for row in frames])
+
+        to_clip = _as_bytes
+        score = model or classifier.logits
+        stream = ElasticStream(score, preprocessing.clip_len, longest=view, hop=hop, normalise=normalise)
     else:
-        stream = SlidingStream(model, preprocessing.clip_len, min(hop, preprocessing.clip_len))
-        fill = -(-(preprocessing.clip_len - stream.hop) // stream.hop) * stream.hop
-    weight = next(model.parameters())
-    return Engine(
+        hop = min(hop, preprocessing.clip_len)
+        length = preprocessing.clip_len
+        stream = SlidingStream(model, length, hop) if model else WindowStream(classifier.logits, length, hop)
+        prepad = -(-(length - hop) // hop) * hop
+    return Tracker(
         stream,
-        preprocessing.to_clip,
+        to_clip,
         decisions,
         view_frames=view,
-        fill=fill,
+        prepad=prepad,
         gate=gate,
         anchor=anchor,
-        device=weight.device,
+        device=classifier.device,
+        name=classifier.name,
     )

@@ -5,13 +5,12 @@ settled beforehand by :func:`stream_fps`, and each frame is decided when the nex
 stream whose frame rate wanders is seen at the model's own pace.
 """
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
 
-__all__ = ["Chosen", "Sampler", "stream_fps"]
+__all__ = ["Sampler", "stream_fps"]
 
 T = TypeVar("T")
 MAX_GAP_S = 1.0
@@ -25,7 +24,7 @@ def stream_fps(preprocessing: Preprocessing, source_fps: float = 0.0, clip_secon
     ``clip_seconds``: what one clip shall span; overrules the checkpoint. Otherwise ``sampling="time"`` has a rate of its
     own, and ``"interval"`` takes every ``frame_interval``-th frame of a source with ``source_fps`` frames per second (the
     stated rate; 0 if there is none). ``"uniform"`` spreads a clip over a whole video however long it is, and a stream has
-    no whole: its checkpoint does not say how long an action takes, so somebody has to.
+    no whole: its checkpoint does not say how long an action takes, so the user has to.
 
     Raises:
         ConfigError: the rate follows from nothing that is known, or makes no sense.
@@ -44,19 +43,10 @@ def stream_fps(preprocessing: Preprocessing, source_fps: float = 0.0, clip_secon
         return preprocessing.fps or 0.0
     if not source_fps > 0:
         raise ConfigError(
-            f"This checkpoint takes every {preprocessing.frame_interval}. frame, and the source states no frame rate. "
+            f"This checkpoint samples one frame in {preprocessing.frame_interval}, and the source states no frame rate. "
             "Say how many seconds a clip spans: --clip-seconds 2, for example."
         )
     return min(source_fps / preprocessing.frame_interval, _MAX_FPS)
-
-
-@dataclass(frozen=True)
-class Chosen(Generic[T]):
-    """A frame that the model is to see. ``fresh``: nothing before it belongs to it (the start, a gap, a cut)."""
-
-    time_s: float
-    frame: T
-    fresh: bool
 
 
 class Sampler(Generic[T]):
@@ -65,6 +55,8 @@ class Sampler(Generic[T]):
     The grid of instants begins at the first frame. Of the two frames around an instant the nearer one is taken, the
     earlier of two equally near, as :func:`videoswin.data.sampling.time_clips` does. A slow source repeats frames, a fast
     one skips some. A gap of more than ``max_gap_s``, or a time that jumps back, starts a new grid.
+
+    ``began``: whether the last frame that was fed begins a grid, so that nothing before it belongs to it.
     """
 
     def __init__(self, fps: float, max_gap_s: float = MAX_GAP_S) -> None:
@@ -73,21 +65,23 @@ class Sampler(Generic[T]):
         self._origin_s = 0.0
         self._count = 0
         self._last: tuple[float, T] | None = None
+        self.began = False
 
     def restart(self) -> None:
         """The next frame begins a new grid."""
         self._last = None
 
-    def feed(self, time_s: float, frame: T) -> list[Chosen[T]]:
+    def feed(self, time_s: float, frame: T) -> list[T]:
         """The frames that are certain now that this one is here, in order; most often none or one."""
-        if self._last is None or not 0 <= time_s - self._last[0] <= self._max_gap_s:
+        self.began = self._last is None or not 0 <= time_s - self._last[0] <= self._max_gap_s
+        if self._last is None or self.began:
             self._origin_s, self._count, self._last = time_s, 1, (time_s, frame)
-            return [Chosen(time_s, frame, fresh=True)]
+            return [frame]
         before_s, before = self._last
         chosen = []
         while (instant := self._origin_s + self._count / self.fps) <= time_s:
             nearer_before = instant - before_s <= time_s - instant
-            chosen.append(Chosen(before_s, before, False) if nearer_before else Chosen(time_s, frame, False))
+            chosen.append(before if nearer_before else frame)
             self._count += 1
         self._last = time_s, frame
         return chosen

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-__all__ = ["CutDetector", "StillGate", "thumbnail"]
+__all__ = ["CutDetector", "MotionGate", "thumbnail"]
 
 _HEIGHT, _WIDTH, _OVERSAMPLED = 24, 32, 4
 _BINS = 8
@@ -55,7 +55,7 @@ class CutDetector:
         self._before: tuple[Thumbnail, np.ndarray] | None = None
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._shot_s = -math.inf
-        self.difference = self.colours = 0.0  # of the last frame, for those who tune
+        self.difference = self.colours = 0.0  # of the last frame, for choosing the thresholds
 
     def feed(self, time_s: float, picture: Thumbnail) -> bool:
         """Whether the frame shown at ``time_s`` is the first of a new shot; the very first frame is not."""
@@ -89,7 +89,7 @@ class CutDetector:
         self._before = before, _histogram(before)
 
 
-class StillGate:
+class MotionGate:
     """Says whether anything moves: whether any cell differs from how it looked when things last moved.
 
     Measured against that moment and not against the frame before, so that slow motion adds up and is seen.

@@ -5,13 +5,13 @@ each answer is 17 bytes. Every so often the place in the file, the frames in the
 decision go into one progress file. A pass that was stopped goes on from there and ends with the same bits.
 """
 
-import hashlib
-import json
+import logging
+import time
 from array import array
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,43 +20,37 @@ from torch import Tensor
 from videoswin.data.decode import Limits, Video, open_video
 from videoswin.errors import ConfigError, Interrupted
 from videoswin.live.decisions import DecisionSettings, Event, Segment, segments
-from videoswin.live.pace import Pace, make_engine
-from videoswin.live.tracker import Engine, FrontEnd, Update
-from videoswin.weights.safetensors import read_tensors, write_tensors
+from videoswin.live.frame_selector import FrameSelector
+from videoswin.live.pace import Pace, make_tracker
+from videoswin.live.progress import DamagedProgressError, ProgressFile, fingerprint
+from videoswin.live.sources import Picture
+from videoswin.live.threshold_scan import BestScore, ThresholdScan
+from videoswin.live.tracker import Update
+from videoswin.predict.scoring import VideoClassifier
 
-if TYPE_CHECKING:
-    from videoswin.classifier.classifier import Classifier
-
-__all__ = ["Curve", "LabelledSegment", "Timeline", "TimelineSettings", "make_timeline"]
+__all__ = ["Curve", "Timeline", "TimelineSettings", "make_timeline"]
 
 _SAVE_EVERY = 2000  # frames: a minute of video at 30 frames a second
-_PROGRESS_VERSION = 1
+_SAVE_EVERY_S = 60.0
+_PROGRESS_VERSION = 2
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TimelineSettings:
-    """How a long video is looked at.
-
-    ``pace``: how densely, see :class:`videoswin.live.pace.Pace`. ``decisions``: how scores become segments. ``cuts``: begin
-    afresh at each cut. ``gate``: do not ask the model while nothing moves. ``anchor``: the place in the model's view, 0
-    oldest to 1 newest frame, whose time an answer gets. None: 0 for checkpoints of whole videos, whose answer is about the
-    shot from its beginning, and 0.5 for the others.
-    """
+    """How a long video is looked at."""
 
     pace: Pace = field(default_factory=Pace)
+    """How densely."""
     decisions: DecisionSettings = field(default_factory=DecisionSettings)
+    """How scores become segments."""
     cuts: bool = True
+    """Begin afresh at each cut."""
     gate: bool = True
+    """Do not ask the model while nothing moves."""
     anchor: float | None = None
-
-
-class LabelledSegment(NamedTuple):
-    """From ``start_s`` to ``end_s`` seconds the video shows ``label``, with this mean score."""
-
-    start_s: float
-    end_s: float
-    label: str
-    score: float
+    """The place in the model's view, 0 oldest to 1 newest frame, whose time an answer gets. None: 0 for checkpoints of whole
+    videos, whose answer is about the shot from its beginning, and 0.5 for the others."""
 
 
 class Curve:
@@ -86,22 +80,26 @@ class Curve:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What a video shows, and when.
-
-    ``segments``: in order, not overlapping; between them nothing holds. ``samples``: frames that were chosen for the model;
-    ``skipped``: those of them that it was spared because nothing moved.
-    """
+    """What a video shows, and when."""
 
     path: str
     duration_s: float
     frames: int
     labels: tuple[str, ...]
     checkpoint: str
-    segments: tuple[LabelledSegment, ...]
+    decisions: DecisionSettings
+    segments: tuple[Segment, ...]
+    """In order, not overlapping; between them nothing holds."""
     curve: Curve
     cuts: int
     samples: int
+    """Frames that were chosen for the model."""
     skipped: int
+    """Those of them for which it was not run because nothing moved."""
+    best: BestScore | None
+    """The highest score of all answers; None if there was none."""
+    segments_at: dict[float, int]
+    """Lower ``enter`` thresholds -> how many segments each would have given."""
 
     def to_dict(self) -> dict[str, Any]:
         """What ``videoswin timeline --json`` prints."""
@@ -112,6 +110,13 @@ class Timeline:
             "cuts": self.cuts,
             "samples": self.samples,
             "skipped": self.skipped,
+            "best": self.best
+            and {
+                "label": self.labels[self.best.label],
+                "score": round(self.best.score, 4),
+                "time_s": round(self.best.time_s, 3),
+            },
+            "segments_at": {f"{enter:.2f}": count for enter, count in self.segments_at.items()},
             "segments": [
                 {
                     "start_s": round(s.start_s, 3),
@@ -125,72 +130,84 @@ class Timeline:
 
 
 def make_timeline(
-    classifier: "Classifier",
+    classifier: VideoClassifier,
     source: str | Path,
     settings: TimelineSettings | None = None,
     *,
     progress: Path | None = None,
+    keep: Callable[[Timeline], object] = lambda timeline: None,
     each: Callable[[int, int], bool] = lambda done, total: True,
+    notice: Callable[[str], object] = _log.warning,
     limits: Limits | None = None,
 ) -> Timeline:
     """Look at all of a video file.
 
     Args:
-        progress: a file that keeps the place, so that a pass that was stopped goes on; removed at the end.
+        progress: a file that keeps the place, so that a pass that was stopped goes on.
+        keep: is given the result before ``progress`` is removed: what it writes is safe before the place is lost.
         each: called after each frame with (frames done, frames in all); False stops the pass, with the place kept.
+        notice: is told, in one line, when the progress file is damaged and the pass begins anew.
         limits: what one untrusted file may cost.
 
     Raises:
         VideoError: the file cannot be opened or decoded.
         ConfigError: the settings do not fit the checkpoint, or ``progress`` belongs to another pass.
+        WeightsError: the checkpoint's answers are no numbers.
         Interrupted: ``each`` said so.
     """
     settings = settings or TimelineSettings()
     with open_video(source, limits=limits or Limits()) as video:
-        run = _Pass(classifier, video, settings, progress)
-        run.resume()
-        run.work(each)
-        return run.timeline()
+        run = _Pass(classifier, video, settings)
+        place = _Place(progress, fingerprint(classifier, source, asdict(settings))) if progress else None
+        if place:
+            place.resume(run, notice)
+        run.work(each, place)
+        timeline = run.timeline()
+    keep(timeline)
+    if place:
+        place.file.remove()
+    return timeline
 
 
 class _Pass:
     """One way through a video, with all that a resumed one needs."""
 
-    def __init__(
-        self, classifier: "Classifier", video: Video, settings: TimelineSettings, progress: Path | None
-    ) -> None:
-        self.classifier, self.video, self.settings, self.progress = classifier, video, settings, progress
+    def __init__(self, classifier: VideoClassifier, video: Video, settings: TimelineSettings) -> None:
+        self.classifier, self.video, self.settings = classifier, video, settings
         fps = settings.pace.fps(classifier.preprocessing, video.info.fps)
-        self.front = FrontEnd(classifier.preprocessing, fps, cuts=settings.cuts)
+        self.selector = FrameSelector(classifier.preprocessing, fps, cuts=settings.cuts)
         whole_videos = classifier.preprocessing.sampling == "uniform"
         anchor = settings.anchor if settings.anchor is not None else (0.0 if whole_videos else 0.5)
-        self.engine: Engine = make_engine(
+        self.tracker = make_tracker(
             classifier, settings.pace, fps, settings.decisions, gate=settings.gate, anchor=anchor
         )
+        self.scan = ThresholdScan(settings.decisions)
         self.done = 0  # frames
         self.events: list[Event] = []
         self.curve = Curve()
 
-    def work(self, each: Callable[[int, int], bool]) -> None:
-        total, saved = len(self.video), self.done
+    def work(self, each: Callable[[int, int], bool], place: "_Place | None") -> None:
+        total = len(self.video)
         frames = self.video.frames_from(self.done) if self.done < total else iter(())
         for time_s, rgb in frames:
-            self.look(time_s, rgb)
-            if self.progress and self.done - saved >= _SAVE_EVERY:
-                self.save()
-                saved = self.done
+            self.look(Picture(time_s, rgb))
+            if place and self.done < total:
+                place.save_now_and_then(self)
             if not each(self.done, total):
-                if self.progress:
-                    self.save()
-                then = "The same command goes on from there." if self.progress else "Nothing was kept."
+                if place:
+                    place.save(self)
+                then = "The same command goes on from there." if place else "Nothing was kept."
                 raise Interrupted(f"{self.video.info.path}: stopped at {time_s:.1f} s. {then}")
-        self.events += self.engine.finish()
-        if self.progress:
-            self.progress.unlink(missing_ok=True)
+        if place:
+            place.save(self)  # before the results are written, which can fail
+        self.events += self.tracker.finish()
+        self.scan.finish()
 
-    def look(self, time_s: float, rgb: Tensor) -> None:
-        for sample in self.front.feed(time_s, rgb):
-            for update in self.engine.feed([sample]):
+    def look(self, picture: Picture) -> None:
+        for sample in self.selector.feed(picture):
+            if sample.fresh:
+                self.scan.finish(sample.time_s)
+            for update in self.tracker.feed([sample]):
                 self.take(update)
         self.done += 1
 
@@ -198,81 +215,86 @@ class _Pass:
         self.events += update.events
         if update.scores:
             self.curve.add(update.answer_s, update.scores)
+            self.scan.feed(update.answer_s, update.scores)
 
     def timeline(self) -> Timeline:
         labels = self.classifier.labels
         info = self.video.info
+        found = segments(self.events, labels)
         return Timeline(
             path=info.path,
             duration_s=info.duration_s,
             frames=self.done,
             labels=labels,
             checkpoint=self.classifier.name,
-            segments=tuple(_labelled(s, labels, info.duration_s) for s in segments(self.events)),
+            decisions=self.settings.decisions,
+            segments=tuple(segment._replace(end_s=min(segment.end_s, info.duration_s)) for segment in found),
             curve=self.curve,
-            cuts=self.front.cuts,
-            samples=self.engine.samples,
-            skipped=self.engine.skipped,
+            cuts=self.selector.cuts,
+            samples=self.tracker.samples,
+            skipped=self.tracker.skipped,
+            best=self.scan.best,
+            segments_at=self.scan.segments_at(),
         )
 
-    # The progress file ------------------------------------------------------------------------------------------------
-
-    def save(self) -> None:
-        assert self.progress is not None
-        numbers, tensors = self.engine.state()
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Numbers and tensors for :meth:`restore`."""
+        numbers, tensors = self.tracker.state()
         state = {
-            "version": _PROGRESS_VERSION,
-            "belongs_to": self.fingerprint(),
             "done": self.done,
-            "front": self.front.state(),
-            "engine": numbers,
+            "selector": self.selector.state(),
+            "tracker": numbers,
+            "scan": self.scan.state(),
             "events": [list(event) for event in self.events],
         }
-        text = torch.frombuffer(bytearray(json.dumps(state).encode()), dtype=torch.uint8)
-        write_tensors(self.progress, {"state": text, **self.curve.state(), **tensors})
+        return state, {**self.curve.state(), **tensors}
 
-    def resume(self) -> None:
-        """Take up what the progress file holds, if there is one."""
-        if self.progress is None or not self.progress.is_file():
-            return
-        tensors = {name: tensor.clone() for name, tensor in read_tensors(self.progress).items()}
-        try:
-            state = json.loads(tensors["state"].numpy().tobytes())
-            belongs_to = state["belongs_to"]
-            if belongs_to == self.fingerprint():
-                self._restore(state, tensors)
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise ConfigError(
-                f"{self.progress} is damaged, so the pass cannot go on ({error}). Delete it to begin again."
-            ) from None
-        if belongs_to != self.fingerprint():
-            raise ConfigError(
-                f"{self.progress} belongs to another video, checkpoint or settings. Repeat that command, or delete it."
-            )
-
-    def _restore(self, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def restore(self, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Go on from :meth:`state`."""
         done = int(state["done"])
-        if not 0 < done <= len(self.video):
-            raise ValueError("a place outside the video")
-        before_s, before = next(iter(self.video.frames_from(done - 1)))
-        self.front.restore(state["front"], before_s, before)
-        self.engine.restore(state["engine"], tensors)
+        last = Picture(*next(iter(self.video.frames_from(done - 1))))
+        self.selector.restore(state["selector"], last)
+        self.tracker.restore(state["tracker"], tensors)
+        self.scan.restore(state["scan"])
         self.events = [Event(*event) for event in state["events"]]
         self.curve.restore(tensors)
         self.done = done
 
-    def fingerprint(self) -> str:
-        """What a progress file belongs to: this video, these weights, these settings."""
-        info = self.video.info
-        weights = hashlib.sha256()
-        for name, tensor in self.classifier.model.state_dict().items():
-            weights.update(f"{name} {tuple(tensor.shape)} {float(tensor.double().sum())!r}".encode())
-        facts = [
-            Path(info.path).name, info.num_frames, info.duration_s, info.width, info.height, info.codec,
-            self.classifier.preprocessing.to_dict(), self.classifier.labels, asdict(self.settings), weights.hexdigest(),
-        ]  # fmt: skip
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
+class _Place:
+    """The progress file of one pass: which pass it belongs to, and when it is written."""
 
-def _labelled(segment: Segment, labels: tuple[str, ...], duration_s: float) -> LabelledSegment:
-    return LabelledSegment(segment.start_s, min(segment.end_s, duration_s), labels[segment.label], segment.score)
+    def __init__(self, path: Path, belongs_to: str) -> None:
+        self.file = ProgressFile(path)
+        self._belongs_to = belongs_to
+        self._saved = (0, time.monotonic())  # frames, and when
+
+    def save_now_and_then(self, run: _Pass) -> None:
+        frames, moment = self._saved
+        if run.done - frames >= _SAVE_EVERY or time.monotonic() - moment >= _SAVE_EVERY_S:
+            self.save(run)
+
+    def save(self, run: _Pass) -> None:
+        state, tensors = run.state()
+        self.file.write({**state, "version": _PROGRESS_VERSION, "belongs_to": self._belongs_to}, tensors)
+        self._saved = run.done, time.monotonic()
+
+    def resume(self, run: _Pass, notice: Callable[[str], object]) -> None:
+        """Take up what the file holds, if there is one."""
+        try:
+            found = self.file.read()
+        except DamagedProgressError as error:
+            notice(f"{error} The pass begins anew.")
+            return
+        if found is None:
+            return
+        state, tensors = found
+        if state.get("version") != _PROGRESS_VERSION:
+            notice(f"{self.file.path} is of another version of videoswin. The pass begins anew.")
+            return
+        if state["belongs_to"] != self._belongs_to:
+            raise ConfigError(
+                f"{self.file.path} belongs to another video, checkpoint or settings. Repeat that command, or delete it."
+            )
+        run.restore(state, tensors)
+        self._saved = run.done, time.monotonic()

@@ -3,17 +3,30 @@
 import csv
 import html
 import io
-import json
+import math
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
-from videoswin.live.timeline import LabelledSegment, Timeline
+from videoswin.live.decisions import Segment
+from videoswin.live.timeline import Timeline
 from videoswin.predict.pages import render_page
+from videoswin.predict.plain_text import csv_cell, json_text, spelled_out
 from videoswin.storage.atomic import replace_file
+from videoswin.storage.outputs import PAGE, PICTURE, Kind, csv_table, require_writable_output
 
-__all__ = ["clock_time", "to_webvtt", "write_timeline"]
+__all__ = ["check_timeline_outputs", "clock_time", "to_webvtt", "write_timeline"]
+
+_COLUMNS = ("start_s", "end_s", "label", "score")
+_FILES = {
+    "timeline.csv": csv_table(*_COLUMNS),
+    "timeline.json": Kind("a timeline that videoswin wrote", (b"{",), mark=b'"segments"'),
+    "timeline.vtt": Kind("subtitles that videoswin wrote", (b"WEBVTT",), mark=b""),
+    "timeline.html": PAGE,
+    "timeline.png": PICTURE,
+}
 
 _COLOURS = (
     "#1f6feb",
@@ -30,22 +43,31 @@ _COLOURS = (
 _PICTURE_BINS = 2000
 
 
+def check_timeline_outputs(folder: Path, video: str | Path) -> None:
+    """Ask, before the work, whether :func:`write_timeline` may write its files. Raises OutputError with the reason if not."""
+    for name, kind in _FILES.items():
+        require_writable_output(folder / name, kind, inputs=[video])
+
+
 def write_timeline(timeline: Timeline, folder: Path, page_title: str | None = None) -> list[Path]:
-    """Write ``timeline.csv``, ``.json``, ``.vtt``, ``.png`` and ``.html`` into an existing folder; each whole or not at all."""
+    """Write ``timeline.csv``, ``.json``, ``.vtt``, ``.html`` and ``.png`` into an existing folder; each whole or not at all.
+
+    Raises:
+        OutputError: one of them is the video, or no older file of its kind; nothing is written then. Or the disk is full.
+    """
+    check_timeline_outputs(folder, timeline.path)
     texts = {
         "timeline.csv": _csv_text(timeline),
-        "timeline.json": json.dumps(timeline.to_dict(), indent=2, ensure_ascii=False) + "\n",
+        "timeline.json": json_text(timeline.to_dict(), indent=2) + "\n",
         "timeline.vtt": to_webvtt(timeline.segments),
         "timeline.html": to_page(timeline, folder, page_title or Path(timeline.path).name),
     }
-    written = []
     for name, text in texts.items():
         with replace_file(folder / name) as new:
             new.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        written.append(folder / name)
     with replace_file(folder / "timeline.png") as new:
         draw(timeline, new)
-    return [*written, folder / "timeline.png"]
+    return [folder / name for name in _FILES]
 
 
 def clock_time(seconds: float) -> str:
@@ -61,11 +83,12 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{text}" if hours else text
 
 
-def to_webvtt(segments: Sequence[LabelledSegment]) -> str:
+def to_webvtt(segments: Sequence[Segment]) -> str:
     """Subtitles (W3C WebVTT): one cue a segment."""
     cues = ["WEBVTT\n"]
     for number, segment in enumerate(segments, 1):
-        label = html.escape(" ".join(segment.label.split()), quote=False)  # "-->" and blank lines would end a cue
+        plain = spelled_out(" ".join(segment.label.split()))
+        label = html.escape(plain, quote=False)  # "-->" and blank lines would end a cue
         times = f"{_vtt_time(segment.start_s)} --> {_vtt_time(segment.end_s)}"
         cues.append(f"{number}\n{times}\n{label} ({100 * segment.score:.0f} %)\n")
     return "\n".join(cues)
@@ -81,8 +104,10 @@ def _vtt_time(seconds: float) -> str:
 def _csv_text(timeline: Timeline) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["start_s", "end_s", "label", "score"])
-    writer.writerows([f"{s.start_s:.3f}", f"{s.end_s:.3f}", s.label, f"{s.score:.4f}"] for s in timeline.segments)
+    writer.writerow(_COLUMNS)
+    writer.writerows(
+        [f"{s.start_s:.3f}", f"{s.end_s:.3f}", csv_cell(s.label), f"{s.score:.4f}"] for s in timeline.segments
+    )
     return file.getvalue()
 
 
@@ -141,8 +166,13 @@ def draw(timeline: Timeline, path: Path) -> None:
     above.set_yticks(range(len(shown)), [_short(label) for label in shown])
     above.set_ylim(max(1, len(shown)) - 0.5, -0.5)
     above.set_title(_short(f"{Path(timeline.path).name}: {len(timeline.segments)} segments", 90), loc="left")
-    step = max(1, len(timeline.curve) // _PICTURE_BINS)
-    below.plot(timeline.curve.times[::step], timeline.curve.scores[::step], color="#5d6a7c", linewidth=0.8)
+    below.plot(*_line_of(timeline), color="#5d6a7c", linewidth=0.8)
+    for name in ("enter", "leave"):
+        threshold = getattr(timeline.decisions, name)
+        below.axhline(threshold, color="#b3261e" if name == "enter" else "#d9730d", linewidth=0.7, linestyle=":")
+        below.annotate(
+            name, (1, threshold), xycoords=("axes fraction", "data"), fontsize=7, va="center", annotation_clip=False
+        )
     below.set_ylim(0, 1.02)
     below.set_ylabel("best score")
     below.set_xlabel("seconds")
@@ -151,10 +181,27 @@ def draw(timeline: Timeline, path: Path) -> None:
         axes.grid(axis="x", color="#e1e6ed", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110, format="png")
+    figure.savefig(path, dpi=110, format="png", metadata={"Software": "videoswin"})
+
+
+def _line_of(timeline: Timeline) -> tuple[list[float], list[float]]:
+    """Times and scores of the curve, thinned; a NaN between two that are far apart interrupts the line."""
+    step = max(1, len(timeline.curve) // _PICTURE_BINS)
+    times, scores = list(timeline.curve.times[::step]), list(timeline.curve.scores[::step])
+    gaps = sorted(after - before for before, after in pairwise(times))
+    longest = 4 * gaps[len(gaps) // 2] if gaps else 0.0
+    broken_times, broken_scores = [], []
+    for number, (time_s, score) in enumerate(zip(times, scores, strict=True)):
+        if number and time_s - times[number - 1] > longest:
+            broken_times.append(time_s)
+            broken_scores.append(math.nan)
+        broken_times.append(time_s)
+        broken_scores.append(score)
+    return broken_times, broken_scores
 
 
 def _short(text: str, longest: int = 28) -> str:
     """Plain text of a bounded length: matplotlib would read dollars as formulas."""
+    text = spelled_out(text)
     text = text if len(text) <= longest else text[: longest - 1] + "…"
     return text.replace("$", r"\$")

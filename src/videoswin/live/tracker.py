@@ -1,10 +1,10 @@
 """From pictures with times to labels with times: the part that files, cameras and timelines share.
 
-    pictures --FrontEnd--> samples --Engine--> updates
+    pictures --FrameSelector--> samples --Tracker--> updates
 
-:class:`FrontEnd` looks at every picture: is it a cut, does anything move, does the model get to see it? It is cheap and runs
-where the decoder runs. :class:`Engine` owns the model's stream and runs where the model runs. Between the two there may be
-a queue; nothing here knows of threads, or of what time it is.
+:class:`~videoswin.live.frame_selector.FrameSelector` looks at every picture: is it a cut, does anything move, does the model
+get to see it? It is cheap and runs where the decoder runs. :class:`Tracker` owns the model's stream and runs where the model
+runs. Between the two there may be a queue; neither uses threads or a clock.
 """
 
 from collections import deque
@@ -15,13 +15,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from videoswin.data.preprocessing import Preprocessing
-from videoswin.data.transforms import center_crop
-from videoswin.live.decisions import Decider, DecisionSettings, Event, Smoother
-from videoswin.live.sampler import Sampler
-from videoswin.live.scenes import CutDetector, StillGate, Thumbnail, thumbnail
+from videoswin.errors import WeightsError
+from videoswin.live.decisions import Decider, DecisionSettings, Event, Smoother, Standing
+from videoswin.live.frame_selector import Sample
 
-__all__ = ["ClipStream", "Engine", "FrontEnd", "Sample", "Update"]
+__all__ = ["ClipStream", "Tracker", "Update"]
 
 
 class ClipStream(Protocol):
@@ -41,108 +39,42 @@ class ClipStream(Protocol):
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A frame on its way to the model.
-
-    ``time_s``: seconds of the video. ``due``: the moment, on :func:`time.monotonic`'s scale, at which it was there to be
-    looked at. ``frame``: uint8 ``(H, W, 3)``, resized and cropped. ``fresh``: nothing before it belongs to it. ``cut``: because
-    a new shot begins. ``moved``: whether anything in it moved.
-    """
-
-    time_s: float
-    due: float
-    frame: Tensor
-    fresh: bool = False
-    cut: bool = False
-    moved: bool = True
-
-
-@dataclass(frozen=True)
 class Update:
-    """What is known after a step of the model.
-
-    ``time_s``: of the newest frame in it. ``answer_s``: the time that the answer is about, see ``anchor`` of :class:`Engine`.
-    ``scores``: smoothed probabilities, empty where a fresh start only ended what held. ``label``: the class that holds, or None. ``events``: what began or ended. ``due``: see :class:`Sample`.
-    ``skipped``: nothing had moved, so the model was not asked and the scores are its last ones.
-    """
+    """What is known after a step of the model."""
 
     time_s: float
+    """Of the newest frame in it."""
     answer_s: float
+    """The time that the answer is about, see ``anchor`` of :class:`Tracker`."""
     scores: list[float]
-    label: int | None
+    """Smoothed probabilities, one for each class; empty where a fresh start only ended what held."""
+    standing: Standing
+    """What holds, or comes nearest to it."""
     events: list[Event]
+    """What began or ended."""
     due: float
+    """See :class:`~videoswin.live.frame_selector.Sample`."""
     skipped: bool = False
+    """Nothing had moved, so the model was not asked and the scores are its last ones."""
+
+    @property
+    def label(self) -> int | None:
+        """The class that holds, or None."""
+        return self.standing.label
 
 
-@dataclass
-class _Looked:
-    """What the front end knows of a picture before the model's sampler decides on it."""
-
-    time_s: float
-    due: float
-    rgb: Tensor
-    thumb: Thumbnail
-    cut: bool
-
-
-class FrontEnd:
-    """Pictures in, samples for the model out. ``cuts``: look for cuts, and begin afresh at each."""
-
-    def __init__(self, preprocessing: Preprocessing, fps: float, cuts: bool = True) -> None:
-        self._resize = preprocessing.view_resize
-        self._size = preprocessing.size
-        self._sampler: Sampler[_Looked] = Sampler(fps)
-        self._detector = CutDetector() if cuts else None
-        self._gate = StillGate()
-        self.pictures = 0
-        self.cuts = 0
-
-    def feed(self, time_s: float, rgb: Tensor, due: float = 0.0) -> list[Sample]:
-        """``rgb``: uint8 ``(H, W, 3)``, of any size, and the size may change from one picture to the next."""
-        self.pictures += 1
-        thumb = thumbnail(rgb)
-        cut = self._detector is not None and self._detector.feed(time_s, thumb)
-        if cut:
-            self.cuts += 1
-            self._sampler.restart()
-        looked = _Looked(time_s, due, rgb, thumb, cut)
-        return [self._sample(chosen.frame, chosen.fresh, due) for chosen in self._sampler.feed(time_s, looked)]
-
-    def _sample(self, looked: _Looked, fresh: bool, due: float) -> Sample:
-        frame = center_crop(self._resize(looked.rgb)[None], self._size)[0]
-        moved = self._gate.feed(looked.thumb) or fresh
-        return Sample(looked.time_s, due, frame.contiguous(), fresh, looked.cut and fresh, moved)
-
-    def state(self) -> dict[str, Any]:
-        """Numbers for :meth:`restore`."""
-        return {
-            "sampler": self._sampler.state(),
-            "detector": self._detector.state() if self._detector else None,
-            "reference": None if self._gate.reference is None else self._gate.reference.tolist(),
-            "pictures": self.pictures,
-            "cuts": self.cuts,
-        }
-
-    def restore(self, state: dict[str, Any], time_s: float, rgb: Tensor) -> None:
-        """Go on from :meth:`state`; ``rgb`` is the last picture that was fed before, shown at ``time_s``."""
-        thumb = thumbnail(rgb)
-        self._sampler.restore(state["sampler"], time_s, _Looked(time_s, 0.0, rgb, thumb, False))
-        if self._detector and state["detector"]:
-            self._detector.restore(state["detector"], thumb)
-        if state["reference"] is not None:
-            self._gate.reference = torch.tensor(state["reference"], dtype=torch.float32).numpy()
-        self.pictures, self.cuts = int(state["pictures"]), int(state["cuts"])
-
-
-class Engine:
+class Tracker:
     """Samples in, updates out: the model's stream, smoothing, decisions.
 
-    ``view_frames``: how many sampled frames the model's answer depends on. ``fill``: at a fresh start the first frame is taken
-    to have stood still for so many frames before, so that a model that needs a whole clip answers at once. ``gate``: while
-    nothing has moved for a whole view, the model would see the same clip again; it is not asked. ``anchor``: the place in the
-    view, 0 its oldest and 1 its newest frame, whose time an answer gets. Somebody who watches now wants 1; whoever asks
-    afterwards when it happened wants about the middle.
+    Args:
+        to_clip: uint8 ``(T, H, W, 3)`` to what the stream takes, ``(3, T, H, W)``.
+        view_frames: sampled frames that the model's answer depends on.
+        prepad: at a fresh start the first frame is taken to have stood still for so many frames before, so that a model that
+            needs a whole clip answers at once.
+        gate: while nothing has moved for a whole view, the model would see the same clip again; it is not asked.
+        anchor: the place in the view, 0 its oldest and 1 its newest frame, whose time an answer gets: 1 for a view of now,
+            about the middle for the question when something happened.
+        name: of the checkpoint, for messages.
     """
 
     def __init__(
@@ -152,20 +84,21 @@ class Engine:
         decisions: DecisionSettings,
         *,
         view_frames: int,
-        fill: int = 0,
+        prepad: int = 0,
         gate: bool = False,
         anchor: float = 1.0,
         device: torch.device | str = "cpu",
+        name: str = "the checkpoint",
     ) -> None:
         self._stream = stream
         self._to_clip = to_clip
         self._smoother = Smoother(decisions.smoothing_s)
         self._decider = Decider(decisions)
         self._view_frames = view_frames
-        self._fill = fill
+        self._prepad = prepad
         self._gate = gate
         self._anchor = anchor
-        self._device = device
+        self._device, self._name = device, name
         self._pending: list[Sample] = []
         self._view: deque[float] = deque(maxlen=view_frames)  # times of the frames that were pushed last
         self._scores: list[float] | None = None  # the model's last answer
@@ -221,9 +154,10 @@ class Engine:
         self._pending.clear()
         self._view.clear()
         self._scores, self._still, self._rested = None, 0, False
-        if self._fill:
-            self._advance([(sample.time_s, sample.frame)] * self._fill)
-        return [Update(sample.time_s, sample.time_s, [], None, events, sample.due)] if events else []
+        if self._prepad:
+            self._advance([(sample.time_s, sample.frame)] * self._prepad)
+        none = self._decider.standing([])
+        return [Update(sample.time_s, sample.time_s, [], none, events, sample.due)] if events else []
 
     def _push(self) -> list[Update]:
         step = self._stream.frames_per_step
@@ -234,6 +168,9 @@ class Engine:
         logits = self._advance([(sample.time_s, sample.frame) for sample in ready])
         if logits is None:
             return []
+        if not bool(logits.isfinite().all()):
+            reason = f"its scores at {ready[-1].time_s:.2f} s are no numbers (NaN or infinity)"
+            raise WeightsError(self._name, reason, "Check the weights, and the mean and std of its preprocessing")
         self._scores = logits[0].float().softmax(dim=-1).tolist()
         self._rested = self._still - len(self._pending) >= self._view_frames
         return [self._update(ready[-1])]
@@ -250,7 +187,7 @@ class Engine:
         answer_s = start_s + self._anchor * (sample.time_s - start_s)
         scores = self._smoother.feed(answer_s, self._scores)
         events = self._decider.feed(answer_s, scores)
-        return Update(sample.time_s, answer_s, scores, self._decider.label, events, sample.due, skipped)
+        return Update(sample.time_s, answer_s, scores, self._decider.standing(scores), events, sample.due, skipped)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Numbers and tensors for :meth:`restore`."""

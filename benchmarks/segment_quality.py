@@ -3,15 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["SegmentScore", "Span", "score_segments"]
+from videoswin.live.decisions import Segment
 
-
-class Span(NamedTuple):
-    """From ``start_s`` to ``end_s`` seconds the video shows ``label``."""
-
-    start_s: float
-    end_s: float
-    label: str
+__all__ = ["SegmentScore", "score_segments"]
 
 
 class SegmentScore(NamedTuple):
@@ -25,7 +19,9 @@ class SegmentScore(NamedTuple):
     f1: float
 
 
-def score_segments(truth: Sequence[Span], found: Sequence[Span], duration_s: float, iou: float = 0.5) -> SegmentScore:
+def score_segments(
+    truth: Sequence[Segment], found: Sequence[Segment], duration_s: float, iou: float = 0.5
+) -> SegmentScore:
     """Compare; neither list may overlap itself. Where no span is, the answer is "none"."""
     seconds = [second + 0.5 for second in range(int(duration_s))] or [duration_s / 2]
     right = sum(_label_at(truth, second) == _label_at(found, second) for second in seconds)
@@ -42,10 +38,10 @@ def score_segments(truth: Sequence[Span], found: Sequence[Span], duration_s: flo
     return SegmentScore(right / len(seconds), precision, recall, f1)
 
 
-def _label_at(spans: Sequence[Span], time_s: float) -> str | None:
+def _label_at(spans: Sequence[Segment], time_s: float) -> str | None:
     return next((span.label for span in spans if span.start_s <= time_s < span.end_s), None)
 
 
-def _iou(a: Span, b: Span) -> float:
+def _iou(a: Segment, b: Segment) -> float:
     overlap = min(a.end_s, b.end_s) - max(a.start_s, b.start_s)
     return max(0.0, overlap) / (max(a.end_s, b.end_s) - min(a.start_s, b.start_s))
