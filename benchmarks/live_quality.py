@@ -1,6 +1,6 @@
 """How good timelines and live labels are on a spliced video with known boundaries (recipes/splice.py), with and without cuts.
 
-    python benchmarks/live_quality.py spliced.mp4 --weights swin3d_micro_gestures --clip-seconds 8
+    python -m benchmarks.live_quality spliced.mp4 --weights swin3d_micro_gestures --clip-seconds 8
 
 ``timeline``: per-second accuracy and segment F1 at IoU 0.5. ``live``: for each labelled clip, was its label the best one at any
 answer within it ("reached"), the median seconds from the clip's start to the first right answer that stays right until the

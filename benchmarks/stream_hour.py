@@ -1,6 +1,6 @@
 """Memory of a stream over a simulated hour: the frames of a real video again and again, through both threads, as fast as they go.
 
-python benchmarks/stream_hour.py clip.mp4 [--hours 1] [--clip-seconds 8]
+python -m benchmarks.stream_hour clip.mp4 [--hours 1] [--clip-seconds 8]
 """
 
 import argparse

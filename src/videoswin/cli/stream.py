@@ -11,10 +11,10 @@ from cyclopts import Parameter
 from videoswin.cli.output import DONE, counted, percent, say, show
 
 if TYPE_CHECKING:
-    from videoswin.classifier.classifier import Classifier
     from videoswin.live.session import Session
     from videoswin.live.sources import Seen
     from videoswin.live.tracker import Update
+    from videoswin.predict.scoring import VideoClassifier
 
 __all__ = ["stream"]
 
@@ -62,7 +62,7 @@ def stream(
     source
         A file, a camera's number, an address, or - for standard input.
     weights
-        A checkpoint: the folder of a training run, or the name of one that comes with videoswin.
+        A checkpoint: the folder of a training run, the name of one that comes with videoswin, or an exported file.
     clip_seconds
         Seconds that one clip spans. For a checkpoint of whole videos it has to be given: the longest action.
     hop_seconds
@@ -98,8 +98,7 @@ def stream(
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
-    from videoswin.classifier.device import choose_device
-    from videoswin.classifier.loading import load
+    from videoswin.cli.weights_argument import open_weights
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.pace import Pace, make_engine
     from videoswin.live.session import Session
@@ -107,8 +106,7 @@ def stream(
     from videoswin.live.tracker import FrontEnd
     from videoswin.storage.interrupt import Interruption
 
-    classifier = load(weights)
-    classifier.model.to(choose_device(device))
+    classifier = open_weights(weights, device=device)
     pace, decisions = Pace(clip_seconds, hop_seconds), DecisionSettings(smoothing, enter, leave, min_duration)
     found = find_live_source(source, fast=fast, size=_size(size), rate=rate, timeout_s=timeout)
     fps = pace.fps(classifier.preprocessing, found.fps)
@@ -155,7 +153,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 class _Lines:
     """JSON lines: ``scores`` for each answer, ``event`` for starts and ends, ``status`` about every second and at the end."""
 
-    def __init__(self, classifier: "Classifier") -> None:
+    def __init__(self, classifier: "VideoClassifier") -> None:
         self._labels = classifier.labels
         self._last_status = 0.0
 
@@ -229,7 +227,7 @@ class _Text(_Lines):
         )
 
 
-def _view(classifier: "Classifier", title: str, top_k: int) -> Any:
+def _view(classifier: "VideoClassifier", title: str, top_k: int) -> Any:
     """The live view at a terminal, plain lines elsewhere."""
     return _Screen(classifier, title, top_k) if sys.stdout.isatty() else _Text(classifier)
 
@@ -237,7 +235,7 @@ def _view(classifier: "Classifier", title: str, top_k: int) -> Any:
 class _Screen:
     """The live view, drawn again at most ten times a second."""
 
-    def __init__(self, classifier: "Classifier", title: str, top_k: int) -> None:
+    def __init__(self, classifier: "VideoClassifier", title: str, top_k: int) -> None:
         from rich.console import Console
 
         from videoswin.cli.live_view import LiveView
@@ -263,7 +261,7 @@ class _Screen:
 class _Recording:
     """Draws what is known so far into every picture, in the source's thread, and hands it to the recorder."""
 
-    def __init__(self, path: Path, classifier: "Classifier", top_k: int) -> None:
+    def __init__(self, path: Path, classifier: "VideoClassifier", top_k: int) -> None:
         from videoswin.data.record import Recorder
 
         self._recorder = Recorder(path)

@@ -49,7 +49,7 @@ def timeline(
     file
         A video file.
     weights
-        A checkpoint: the folder of a training run, or the name of one that comes with videoswin.
+        A checkpoint: the folder of a training run, the name of one that comes with videoswin, or an exported file.
     out
         Write timeline.csv, .json, .vtt (subtitles), .png and .html (the video beside its timeline) into this folder.
     clip_seconds
@@ -73,16 +73,14 @@ def timeline(
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
-    from videoswin.classifier.device import choose_device
-    from videoswin.classifier.loading import load
+    from videoswin.cli.weights_argument import open_weights
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.pace import Pace
     from videoswin.live.timeline import TimelineSettings, make_timeline
     from videoswin.live.timeline_files import write_timeline
     from videoswin.storage.interrupt import Interruption
 
-    classifier = load(weights)
-    classifier.model.to(choose_device(device))
+    classifier = open_weights(weights, device=device)
     settings = TimelineSettings(
         Pace(clip_seconds, hop_seconds), DecisionSettings(smoothing, enter, leave, min_duration), cuts, gate
     )

@@ -5,18 +5,23 @@ Three kinds of checkpoints, three streams, one :class:`~videoswin.live.tracker.E
 * causal models answer every two frames, from the work of these two alone: :class:`videoswin.streams.causal.Stream`;
 * models of fixed clips see the latest clip again and again: :class:`videoswin.streams.sliding.SlidingStream`;
 * models of whole videos (``sampling="uniform"``) see the shot so far: :class:`videoswin.streams.elastic.ElasticStream`.
+
+Exported files are clip models too: :func:`videoswin.export.runtime.stream.exported_stream`.
 """
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
+from videoswin.export.runtime.exported import ExportedClassifier
+from videoswin.export.runtime.stream import exported_stream
 from videoswin.live.decisions import DecisionSettings
 from videoswin.live.sampler import stream_fps
 from videoswin.live.tracker import ClipStream, Engine
 from videoswin.streams.causal import Stream
+from videoswin.streams.clips import ClipsStream
 from videoswin.streams.elastic import ElasticStream
 from videoswin.streams.sliding import SlidingStream
 
@@ -64,7 +69,7 @@ def view_frames(preprocessing: Preprocessing) -> int:
 
 
 def make_engine(
-    classifier: "Classifier",
+    classifier: "Classifier | ExportedClassifier",
     pace: Pace,
     fps: float,
     decisions: DecisionSettings,
@@ -73,21 +78,24 @@ def make_engine(
     anchor: float = 1.0,
 ) -> Engine:
     """The engine for this checkpoint at ``fps`` sampled frames per second."""
-    model, preprocessing = classifier.model, classifier.preprocessing
-    step = model.config.patch_size[0]
+    preprocessing = classifier.preprocessing
+    model = None if isinstance(classifier, ExportedClassifier) else classifier.model
+    step = 2 if model is None else model.config.patch_size[0]
     hop = pace.hop(preprocessing, fps, step)
     view = view_frames(preprocessing)
     fill = 0
     stream: ClipStream
-    if model.config.causal:
+    if model is None:
+        stream = exported_stream(cast(ExportedClassifier, classifier), hop, view)
+    elif model.config.causal:
         view = preprocessing.clip_len
         stream = Stream(model, pool=max(1, view // step))
     elif preprocessing.sampling == "uniform":
         stream = ElasticStream(model, preprocessing.clip_len, longest=view, hop=hop)
     else:
         stream = SlidingStream(model, preprocessing.clip_len, min(hop, preprocessing.clip_len))
+    if isinstance(stream, SlidingStream | ClipsStream):
         fill = -(-(preprocessing.clip_len - stream.hop) // stream.hop) * stream.hop
-    weight = next(model.parameters())
     return Engine(
         stream,
         preprocessing.to_clip,
@@ -96,5 +104,5 @@ def make_engine(
         fill=fill,
         gate=gate,
         anchor=anchor,
-        device=weight.device,
+        device=classifier.device,
     )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from videoswin.data.decode import Limits, Video, open_video
 from videoswin.errors import ConfigError, Interrupted
+from videoswin.export.runtime.exported import ExportedClassifier
 from videoswin.live.decisions import DecisionSettings, Event, Segment, segments
 from videoswin.live.pace import Pace, make_engine
 from videoswin.live.tracker import Engine, FrontEnd, Update
@@ -125,7 +126,7 @@ class Timeline:
 
 
 def make_timeline(
-    classifier: "Classifier",
+    classifier: "Classifier | ExportedClassifier",
     source: str | Path,
     settings: TimelineSettings | None = None,
     *,
@@ -157,7 +158,11 @@ class _Pass:
     """One way through a video, with all that a resumed one needs."""
 
     def __init__(
-        self, classifier: "Classifier", video: Video, settings: TimelineSettings, progress: Path | None
+        self,
+        classifier: "Classifier | ExportedClassifier",
+        video: Video,
+        settings: TimelineSettings,
+        progress: Path | None,
     ) -> None:
         self.classifier, self.video, self.settings, self.progress = classifier, video, settings, progress
         fps = settings.pace.fps(classifier.preprocessing, video.info.fps)
@@ -265,8 +270,11 @@ class _Pass:
         """What a progress file belongs to: this video, these weights, these settings."""
         info = self.video.info
         weights = hashlib.sha256()
-        for name, tensor in self.classifier.model.state_dict().items():
-            weights.update(f"{name} {tuple(tensor.shape)} {float(tensor.double().sum())!r}".encode())
+        if isinstance(self.classifier, ExportedClassifier):
+            weights.update(self.classifier.fingerprint().encode())
+        else:
+            for name, tensor in self.classifier.model.state_dict().items():
+                weights.update(f"{name} {tuple(tensor.shape)} {float(tensor.double().sum())!r}".encode())
         facts = [
             Path(info.path).name, info.num_frames, info.duration_s, info.width, info.height, info.codec,
             self.classifier.preprocessing.to_dict(), self.classifier.labels, asdict(self.settings), weights.hexdigest(),

@@ -5,10 +5,10 @@ ends, which such a model has never seen. Here the view begins at the last fresh 
 beyond that it slides. Each answer is what the model would say of a file that holds just this view.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from videoswin.data.sampling import uniform_clips
 
@@ -24,7 +24,12 @@ class ElasticStream:
     frames_per_step = 2
 
     def __init__(
-        self, model: nn.Module, clip_len: int, longest: int, hop: int = 4, shortest: int | None = None
+        self,
+        model: Callable[[Tensor], Tensor],
+        clip_len: int,
+        longest: int,
+        hop: int = 4,
+        shortest: int | None = None,
     ) -> None:
         self._model, self._clip_len, self._longest = model, clip_len, max(longest, 2)
         self._hop, self._shortest = max(hop, 2), shortest or clip_len // 2
