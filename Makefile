@@ -33,7 +33,7 @@ lint: .venv/tested
 	$(BIN)/pyright
 
 bench: .venv/installed
-	$(BIN)/videoswin bench --what forward,train,memory,scaling --out benchmarks/latest
+	$(BIN)/python -m benchmarks.compare --what forward,train,memory,scaling --out benchmarks/latest
 
 clean:
 	rm -rf .venv demo-report.html

@@ -1,6 +1,6 @@
 """Our cut detector beside PySceneDetect's on a spliced video with known boundaries (recipes/splice.py).
 
-    python benchmarks/cuts.py spliced.mp4
+    python -m benchmarks.cuts spliced.mp4
 
 PySceneDetect is no dependency: `pip install scenedetect-headless` to have it in the comparison. All detectors see the same decoded
 frames, so the times are those of detection alone. A cut counts as found within 0.1 s of a boundary.

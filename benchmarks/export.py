@@ -1,9 +1,9 @@
 """Forward time of exported files beside PyTorch, and beside torchvision's model code where it is installed.
 
-    python benchmarks/export.py FOLDER --export-only onnx openvino aot     # makes the files that are not there yet
-    python benchmarks/export.py FOLDER --repeats 5                         # times what is there
+    python -m benchmarks.export FOLDER --export-only onnx openvino aot     # makes the files that are not there yet
+    python -m benchmarks.export FOLDER --repeats 5                         # times what is there
 
-    python benchmarks/export.py FOLDER --checkpoint swin3d_micro_gestures --repeats 20
+    python -m benchmarks.export FOLDER --checkpoint swin3d_micro_gestures --repeats 20
 
 Without --checkpoint it is swin3d_t on a 32x224x224 clip with fresh weights, the same ones in every form. All forms get one
 clip, take turns in one run and use the same number of threads. Outputs are compared before anything is timed. The floor is
@@ -20,10 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from benchmarks.lib.job import Job
+from benchmarks.lib.peers import Torchvision
 from torch import Tensor
 
-from videoswin.bench.job import Job
-from videoswin.bench.peers import Torchvision
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
 from videoswin.data.preprocessing import Preprocessing
@@ -33,11 +33,11 @@ from videoswin.export.runtime import load_exported
 from videoswin.model import count_macs, create_model
 
 FORMS = {
-    "onnx": ("onnx", "fp32"),
-    "openvino": ("openvino", "fp32"),
+    "onnx": ("onnx", "float32"),
+    "openvino": ("openvino", "float32"),
     "openvino-bf16": ("openvino", "bf16"),
-    "aot": ("aot", "fp32"),
-    "torch-export": ("torch-export", "fp32"),
+    "aot": ("aot", "float32"),
+    "torch-export": ("torch-export", "float32"),
 }
 _SIDE = 2048  # of the square matrices whose product gives the floor
 
@@ -138,7 +138,7 @@ def main() -> None:
         name: float((run(clip) - expected).abs().max() / expected.abs().max()) for name, run in forms.items()
     }
     for name, difference in differences.items():
-        if difference > TOLERANCES[FORMS[name][1] if name in FORMS else "fp32"]:
+        if difference > TOLERANCES[FORMS[name][1] if name in FORMS else "float32"]:
             raise SystemExit(f"{name} differs from videoswin by {difference:.1e}: nothing is timed")
 
     seconds = measure(forms, clip, arguments.repeats)

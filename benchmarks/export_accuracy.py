@@ -1,6 +1,6 @@
 """Size, accuracy and agreement of a checkpoint in every form it can be exported to, on labelled videos.
 
-python benchmarks/export_accuracy.py DATA [--split test] [--weights swin3d_micro_gestures] [--forms onnx-fp32 ...]
+python -m benchmarks.export_accuracy DATA [--split test] [--weights swin3d_micro_gestures] [--forms onnx-fp32 ...]
 """
 
 import argparse
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from videoswin.classifier.loading import load
 from videoswin.data.annotations import read_index
-from videoswin.export import COMBINATIONS, default_path, export
+from videoswin.export import FORMATS, default_path, export
 from videoswin.export.runtime import load_exported
 from videoswin.predict.evaluation import evaluate
 
-FORMS = {f"{to}-{precision}": (to, precision) for to, precisions in COMBINATIONS.items() for precision in precisions}
+FORMS = {f"{to}-{precision}": (to, precision) for to, row in FORMATS.items() for precision in row.precisions}
 
 
 def main() -> None:

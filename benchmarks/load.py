@@ -1,6 +1,6 @@
 """Time and memory to load a checkpoint of 200 M parameters (swin3d_l, random weights), by container.
 
-    python benchmarks/load.py
+    python -m benchmarks.load
 
 Each is loaded in a process of its own, after the libraries are. The peak is of the resident memory, pages of mapped files
 included, over what the process took before; the measure is the model itself, 4 bytes a parameter.

@@ -1,6 +1,6 @@
 """Peak memory and time of a timeline for 5 minutes and for 2 hours of the same real clips.
 
-    python benchmarks/long_video.py spliced.mp4 --work FOLDER [--minutes 5 30 120]
+    python -m benchmarks.long_video spliced.mp4 --work FOLDER [--minutes 5 30 120]
 
 The spliced video (recipes/splice.py) is shrunk to 160x120 and every fifth frame once, and then joined to itself without another
 encoding until it is long enough. Each length is measured in a process of its own.

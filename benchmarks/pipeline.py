@@ -1,6 +1,6 @@
 """From files to labels: videoswin's pipeline beside the usual one, on the same videos with the same weights.
 
-    python benchmarks/pipeline.py clips/ --model swin3d_micro_gestures --views 1x1 [--videos 16] [--join 20] [--rounds 3]
+    python -m benchmarks.pipeline clips/ --model swin3d_micro_gestures --views 1x1 [--videos 16] [--join 20] [--rounds 3]
 
 The usual one decodes every frame (OpenCV), resizes them one by one (Pillow), cuts and normalises (numpy) and calls
 torchvision's model code, one video after the other. It and ours take turns on the same videos; labels and scores are compared.
@@ -25,6 +25,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from benchmarks.lib.torchvision_swin import torchvision_swin
 from PIL import Image
 from torch import Tensor, nn
 
@@ -33,34 +34,8 @@ from videoswin.data.transforms import three_crops
 from videoswin.model import PRESETS, SwinConfig, VideoSwin
 from videoswin.predict.profile import Profile
 from videoswin.predict.scoring import find_videos, predict_many, views_at_once
-from videoswin.weights.convert import export_tensors
 
 Scores = list[dict[str, float]]
-
-
-def torchvision_model(model: VideoSwin) -> nn.Module:
-    """torchvision's code with these weights. Two of its operators, which video models never call, are declared here: a CPU
-    build of torch does not load those that are compiled."""
-    declared = torch.library.Library("torchvision", "DEF")
-    declared.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    declared.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    from torchvision.models.video.swin_transformer import (  # type: ignore[import-not-found]
-        PatchEmbed3d,
-        SwinTransformer3d,
-    )
-
-    config = model.config
-    peer = SwinTransformer3d(
-        patch_size=list(config.patch_size),
-        embed_dim=config.embed_dim,
-        depths=list(config.depths),
-        num_heads=list(config.num_heads),
-        window_size=list(config.window_size),
-        num_classes=config.num_classes,
-        patch_embed=PatchEmbed3d,
-    )
-    peer.load_state_dict(export_tensors(model, "torchvision"))
-    return peer.eval()
 
 
 class UsualPipeline:
@@ -199,7 +174,7 @@ def compare(
     name: str, views: videoswin.Views, our_views: videoswin.Views, files: Sequence[str | Path], rounds: int
 ) -> dict[str, Any]:
     classifier, profile = make_classifier(name), Profile()
-    usual = UsualPipeline(torchvision_model(classifier.model), classifier, views)
+    usual = UsualPipeline(torchvision_swin(classifier.model), classifier, views)
     pipelines = {"videoswin": our_pipeline(classifier, our_views, profile), "usual": usual}
     with videoswin.open_video(files[0]) as video:
         first = f"{video.info.num_frames} frames of {video.info.width}x{video.info.height}"

@@ -1,6 +1,6 @@
 """What one update of a live stream costs: a causal Stream, and running the clip again at every step.
 
-    python benchmarks/stream_latency.py --model swin3d_t --clip 32x224x224 [--pushes 64] [--streams 1,4]
+    python -m benchmarks.stream_latency --model swin3d_t --clip 32x224x224 [--pushes 64] [--streams 1,4]
 
 An update is two sampled frames. The causal model is pushed them; the ordinary ones, ours and torchvision's model code with the
 same weights, run the whole clip again. They take turns: after every 16 pushes (one whole window of the deepest blocks and more)
@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable
 
 import torch
+from benchmarks.lib.job import Job
+from benchmarks.lib.peers import Torchvision
 from torch import Tensor
 
 import videoswin
 from videoswin.bench.equality import check_output
-from videoswin.bench.job import Job
-from videoswin.bench.peers import Torchvision
 from videoswin.errors import MissingExtraError
 
 _TURN = 16  # pushes
@@ -41,7 +41,7 @@ def others(job: Job, clip: Tensor) -> dict[str, Callable[[], object]]:
         peer = Torchvision().build(job, ours)
         assert isinstance(peer, torch.nn.Module)
         peer.eval()
-        check_output("torchvision", peer(clip), expected, "fp32")
+        check_output("torchvision", peer(clip), expected, "float32")
         found["clip again, torchvision"] = lambda: peer(clip)
     except MissingExtraError as error:
         print(error)
@@ -52,7 +52,7 @@ def check_stream(model: videoswin.VideoSwin, clip: Tensor) -> float:
     stream = videoswin.Stream(model, pool="all")
     for pair in clip.split(2, dim=2):
         answer = stream.push(pair)
-    return check_output("the stream", answer, model(clip), "fp32")
+    return check_output("the stream", answer, model(clip), "float32")
 
 
 def summary(seconds: list[float]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """One wide crop against three crops: accuracy on labelled videos, processor time, and multiply-adds by formula.
 
-    python benchmarks/wide.py labels.csv --split test --weights swin3d_micro_gestures
+    python -m benchmarks.wide labels.csv --split test --weights swin3d_micro_gestures
 
 Every way of looking is scored on the same videos, one after the other; the time is the processor's, of all threads, because a
 busy machine spoils the other kind. With ``padding="masked"`` a wide view attends to no padding, which the crops hardly have.

@@ -1,75 +1,68 @@
-"""What the benchmark promises: nothing is timed before it is equal, nothing is left out in silence, limits are the model's."""
+"""What ``videoswin bench`` promises: nothing is timed before it is equal, and nothing is left out in silence."""
 
 import json
 import sys
-from dataclasses import replace
-from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
-from tests.bench.helpers import Another, Missing, Wrong, WrongGradient, tiny_job
-from videoswin.bench import limits as limits_module
 from videoswin.bench import measure as measure_module
-from videoswin.bench import peers as peers_module
-from videoswin.bench import scaling as scaling_module
-from videoswin.bench.equality import DifferentResultsError, check_gradients, check_output, relative_difference
-from videoswin.bench.job import Job, parse_clip
-from videoswin.bench.limits import linear_shapes, measure_limits, product_shapes
-from videoswin.bench.measure import measure, parse_what
-from videoswin.bench.memory import peak_memory, peak_memory_here
-from videoswin.bench.passes import gradients_of, output_of
-from videoswin.bench.peers import OTHERS, PEERS, Multihead, Ours, OursCheckpointed, choose
-from videoswin.bench.pictures import draw_bars, draw_scaling
-from videoswin.bench.report import Report
-from videoswin.bench.scaling import sizes
+from videoswin.bench import variants
+from videoswin.bench.equality import DifferentResultsError, check_gradients, relative_difference
+from videoswin.bench.measure import Job, measure, parse_clip, parse_what
 from videoswin.bench.timing import Times, take_turns
+from videoswin.bench.variants import OTHERS, choose, gradients, require
 from videoswin.cli.main import main
-from videoswin.errors import ConfigError, MissingExtraError
-from videoswin.model import count_macs
+from videoswin.errors import MissingExtraError, VideoSwinError
+from videoswin.model import VideoSwin
 
 CPU = torch.device("cpu")
+SMALL = Job("swin3d_micro", (2, 8, 8))
 
 
-@pytest.fixture(autouse=True)
-def little_to_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits_module, "_COPIED_BYTES", 2**20)
+def test_all_forms_are_found_equal_and_timed_in_turns() -> None:
+    result = measure(SMALL, ["plain"], ["forward", "train"], repeats=2)
+    for rows, limit in ((result.forward, 1e-5), (result.train, 1e-4)):
+        assert [row.name for row in rows] == ["videoswin", "plain"]
+        assert all(row.difference < limit for row in rows)
+        assert rows[0].ratio == (1, 1, 1)
+        low, median, high = rows[1].ratio[1], rows[1].ratio[0], rows[1].ratio[2]
+        assert 0 < low <= high
+        assert median > 0
+    assert result.train[0].difference != result.forward[0].difference
 
 
-# Equality -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("part", ["forward", "train"])
+def test_a_form_that_computes_something_else_is_refused_and_nothing_is_timed(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = variants.build
 
-
-@pytest.mark.parametrize("peer", [Multihead(), OursCheckpointed()], ids=lambda peer: peer.name)
-@pytest.mark.parametrize("clip", [(4, 24, 24), (7, 30, 21), (2, 8, 8), (12, 40, 32)])
-def test_peers_of_the_same_model_compute_the_same(peer: Ours, clip: tuple[int, int, int]) -> None:
-    """Clipped windows, padding and odd sizes included."""
-    job = tiny_job(clip, batch=2)
-    ours, model = job.ours(), peer.build(job, job.ours())
-    expected = output_of(ours, job.video(), job)
-    assert check_output(peer.name, output_of(model, job.video(), job), expected, "fp32") < 1e-5
-    gradients_of(ours, job.video(), job)
-    gradients_of(model, job.video(), job)  # type: ignore[arg-type]
-    check_gradients(peer.name, peer.gradients(model), Ours().gradients(ours), "fp32")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("peer", "what"), [(Wrong(), "forward"), (WrongGradient(), "train")])
-def test_a_wrong_peer_is_refused_and_nothing_is_timed(peer: Ours, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure_module, "take_turns", lambda *_: pytest.fail("something was timed"))
-    with pytest.raises(DifferentResultsError, match=f"{peer.name}.* differ from ours by .*nothing is timed"):
-        measure(tiny_job(), [peer], parse_what(what))
-
-
-def test_our_own_engine_is_checked_without_any_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    build = Multihead.build
-
-    def other(self: Multihead, job: Job, ours: torch.nn.Module) -> torch.nn.Module:
-        model = build(self, job, ours)  # type: ignore[arg-type]
-        torch.nn.init.zeros_(model.backbone.norm.weight)  # type: ignore[arg-type, union-attr]
+    def wrong(name: str, ours: VideoSwin, clip: tuple[int, int, int]) -> variants.Model:
+        model = right(name, ours, clip)
+        if name == "compiled":
+            assert isinstance(model, VideoSwin)
+            with torch.no_grad():
+                model.head.fc.bias[0] += 0.5  # type: ignore[union-attr, operator]
         return model
 
-    monkeypatch.setattr(Multihead, "build", other)
-    with pytest.raises(DifferentResultsError, match="reference of rolled windows"):
-        measure(tiny_job(), [], ["forward"])
+    monkeypatch.setattr(measure_module, "build", wrong)
+    monkeypatch.setattr(measure_module, "take_turns", lambda *_: pytest.fail("something was timed"))
+    monkeypatch.setattr(VideoSwin, "compile", lambda self: None)
+    with pytest.raises(DifferentResultsError, match=r"compiled.* differ from ours by .*nothing is timed"):
+        measure(SMALL, ["compiled"], [part], repeats=1)
+
+
+def test_our_own_engine_is_compared_with_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when nothing else is measured."""
+    right = measure_module._expected
+    monkeypatch.setattr(
+        measure_module, "_expected", lambda job, part: {k: v * 1.001 for k, v in right(job, part).items()}
+    )
+    with pytest.raises(DifferentResultsError, match="videoswin differ from ours"):
+        measure(SMALL, [], ["forward"], repeats=1)
 
 
 def test_differences() -> None:
@@ -78,55 +71,13 @@ def test_differences() -> None:
     assert relative_difference(one * 1.5, one) == pytest.approx(0.5)
     assert relative_difference(one, one[:1]) == relative_difference(one * torch.nan, one) == float("inf")
     with pytest.raises(DifferentResultsError, match=r"has other tensors than ours \(b\)"):
-        check_gradients("peer", {"a": one, "b": one}, {"a": one}, "fp32")
+        check_gradients("peer", {"a": one, "b": one}, {"a": one}, "float32")
 
 
-def test_bfloat16_is_compared_with_float32() -> None:
-    report = measure(tiny_job(precision="bf16"), [], ["forward"], repeats=1)
-    assert 0 < report.forward[0].difference < 3e-2  # type: ignore[operator]
-
-
-# A whole run ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_run_and_its_pictures(tmp_path: Path) -> None:
-    job = tiny_job((4, 16, 16))
-    report = measure(job, [Multihead(), Another(), Missing()], ["forward", "train"], repeats=2)
-    assert [row.name for row in report.forward] == ["videoswin", "nn.MultiheadAttention", "another"]
-    assert [row.name for row in report.train] == ["videoswin", "videoswin, recomputed", "nn.MultiheadAttention"]
-    assert report.missing == {"missing": "nobody has it: pip install nothing"}
-    assert report.forward[0].ratio == (1, 1, 1)
-    assert report.forward[2].difference is None
-    assert report.forward[2].clip == (2, 8, 8)
-    assert 0 < report.reached()["linear"] < report.reached()["all_products"]
-    data = json.loads(json.dumps(report.to_dict()))
-    assert len(data["forward"][1]["seconds"]["all"]) == 2
-    draw_bars(tmp_path / "bench.png", report)
-    assert (tmp_path / "bench.png").read_bytes()[:4] == b"\x89PNG"
-
-
-@pytest.mark.parametrize("name", ["torchvision", "timesformer"])
-def test_a_library_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for library in ("torchvision", "transformers"):
-        for module in [m for m in sys.modules if m.partition(".")[0] == library]:
-            monkeypatch.delitem(sys.modules, module)
-        monkeypatch.setitem(sys.modules, library, None)  # what makes Python say that it is not there
-    peers_module._torchvision.cache_clear()
-    peers_module._transformers.cache_clear()
-    with pytest.raises(MissingExtraError, match="is not installed: pip install"):
-        OTHERS[name].require()
-
-
-def test_scaling_and_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scaling_module, "peak_memory", peak_memory_here)  # a process for each point takes long
-    job = tiny_job((8, 16, 16))
-    every = sizes(job)
-    assert every[0] == (("frames", "pixels", "batch"), job)
-    assert len({(other.clip, other.batch) for _, other in every}) == len(every) == 9
-    report = measure(job, [], ["scaling"], repeats=1)
-    assert all(point.memory["videoswin"].peak > 0 for point in report.scaling)
-    draw_scaling(tmp_path / "scaling.png", report.scaling)
-    assert (tmp_path / "scaling.png").read_bytes()[:4] == b"\x89PNG"
+def test_no_tensor_of_the_compared_model_is_idle() -> None:
+    """A mistake in a bias, a norm or a table would not show if all of them were zeros or ones."""
+    for name, parameter in SMALL.ours().named_parameters():
+        assert parameter.std() > 1e-3, name
 
 
 def test_turns_begin_with_another_call_each_time() -> None:
@@ -143,62 +94,58 @@ def test_medians_and_ratios() -> None:
     assert Times((1.0,)).quartiles == (1.0, 1.0)
 
 
-# Limits and memory ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "breakage", "reason"),
+    [
+        ("torchvision", None, "torchvision is not installed: pip install torchvision"),
+        ("torchvision", RuntimeError("operator torchvision::nms does not exist"), "does not load beside this PyTorch"),
+        ("onnx", None, r"pip install 'videoswin\[onnx\]'"),
+    ],
+)
+def test_a_library_that_is_not_there_is_listed(
+    name: str, breakage: Exception | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library in ("torchvision", "torchvision.models.video.swin_transformer", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, library, None)  # what makes Python say that it is not there
+    if breakage is not None:
+
+        def broken(path: str) -> ModuleType:
+            raise breakage
+
+        monkeypatch.setattr(variants.importlib, "import_module", broken)
+    with pytest.raises(MissingExtraError, match=reason):
+        require(name, CPU)
+    result = measure(SMALL, [name], [], repeats=1)
+    assert list(result.missing) == [name]
 
 
-@pytest.mark.parametrize("clip", [(4, 24, 24), (7, 30, 21), (12, 40, 32)])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_the_shapes_are_all_that_the_model_multiplies(clip: tuple[int, int, int], batch: int) -> None:
-    job = tiny_job(clip, batch)
-    linear = sum(shape.macs * count for shape, count in linear_shapes(job).items())
-    products = sum(shape.macs * count for shape, count in product_shapes(job).items())
-    assert linear + products == batch * count_macs(job.config, *clip).executed
+def test_their_gradients_have_our_names() -> None:
+    """torchvision's tensors under its own names, as its model would have them."""
+    from videoswin.weights.formats import FAMILIES
 
-
-def test_limits_are_positive() -> None:
-    limits = measure_limits(tiny_job((2, 8, 8)))
-    assert 0 < limits.linear_s < limits.floor_s
-    assert limits.copy_bytes_per_s > 0
-
-
-def test_memory_of_a_fresh_process_is_less_than_that_of_this_one() -> None:
-    job = tiny_job((4, 16, 16))
-    fresh, here = peak_memory(Ours(), job, "train"), peak_memory_here(Ours(), job, "train")
-    assert 0 < fresh.step < fresh.peak
-    assert fresh.peak < 2 * here.peak
-
-
-# Jobs, names, the command ---------------------------------------------------------------------------------------------
-
-
-def test_a_job_survives_the_way_to_another_process() -> None:
-    job = tiny_job()
-    again = Job.from_dict(json.loads(json.dumps(job.to_dict())))
-    assert again == job
-    assert all(torch.equal(a, b) for a, b in zip(job.ours().parameters(), again.ours().parameters(), strict=True))
-    assert torch.equal(job.video(), again.video())
-
-
-def test_no_tensor_of_the_compared_model_is_idle() -> None:
-    """A mistake in a bias, a norm or a table would not show if all of them were zeros or ones."""
-    for name, parameter in tiny_job().ours().named_parameters():
-        assert parameter.std() > 1e-3, name
-
-
-def test_a_peer_bound_to_another_device_is_listed_with_the_reason() -> None:
-    job = replace(tiny_job(), device="cpu")
-    report = Report(job, 1)
-    assert measure_module._present(job, [OTHERS["triton"], OTHERS["plain"]], report) == [OTHERS["plain"]]
-    assert report.missing == {"videoswin, triton engine": "It runs on cuda devices only."}
+    ours = SMALL.ours()
+    theirs = nn.Module()
+    for name, tensor in FAMILIES["torchvision_3d"].from_canonical(ours.state_dict(), ours.config.window_size).items():
+        if tensor.is_floating_point():
+            module = theirs
+            *parts, last = name.split(".")
+            for part in parts:
+                if not hasattr(module, part):
+                    module.add_module(part, nn.Module())
+                module = module.get_submodule(part)
+            module.register_parameter(last, nn.Parameter(tensor))
+            module.get_parameter(last).grad = tensor
+    found = gradients("torchvision", theirs)
+    assert found.keys() == dict(ours.named_parameters()).keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in ours.named_parameters())
 
 
 def test_names() -> None:
     assert parse_clip("32x224X196") == (32, 224, 196)
     assert parse_what("memory,forward") == ["forward", "memory"]
-    assert choose("all") == list(OTHERS.values())
+    assert choose("all") == list(OTHERS)
     assert choose("none") == []
-    assert [peer.name for peer in choose("multihead,torchvision")] == ["torchvision", "nn.MultiheadAttention"]
-    assert all(name == peer.name for name, peer in PEERS.items())
+    assert choose("torchvision, plain") == ["plain", "torchvision"]
 
 
 @pytest.mark.parametrize(
@@ -211,22 +158,42 @@ def test_names() -> None:
         (["--repeats", "0"], "repeats=0"),
         (["--batch", "0"], "batch=0"),
         (["--model", "swin3d_tt"], "Did you mean"),
+        (["--precision", "fp16"], '"fp16"'),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *arguments]) == 2
-    assert message in capsys.readouterr().err
-    with pytest.raises(ConfigError):
-        Job.of("swin3d_t", "2x4x4", precision="fp16")  # type: ignore[arg-type]
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["bench", "--model", "swin3d_micro", "--clip", "2x8x8", "--repeats", "1"]
-    assert main([*small, "--peers", "multihead", "--what", "forward", "--json"]) == 0
+@pytest.mark.parametrize("process", ["this one", pytest.param("its own", marks=pytest.mark.slow)])
+def test_the_command(process: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def here(command: list[str], **_: object) -> SimpleNamespace:
+        before = capsys.readouterr().out
+        measure_module._main(json.loads(command[-1]))
+        counted = capsys.readouterr().out
+        print(before, end="")
+        return SimpleNamespace(returncode=0, stdout=counted)
+
+    if process == "this one":  # a process for each figure takes seconds
+        monkeypatch.setattr(measure_module.subprocess, "run", here)
+    small = ["bench", "--model", "swin3d_micro", "--clip", "2x8x8", "--repeats", "1", "--peers", "plain"]
+    assert main([*small, "--what", "train,memory", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert data["forward"][1]["difference"] < 1e-5
-    assert main([*small, "--peers", "none", "--what", "forward,memory", "--out", str(tmp_path)]) == 0
-    shown = capsys.readouterr().out
-    assert "limit of this machine" in shown
-    assert "memory, forward" in shown
-    assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.png"}
+    assert data["train"][1]["difference"] < 1e-4
+    assert data["memory"]["train"].keys() == {"videoswin", "plain"}
+    if process == "its own":  # AdamW's two moments, at least
+        assert all(found > 2 * 4 * 2.8e6 for found in data["memory"]["train"].values())
+    assert main([*small, "--what", "forward", "--precision", "fp32"]) == 0
+    shown = capsys.readouterr()
+    assert "single rounds" in shown.out
+    assert "--precision fp32 is now called float32" in shown.err
+
+
+def test_a_process_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = SimpleNamespace(returncode=-9, stdout="", stderr="")
+    monkeypatch.setattr(measure_module.subprocess, "run", lambda *_, **__: killed)
+    with pytest.raises(VideoSwinError, match="memory of videoswin could not be measured: exit code -9, perhaps out of"):
+        measure(SMALL, [], ["memory"], repeats=1)

@@ -9,17 +9,31 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import LABELS, PREPROCESSING, tiny_classifier
+from tests.tiny import CONFIG, LABELS, PREPROCESSING, tiny_classifier
 from videoswin.classifier.loading import load
 from videoswin.errors import ConfigError, MissingExtraError, WeightsError
 from videoswin.export.runtime import ExportedClassifier, is_exported, load_exported, open_classifier
-from videoswin.export.runtime.metadata import Metadata
+from videoswin.export.runtime.metadata import Making, Metadata
 from videoswin.export.runtime.pt2 import EXTRA_FILE, this_machine
 from videoswin.predict.scoring import VideoClassifier
 
 GOOD = Metadata(
-    "onnx", "fp32", PREPROCESSING, LABELS, name="tiny", none_threshold=0.5, max_difference=1e-7, tolerance=1e-4
+    Making("onnx", "float32", num_parameters=5, max_difference=1e-7, tolerance=1e-4, versions={"torch": "2.13"}),
+    PREPROCESSING,
+    LABELS,
+    name="tiny",
+    none_threshold=0.5,
+    config=CONFIG,
+    metrics={"val_top1": 0.5},
+    notes="A note.",
+    card={"license": "apache-2.0"},
 )
+BEFORE = {
+    "format": "videoswin-export", "version": 1, "name": "tiny", "num_parameters": 5, "to": "onnx", "precision": "fp32",
+    "preprocessing": PREPROCESSING.to_dict(), "labels": list(LABELS), "none_threshold": 0.5, "max_difference": 1e-07,
+    "tolerance": 0.0001, "versions": {"torch": "2.13"}, "machine": {}, "weights_sha256": None,
+}  # fmt: skip
+"""What files of version 1 hold."""
 
 
 def test_metadata_there_and_back() -> None:
@@ -31,36 +45,74 @@ def test_metadata_there_and_back() -> None:
     ("change", "reason"),
     [
         ({"format": "other"}, '"format"'),
-        ({"version": 2}, "version 2"),
-        ({"labels": "abc"}, '"labels"'),
-        ({"labels": []}, "labels"),
-        ({"labels": ["a", "a", "b"]}, '"a" is used for more than one class'),
-        ({"labels": [1, 2, 3]}, '"labels"'),
+        ({"version": 3}, "version 3"),
+        ({"id2label": "abc"}, '"id2label"'),
+        ({"id2label": {}}, "labels"),
+        ({"id2label": {"0": "a", "1": "b"}}, "labels"),
+        ({"id2label": {"0": "a", "1": "a", "2": "b"}}, '"a" is used for more than one class'),
+        ({"id2label": {"0": 1, "1": 2, "2": 3}}, '"id2label"'),
+        ({"model": {"embed_dim": -1}}, '"model"'),
+        ({"model": 5}, '"model"'),
+        ({"card": {"licence": "x"}}, 'Did you mean "license"'),
+        ({"metrics": 5}, '"metrics"'),
         ({"none_threshold": 2}, "none_threshold"),
         ({"none_threshold": "x"}, "none_threshold"),
         ({"preprocessing": []}, '"preprocessing"'),
         ({"preprocessing": {"clip_len": 0}}, "clip_len"),
         ({"preprocessing": {"clip_lem": 8}}, "clip_lem"),
-        ({"to": "keras"}, "keras"),
-        ({"precision": ["fp32"]}, "precision"),
-        ({"versions": {"torch": 2}}, '"versions"'),
-        ({"machine": [1]}, '"machine"'),
-        ({"weights_sha256": 5}, '"weights_sha256"'),
-        ({"max_difference": "0"}, '"max_difference"'),
-        ({"max_difference": -1}, '"max_difference"'),
-        ({"num_parameters": True}, '"num_parameters"'),
-        ({"labelz": []}, 'Did you mean "labels"'),
+        ({"id2labelz": []}, 'Did you mean "id2label"'),
+        ({"export": []}, '"export"'),
+        ({"export": {"to": "onnx"}}, '"precision" of its metadata is missing'),
+        ({"export.to": "keras"}, "keras"),
+        ({"export.precision": ["float32"]}, "precision"),
+        ({"export.precision": "fp32"}, "precision"),
+        ({"export.versions": {"torch": 2}}, '"versions"'),
+        ({"export.machine": [1]}, '"machine"'),
+        ({"export.weights_sha256": 5}, '"weights_sha256"'),
+        ({"export.max_difference": "0"}, '"max_difference"'),
+        ({"export.max_difference": -1}, '"max_difference"'),
+        ({"export.num_parameters": True}, '"num_parameters"'),
+        ({"export.tolerances": 1}, 'Did you mean "tolerance"'),
     ],
 )
 def test_metadata_that_cannot_be_right_is_refused(change: dict[str, Any], reason: str) -> None:
-    values = json.loads(GOOD.to_json()) | change
+    values = json.loads(GOOD.to_json())
+    for name, value in change.items():
+        inside, _, field = name.rpartition(".")
+        (values[inside] if inside else values)[field] = value
     with pytest.raises(WeightsError) as caught:
         Metadata.from_json(Path("x.onnx"), json.dumps(values))
     assert reason in str(caught.value)
     assert str(caught.value).startswith("x.onnx: ")
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "{", "[" * 10_000, '{"format": "videoswin-export", "version": 1}'])
+def test_files_of_before_are_read() -> None:
+    read = Metadata.from_json(Path("x.onnx"), json.dumps(BEFORE))
+    assert read.made == GOOD.made
+    assert (read.name, read.labels, read.preprocessing) == (GOOD.name, GOOD.labels, GOOD.preprocessing)
+    assert (read.config, dict(read.metrics), read.notes) == (None, {}, "")
+    assert Metadata.from_json(Path("x.onnx"), read.to_json()) == read
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"labels": "abc"}, '"labels"'),
+        ({"labels": [1, 2]}, '"id2label"'),
+        ({"labels": []}, "labels"),
+        ({"labelz": []}, 'Did you mean "labels"'),
+        ({"precision": ["fp32"]}, "precision"),
+        ({"to": "keras"}, "keras"),
+        ({"id2label": {"0": "a"}}, 'no field "id2label"'),
+    ],
+)
+def test_files_of_before_are_not_believed_either(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(WeightsError) as caught:
+        Metadata.from_json(Path("x.onnx"), json.dumps(BEFORE | change))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{", "[" * 10_000, '{"format": "videoswin-export", "version": 2}'])
 def test_metadata_that_is_none_is_refused(text: str | None) -> None:
     with pytest.raises(WeightsError):
         Metadata.from_json(Path("x.onnx"), text)
@@ -85,12 +137,21 @@ def test_an_exported_classifier_checks_what_goes_in_and_out() -> None:
     good = ExportedClassifier(Path("x.onnx"), Constant(torch.tensor([[1.0, 2.0, 3.0]])))
     assert isinstance(good, VideoClassifier)
     assert good.logits(torch.zeros(2, 3, 8, 32, 32, dtype=torch.float64)).shape == (2, 3)
-    assert "onnx fp32, 3 labels" in repr(good)
+    assert "onnx float32, 3 labels" in repr(good)
     for shape in [(1, 3, 8, 32, 30), (1, 3, 4, 32, 32), (3, 8, 32, 32)]:
         with pytest.raises(ConfigError, match="takes clips of"):
             good.logits(torch.zeros(shape))
     with pytest.raises(WeightsError, match="3 labels"):
         ExportedClassifier(Path("x.onnx"), Constant(torch.zeros(1, 4))).logits(torch.zeros(1, 3, 8, 32, 32))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_not_finite_are_an_error(value: float) -> None:
+    wrong = ExportedClassifier(Path("x.onnx"), Constant(torch.tensor([[1.0, value, 3.0]])))
+    with pytest.raises(WeightsError, match=r"^x\.onnx: it gives NaN or infinity as a logit"):
+        wrong.logits(torch.zeros(2, 3, 8, 32, 32))
+    with pytest.raises(ConfigError, match="The clips hold NaN or infinite values"):
+        wrong.logits(torch.full((2, 3, 8, 32, 32), value))
 
 
 def write_package(path: Path, text: str | None) -> Path:
@@ -102,8 +163,7 @@ def write_package(path: Path, text: str | None) -> Path:
 
 
 def aot(**machine: str) -> str:
-    values = json.loads(GOOD.to_json()) | {"to": "aot", "machine": this_machine() | machine}
-    return json.dumps(values)
+    return GOOD.with_making(to="aot", machine=this_machine() | machine).to_json()
 
 
 def test_a_program_needs_trust(tmp_path: Path) -> None:

@@ -1,213 +1,278 @@
-"""One run: check that all compute the same, then time them in turns, beside what the machine could do at best."""
+"""One run: equal first, then in turns; memory in a process of its own for each figure.
 
+python -m videoswin.bench.measure JSON      what such a process runs; prints one JSON object
+"""
+
+import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Literal, get_args
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from videoswin.bench.equality import check_gradients, check_output
-from videoswin.bench.job import Job
-from videoswin.bench.limits import measure_limits
-from videoswin.bench.memory import Memory, peak_memory
-from videoswin.bench.memory import What as PassName
-from videoswin.bench.passes import Pass, forward_pass, gradients_of, output_of, training_step
-from videoswin.bench.peers import Compiled, Exported, Model, Multihead, Ours, OursCheckpointed, Peer, Torchvision
-from videoswin.bench.report import Report, Row
-from videoswin.bench.scaling import measure_scaling
 from videoswin.bench.timing import Times, take_turns, timed
-from videoswin.errors import ConfigError, MissingExtraError, nearest
-from videoswin.model import VideoSwin
+from videoswin.bench.variants import OURS, Model, build, gradients, is_trainable, require
+from videoswin.errors import ConfigError, MissingExtraError, VideoSwinError, nearest
+from videoswin.model import VideoSwin, create_model, get_config
+from videoswin.model.config import check_clip_size
 
-__all__ = ["Steps", "What", "measure", "parse_what"]
+__all__ = ["Job", "Result", "Row", "measure", "parse_clip", "parse_what"]
 
-What = Literal["forward", "train", "memory", "scaling"]
-Steps = Callable[[int, str], AbstractContextManager[Callable[[], None]]]
-"""Given a number of steps and a title: a context with a function to call after each step."""
+WHAT = ("forward", "train", "memory")
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """A peer that is built, warm, and known to compute the right thing."""
-
-    peer: Peer
-    model: Model
-    run: Pass
-    difference: float | None
-    first_s: float
-
-
-def no_steps(total: int, title: str) -> AbstractContextManager[Callable[[], None]]:
-    """Progress for nobody."""
-    return nullcontext(lambda: None)
-
-
-def parse_what(text: str) -> list[What]:
-    """ "forward,memory" -> ["forward", "memory"].
+class Job:
+    """What is measured.
 
     Raises:
-        ConfigError: one of them is unknown.
+        ConfigError: there is no such preset or device, no clips, or the clips are too small.
     """
+
+    model: str = "swin3d_t"
+    clip: tuple[int, int, int] = (32, 224, 224)
+    """Frames, height, width in pixels."""
+    batch: int = 1
+    device: str = "cpu"
+    precision: Literal["float32", "bf16"] = "float32"
+    """"bf16": matrix products in bfloat16 under autocast, as in training; weights stay float32."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ConfigError(f"batch={self.batch} must be 1 or more.")
+        check_clip_size(get_config(self.model), self.clip)
+
+    def ours(self) -> VideoSwin:
+        """The model that all others are compared with; the same weights in every process, none of them idle.
+
+        Nothing is drawn, and windows that are clipped in space read the bias table as torchvision does.
+        """
+        config = get_config(self.model).replace(relative_bias="official", drop_path=0.0, head_dropout=0.0)
+        torch.manual_seed(0)
+        model = create_model(config)
+        with torch.no_grad():  # fresh weights hide mistakes: biases are 0, norms 1, bias tables nearly nothing
+            for name, parameter in model.named_parameters():
+                if name.endswith("relative_position_bias_table"):
+                    parameter.normal_()
+                elif parameter.ndim == 1:
+                    parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        return model.to(self.device)
+
+    def clips(self) -> Tensor:
+        """(B, 3, T, H, W) of noise; the same in every process."""
+        return torch.randn(self.batch, 3, *self.clip, generator=torch.Generator().manual_seed(1)).to(self.device)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16")  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One form of the model in one table."""
+
+    name: str
+    median_s: float
+    quartiles_s: tuple[float, float]
+    ratio: tuple[float, float, float]
+    """To our model's time: of the medians, and the least and the most of any round."""
+    difference: float
+    """Relative, to our plain engine in float32: of the logits, or the worst of all gradients."""
+    ready_s: float
+    """Building it and the first call: exporting and compiling are in it."""
+
+
+@dataclass
+class Result:
+    """All that was measured; what was not asked for is empty."""
+
+    job: Job
+    repeats: int
+    forward: list[Row] = field(default_factory=list)
+    train: list[Row] = field(default_factory=list)
+    memory: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of "forward" and "train": bytes that two passes add to model and clips, by form."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Forms that could not be measured, each with the reason."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        facts = {"threads": torch.get_num_threads(), "vector_instructions": torch.backends.cpu.get_cpu_capability()}
+        return {**asdict(self), "machine": {"torch": torch.__version__, **facts}}
+
+
+def parse_clip(text: str) -> tuple[int, int, int]:
+    """ "32x224x224" -> (32, 224, 224): frames, height, width; else a :class:`ConfigError`."""
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise ConfigError(f'clip="{text}" must be frames x height x width, such as 32x224x224.')
+    t, h, w = (int(part) for part in parts)
+    return t, h, w
+
+
+def parse_what(text: str) -> list[str]:
+    """ "forward,memory" -> ["forward", "memory"]; a :class:`ConfigError` if one of them is unknown."""
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in get_args(What):
-            raise ConfigError(f'There is nothing called "{name}" to measure. {nearest(name, get_args(What))}')
-    return [name for name in get_args(What) if name in names]
+        if name not in WHAT:
+            raise ConfigError(f'There is nothing called "{name}" to measure. {nearest(name, WHAT)}')
+    return [name for name in WHAT if name in names]
 
 
 def measure(
     job: Job,
-    peers: Sequence[Peer],
-    what: Sequence[What] = ("forward",),
-    *,
+    others: Sequence[str],
+    what: Sequence[str] = ("forward",),
     repeats: int = 5,
-    compiled: bool = False,
-    steps: Steps = no_steps,
-) -> Report:
-    """Our model beside ``peers``. Peers whose library is missing, or which are bound to another device, are listed in the
-    report with the reason.
+    step: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Our model beside its other forms and torchvision's code. A form whose library is missing is listed with the reason.
+
+    Args:
+        others: names of :data:`~videoswin.bench.variants.OTHERS`.
+        step: told what is being done, for people.
 
     Raises:
-        DifferentResultsError: a peer of the same model computes something else; then nothing has been timed.
-        ConfigError: no repeats, or something that this machine cannot measure.
+        DifferentResultsError: a form computes something else; then nothing has been timed.
+        ConfigError: no repeats, or memory is asked for where the system does not tell.
     """
     if repeats < 1:
         raise ConfigError(f"repeats={repeats} must be 1 or more.")
-    report = Report(job, repeats)
-    chosen = [Ours(), *_present(job, peers, report)]
-    if compiled:
-        chosen += [Compiled(peer) for peer in chosen if type(peer) in (Ours, Torchvision)]
-    if "forward" in what:
-        with steps(len(chosen) * (repeats + 1), "Forward passes") as step:
-            ready = _ready_forward(job, chosen, step)
-            report.forward = _rows(job, ready, _take_turns(job, ready, repeats, step))
-        with steps(60, "Limits of the machine") as step:
-            report.limits = measure_limits(job, step)
-    if "train" in what:
-        trained = [peer for peer in _with_checkpointing(chosen) if peer.trainable]
-        with steps(len(trained) * (repeats + 2), "Training steps") as step:
-            ready = _ready_train(job, trained, step)
-            report.train = _rows(job, ready, _take_turns(job, ready, repeats, step))
-    if "memory" in what:
-        plain = [
-            peer for peer in chosen if not isinstance(peer, Compiled | Exported)
-        ]  # making these takes memory itself
-        report.memory["forward"] = _memory(job, plain, "forward", steps)
-        if "train" in what:
-            report.memory["train"] = _memory(job, _with_checkpointing(plain), "train", steps)
-    if "scaling" in what:
-        same = [peer for peer in chosen if type(peer) in (Ours, Torchvision)]
-        report.scaling = measure_scaling(job, same, repeats, steps)
-    return report
-
-
-def _present(job: Job, peers: Sequence[Peer], report: Report) -> list[Peer]:
-    present = []
-    for peer in peers:
-        if peer.device not in ("", torch.device(job.device).type):
-            report.missing[peer.name] = f"It runs on {peer.device} devices only."
-            continue
+    if "memory" in what and torch.device(job.device).type == "cpu" and not _CLEAR.exists():
+        raise ConfigError("The memory of a CPU process is measured on Linux only. Leave memory out of --what.")
+    result, names = Result(job, repeats), [OURS]
+    for name in others:
         try:
-            if loaded := peer.require():
-                report.loaded[peer.name] = loaded
-            present.append(peer)
-        except MissingExtraError as error:
-            report.missing[peer.name] = str(error)
-    return present
+            require(name, torch.device(job.device))
+            names.append(name)
+        except (MissingExtraError, ConfigError) as error:
+            result.missing[name] = str(error)
+    trained = [name for name in names if is_trainable(name)]
+    if "forward" in what:
+        result.forward = _rows(job, names, "forward", repeats, step)
+    if "train" in what:
+        result.train = _rows(job, trained, "train", repeats, step)
+    if "memory" in what:
+        eager = [name for name in trained if name != "compiled"]  # making the others takes memory itself
+        for part in [part for part in ("forward", "train") if part in what] or ["forward"]:
+            step(f"memory, {part}")
+            result.memory[part] = {name: peak_memory(name, job, part) for name in eager}
+    return result
 
 
-def _with_checkpointing(peers: Sequence[Peer]) -> list[Peer]:
-    return [peers[0], OursCheckpointed(), *peers[1:]]
-
-
-def _ready_forward(job: Job, peers: Sequence[Peer], step: Callable[[], None]) -> list[_Ready]:
-    """Every peer built, and run once: that warms it up, and its output is compared."""
-    ours = job.ours()
-    with torch.inference_mode():
-        expected = ours.eval()(job.video())  # eager, float32: the reference for all
-    _second_opinion(job, ours, expected)
-    ready = []
-    for peer in peers:
+def _rows(job: Job, names: Sequence[str], part: str, repeats: int, step: Callable[[str], None]) -> list[Row]:
+    ours, clips, device = job.ours(), job.clips(), torch.device(job.device)
+    expected = _expected(job, part)
+    calls, differences, ready_s = {}, {}, {}
+    for name in names:
+        step(f"{part}: is {name} the same?")
         start = time.perf_counter()
-        model, video = peer.build(job, ours), job.video(peer.clip(job))
-        built_s = time.perf_counter() - start if isinstance(peer, Exported) else 0.0
-        run = forward_pass(model, video, job)
-        outputs: list[Tensor] = []
-        first_s = timed(lambda m=model, v=video, o=outputs: o.append(output_of(m, v, job)), torch.device(job.device))
-        same = peer.same_model
-        difference = check_output(peer.name, outputs[0], expected, job.precision) if same else None
-        ready.append(_Ready(peer, model, run, difference, built_s + first_s))
-        step()
-    return ready
+        model = build(name, ours, job.clip)
+        run = _pass(model, clips, job, part)
+        outputs: list[Any] = []
+        timed(lambda run=run, outputs=outputs: outputs.append(run()), device)
+        ready_s[name] = time.perf_counter() - start
+        if part == "forward":
+            differences[name] = check_output(name, outputs[0].float(), expected["logits"], job.precision)
+        else:
+            assert isinstance(model, nn.Module)
+            differences[name] = check_gradients(name, gradients(name, model), expected, job.precision)
+        calls[name] = run
+    step(f"{part}: {repeats} rounds")
+    times = take_turns(calls, repeats, device)
+    base = times[OURS]
+    return [_row(name, times[name], base, differences[name], ready_s[name]) for name in names]
 
 
-def _second_opinion(job: Job, ours: VideoSwin, expected: Tensor) -> None:
-    """Our own engine is checked too, against the model that shares nothing with it, whoever else is measured."""
-    plain = Job(job.name, job.config, job.clip, job.batch, job.device)
-    output = output_of(Multihead().build(plain, ours), plain.video(), plain)
-    check_output("the reference of rolled windows", output, expected, "fp32")
+def _row(name: str, times: Times, base: Times, difference: float, ready_s: float) -> Row:
+    ratio = times.over(base)
+    return Row(
+        name, times.median, times.quartiles, (ratio.median, ratio.low, ratio.high), difference, round(ready_s, 2)
+    )
 
 
-def _ready_train(job: Job, peers: Sequence[Peer], step: Callable[[], None]) -> list[_Ready]:
-    """Every peer built; gradients of one step compared with ours, eager in float32; then a whole step to warm up."""
-    ours = job.ours()
-    gradients_of(ours, job.video(), Job(job.name, job.config, job.clip, job.batch, job.device))
-    expected = Ours().gradients(ours)
-    ready = []
-    for peer in peers:
-        model, video = peer.build(job, ours), job.video(peer.clip(job))
-        assert isinstance(model, nn.Module)
-        difference = None
-        first_s = timed(lambda m=model, v=video: gradients_of(m, v, job), torch.device(job.device))
-        if peer.same_model:
-            difference = check_gradients(peer.name, peer.gradients(model), expected, job.precision)
-        step()
-        run = training_step(model, video, job)
+def _expected(job: Job, part: str) -> dict[str, Tensor]:
+    """Of our model with the plain engine in float32: the engine of the first row is checked too."""
+    plain, model = Job(job.model, job.clip, job.batch, job.device), build("plain", job.ours(), job.clip)
+    assert isinstance(model, nn.Module)
+    output = _pass(model, job.clips(), plain, part)()
+    return {"logits": output} if isinstance(output, Tensor) else gradients("plain", model)
+
+
+def _pass(model: Model, clips: Tensor, job: Job, part: str) -> Callable[[], Tensor | None]:
+    """A forward pass, or a training step: forward, cross-entropy, backward, AdamW with a step so small that repeats keep
+    computing with much the same weights. Gradients stay until the next one."""
+    if isinstance(model, nn.Module):
+        model.train(part == "train")
+    if part == "forward":
+
+        @torch.inference_mode()
+        def forward() -> Tensor:
+            with job.autocast():
+                return model(clips)
+
+        return forward
+    assert isinstance(model, nn.Module)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-9)
+    labels = torch.arange(len(clips), device=clips.device)
+
+    def train() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with job.autocast():
+            logits = model(clips)
+        F.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+
+    return train
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+
+def peak_memory(name: str, job: Job, part: str) -> int:
+    """Bytes that two passes add to model and clips, in a fresh process.
+
+    Raises:
+        VideoSwinError: the process failed; the message is its last line.
+    """
+    order = json.dumps({"name": name, "job": asdict(job), "part": part})
+    command = [sys.executable, "-m", "videoswin.bench.measure", order]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}, perhaps out of memory"])[-1]
+        raise VideoSwinError(f"The memory of {name} could not be measured: {reason}. Try a smaller clip or batch.")
+    return json.loads(done.stdout.strip().splitlines()[-1])["bytes"]
+
+
+def _main(order: dict[str, Any]) -> None:
+    job = Job(**order["job"] | {"clip": tuple(order["job"]["clip"])})
+    on_gpu = torch.device(job.device).type == "cuda"
+    run = _pass(build(order["name"], job.ours(), job.clip), job.clips(), job, order["part"])
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(job.device)
+    else:
+        _CLEAR.write_text("5", encoding="ascii")  # the kernel's word for: forget the highest value
+    before = torch.cuda.memory_allocated(job.device) if on_gpu else _status("VmRSS")
+    for _ in range(2):  # the optimiser's state is made in the first step and in the way of the second
         run()
-        step()
-        ready.append(_Ready(peer, model, run, difference, first_s))
-    return ready
+    print(json.dumps({"bytes": (torch.cuda.max_memory_allocated(job.device) if on_gpu else _status("VmHWM")) - before}))
 
 
-def _take_turns(job: Job, ready: Sequence[_Ready], repeats: int, step: Callable[[], None]) -> dict[str, Times]:
-    calls = {r.peer.name: r.run for r in ready}
-    return take_turns(calls, repeats, torch.device(job.device), step)
+def _status(name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
 
 
-def _rows(job: Job, ready: Sequence[_Ready], times: dict[str, Times]) -> list[Row]:
-    base = times[ready[0].peer.name]
-    rows = []
-    for r in ready:
-        mine, clip = times[r.peer.name], r.peer.clip(job)
-        rows.append(
-            Row(
-                name=r.peer.name,
-                same_model=r.peer.same_model,
-                clip=clip,
-                times=mine,
-                clips_per_s=job.batch / mine.median,
-                ratio=mine.over(base),
-                gmacs=r.peer.gmacs(job),
-                parameters=_parameters(r.model),
-                difference=r.difference,
-                compile_s=r.first_s if isinstance(r.peer, Compiled | Exported) else None,
-                accuracy=r.peer.accuracy,
-            )
-        )
-    return rows
-
-
-def _parameters(model: Model) -> int | None:
-    return sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else None
-
-
-def _memory(job: Job, peers: Sequence[Peer], what: PassName, steps: Steps) -> dict[str, Memory]:
-    found = {}
-    with steps(len(peers), f"Memory ({what})") as step:
-        for peer in peers:
-            found[peer.name] = peak_memory(peer, job, what)
-            step()
-    return found
+if __name__ == "__main__":
+    _main(json.loads(sys.argv[1]))

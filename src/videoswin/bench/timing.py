@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Ratio", "Times", "best_of", "take_turns", "timed"]
+__all__ = ["Ratio", "Times", "take_turns", "timed"]
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,6 @@ def take_turns(
             seconds[name].append(timed(calls[name], device))
             after_each()
     return {name: Times(tuple(taken)) for name, taken in seconds.items()}
-
-
-def best_of(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """The fastest of some calls, after one to warm up: for limits, where everything slower is disturbance."""
-    call()
-    return min(timed(call, device) for _ in range(repeats))
 
 
 def _wait(device: torch.device) -> None:

@@ -26,8 +26,8 @@ from videoswin.weights.assemble import empty_model, fill, require_same_tensors
 from videoswin.weights.safetensors import read_header, read_tensors, write_tensors
 
 __all__ = [
-    "CARD_FILE", "CONFIG_FILE", "FILES", "WEIGHTS_FILE", "half_of", "read_facts", "read_model", "replace_checkpoint",
-    "require_fitting_weights", "to_config", "write_files",
+    "CARD_FILE", "CONFIG_FILE", "FILES", "WEIGHTS_FILE", "facts_of", "half_of", "read_facts", "read_model", "replace_checkpoint",
+    "require_fitting_weights", "strict_json", "to_config", "write_files",
 ]  # fmt: skip
 
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
@@ -57,14 +57,26 @@ def read_facts(folder: Path) -> Facts:
         WeightsError: the file is missing, unreadable, of another version, or something in it cannot be right.
     """
     path = folder / CONFIG_FILE
-    settings = _read_json(path)
+    return facts_of(path, _read_json(path), folder.resolve().name)
+
+
+def facts_of(path: Path, settings: Mapping[str, Any], name: str) -> Facts:
+    """From the fields of a ``config.json``, or of what else describes a classifier with the same fields.
+
+    Args:
+        path: for the errors.
+        name: of the classifier, where the fields give none.
+
+    Raises:
+        WeightsError: a value cannot be right.
+    """
     config = _swin_config(path, settings["model"])
     try:
         return Facts(
             config=config,
             preprocessing=Preprocessing.from_dict(_table(path, settings, "preprocessing")),
             labels=_labels(path, settings),
-            name=str(settings.get("name") or folder.resolve().name),
+            name=str(settings.get("name") or name),
             none_threshold=settings.get("none_threshold"),
             metrics=_table(path, settings, "metrics"),
             notes=str(settings.get("notes", "")),
@@ -120,7 +132,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise WeightsError(path, f"it has more than {_MAX_CONFIG_BYTES:,} bytes", "This is no videoswin checkpoint")
-        settings = json.loads(path.read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite)
+        settings = strict_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise WeightsError(path, f"this is no valid JSON ({error})", _COPY_AGAIN) from error
     except OSError as error:
@@ -137,6 +149,11 @@ def _read_json(path: Path) -> dict[str, Any]:
         if name not in (*_REQUIRED, *_OPTIONAL):
             raise WeightsError(path, f'there is no field "{name}"', nearest(name, (*_REQUIRED, *_OPTIONAL)))
     return settings
+
+
+def strict_json(text: str) -> Any:
+    """The value of a JSON text; a :class:`ValueError` or :class:`RecursionError` if it is none."""
+    return json.loads(text, parse_constant=_finite, parse_float=_finite)
 
 
 def _finite(text: str) -> float:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from videoswin.cli.options import precision_of
 from videoswin.cli.output import DONE, add_row, say, show, table
 
 __all__ = ["export"]
@@ -17,14 +18,14 @@ def export(
     *,
     to: Literal["onnx", "openvino", "torch-export", "aot"],
     out: Path | None = None,
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32",
+    precision: Annotated[Literal["float32", "fp16", "bf16"], Parameter(converter=precision_of)] = "float32",
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> int:
     """Write a checkpoint as one file that other runtimes run.
 
     The file takes batches of any length, of clips of the checkpoint's own size, and holds the preprocessing, the labels
-    and the threshold: it is all that predict needs. It is compared with the model on real clips, and kept only if it gives
-    the same logits. An older file of the same name is replaced in one step.
+    and the threshold: it is all that predict, evaluate, timeline and stream need. It is compared with the model on real
+    clips, and kept only if it gives the same logits. An older file of the same name is replaced in one step.
 
     For example:
 
@@ -43,14 +44,15 @@ def export(
     out
         The file to write. By default the checkpoint's name, in the working folder.
     precision
-        fp32: as the model. fp16: weights stored in half, arithmetic in fp32 (onnx, openvino). bf16: weights stored in
-        half, arithmetic in bf16 where the processor has it (openvino).
+        float32: as the model. fp16: weights stored in half, arithmetic in float32 (onnx, openvino). bf16: weights stored
+        in half, arithmetic in bf16 where the processor has it (openvino).
     json_only
         Print one JSON object and nothing else.
     """
     from videoswin import export as exporting
     from videoswin.classifier.loading import load
 
+    exporting.require(to, precision, out, inputs=[checkpoint])
     classifier = load(checkpoint)
     path = exporting.default_path(classifier.name, to) if out is None else out
     result = exporting.export(classifier, path, to, precision, step=(lambda _: None) if json_only else say)

@@ -1,7 +1,7 @@
 """``videoswin info``: what a model or a checkpoint is, and what it costs."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -176,21 +176,25 @@ def _clip(subject: _Subject, frames: int | None, size: int | None) -> tuple[int,
 
 
 def _exported(path: Path) -> dict[str, Any]:
-    """What an exported file says of itself; a program is not run for it."""
-    from videoswin.export.runtime import load_exported
-    from videoswin.export.runtime.pt2 import read_pt2_metadata
+    """What an exported file says of itself; nothing is compiled and no program is run for it."""
+    from videoswin.export.formats import FORMATS
+    from videoswin.export.runtime import read_metadata
 
-    metadata = read_pt2_metadata(path) if path.suffix == ".pt2" else load_exported(path).metadata
-    return {
-        "name": metadata.name,
-        "parameters": metadata.num_parameters,
-        "clip": list(metadata.clip_shape[1:]),
-        "to": metadata.to,
-        "precision": metadata.precision,
-        "labels": list(metadata.labels),
-        "none_threshold": metadata.none_threshold,
-        "preprocessing": metadata.preprocessing.to_dict(),
+    m = read_metadata(path)
+    form = FORMATS[m.made.to]
+    files = [path, *(path.with_suffix(suffix) for suffix in form.beside)]
+    file = {
+        **asdict(m.made),
+        "files": [str(part) for part in files],
+        "bytes": sum(part.stat().st_size for part in files),
+        "runtimes": list(form.runtimes),
     }
+    known = (m.preprocessing, m.labels, m.none_threshold, m.metrics, m.notes)
+    if m.config is None:  # a file of before does not hold it
+        described = _Subject(m.name, None, *known).described()  # type: ignore[arg-type]
+        clip = list(m.clip_shape[1:])
+        return {"name": m.name, "parameters": m.made.num_parameters, "clip": clip, **described, "export": file}
+    return {**_facts(_Subject(m.name, m.config, *known), None, None, None), "export": file}
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -200,8 +204,11 @@ def _show(facts: dict[str, Any]) -> None:
     classes = facts["config"]["num_classes"] if "config" in facts else len(facts["labels"])
     add_row(summary, "classes", f"{classes:,}")
     add_row(summary, "clip", _shape(facts["clip"]) + "  (frames x height x width)")
-    if "to" in facts:
-        add_row(summary, "exported", f"{facts['to']}, {facts['precision']}")
+    if file := facts.get("export"):
+        add_row(summary, "exported", f"{file['to']}, {file['precision']}, {file['bytes'] / 1e6:,.1f} MB")
+        add_row(summary, "run by", " or ".join(file["runtimes"]))
+        if file["max_difference"] is not None:
+            add_row(summary, "checked", f"its logits were within {file['max_difference']:.0e} of the model's")
     if "macs" in facts:
         add_row(summary, "MACs", f"{_macs(facts['macs'])}  (as the paper counts)")
         add_row(summary, "", f"{_macs(facts['macs_executed'])}  (executed)")

@@ -28,6 +28,7 @@ from videoswin.cli.stream import stream
 from videoswin.cli.timeline import timeline
 from videoswin.cli.train import train
 from videoswin.errors import Interrupted, VideoSwinError
+from videoswin.storage.interrupt import sigterm_as_interrupt
 
 __all__ = ["app", "main"]
 
@@ -92,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             output.reconfigure(errors="backslashreplace")  # a label must not crash a terminal that lacks its letters
     tokens = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        with sigterm_as_interrupt():
+            code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except CycloptsError as error:

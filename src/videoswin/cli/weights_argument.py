@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Literal
 from videoswin.cli.output import say
 
 if TYPE_CHECKING:
-    from videoswin.predict.scoring import VideoClassifier
+    from videoswin.classifier.classifier import Classifier
+    from videoswin.export.runtime import ExportedClassifier
 
 __all__ = ["RuntimeChoice", "open_weights"]
 
 RuntimeChoice = Literal["auto", "torch", "onnxruntime", "openvino"]
 
 
-def open_weights(weights: str, runtime: RuntimeChoice = "auto", device: str = "auto") -> "VideoClassifier":
+def open_weights(
+    weights: str, runtime: RuntimeChoice = "auto", device: str = "auto"
+) -> "Classifier | ExportedClassifier":
     """A checkpoint on a device, or an exported file in its runtime; a program is announced before it is run."""
     from videoswin.classifier.resolve import Exported, resolve
 

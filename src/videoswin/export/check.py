@@ -8,10 +8,7 @@ from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Preprocessing, Views
 from videoswin.predict.scoring import VideoClassifier
 
-__all__ = ["TOLERANCES", "compare", "real_clips"]
-
-TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
-"""Largest difference of a logit that is accepted, as a part of the largest logit."""
+__all__ = ["compare", "real_clips"]
 
 
 def real_clips(preprocessing: Preprocessing) -> Tensor:
@@ -27,6 +24,9 @@ def compare(model: VideoClassifier, exported: VideoClassifier, clips: Tensor) ->
     """The largest difference of their logits, as a part of the model's largest logit; NaN if one of them gives NaN.
 
     The clips go in one by one and all together: the batch has to be free, and clips must not influence each other.
+
+    Raises:
+        WeightsError: the exported file gives logits that are not finite.
     """
     expected = torch.cat([model.logits(clip) for clip in clips.split(1)])
     alone = torch.cat([exported.logits(clip) for clip in clips.split(1)])

@@ -2,7 +2,8 @@
 
 A copy of the model in which each block's attention knows its own boxes:
 
-- The bias of each group of boxes is a constant, so nothing is looked up in the bias tables at run time.
+- The bias of each group of boxes is a constant, so nothing is looked up in the bias tables at run time. Formats whose
+  runtimes compute constants when they load a file store the table and the look-up in its place (:class:`BiasLookup`).
 - q, k and v come from three linear layers, the scale folded into the first, and each group gathers its tokens from their
   outputs. So the graph holds, for each group, the plain pattern reshape, transpose, attention that compilers know and fuse.
   One layer for all three (good for PyTorch) made OpenVINO copy for the split and once more for the transpose
@@ -12,6 +13,7 @@ The numbers are those of the model, which the check after every export proves on
 """
 
 import copy
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -19,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoswin.kernels import Partition
-from videoswin.kernels.plain import bias_of
 from videoswin.model import VideoSwin
 from videoswin.model.attention import BoxAttention
 from videoswin.model.backbone import Stage
@@ -27,7 +28,23 @@ from videoswin.model.blocks import SwinBlock
 from videoswin.model.config import Grid
 from videoswin.model.macs import stage_grids
 
-__all__ = ["FixedAttention", "inference_graph"]
+__all__ = ["BiasLookup", "FixedAttention", "inference_graph"]
+
+
+@dataclass(frozen=True)
+class BiasLookup:
+    """Where a constant bias comes from: ``bias == table[:, :, index]``, in a hundredth of the room."""
+
+    table: Tensor
+    """(1, heads, rows): a block's bias table, turned; the same tensor for all groups of a block."""
+    index: Tensor
+    """(n, n) rows, int32."""
+
+    @property
+    def bias(self) -> Tensor:
+        """(1, heads, n, n)."""
+        heads, n = self.table.shape[1], len(self.index)
+        return self.table.index_select(2, self.index.flatten()).view(1, heads, n, n)
 
 
 def inference_graph(model: VideoSwin, frames: int, height: int, width: int) -> VideoSwin:
@@ -61,9 +78,10 @@ class FixedAttention(nn.Module):
         scale = (dim // self.num_heads) ** -0.5
         self.query, self.key, self.value = (_part(attention.qkv, i, s) for i, s in enumerate((scale, 1.0, 1.0)))
         self.proj = attention.proj
-        for i, group in enumerate(partition.groups):
+        self.lookups = _lookups(attention.relative_position_bias_table, partition)
+        for i, (group, lookup) in enumerate(zip(partition.groups, self.lookups, strict=True)):
             self.register_buffer(f"order_{i}", group.tokens.clone())
-            self.register_buffer(f"bias_{i}", bias_of(attention.relative_position_bias_table, group).detach().clone())
+            self.register_buffer(f"bias_{i}", lookup.bias)
         self.register_buffer("inverse", partition.inverse.clone())
 
     def forward(self, x: Tensor, _: None = None) -> Tensor:
@@ -83,6 +101,16 @@ class FixedAttention(nn.Module):
         )
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=self.get_buffer(f"bias_{group}"), scale=1.0)
         return out.transpose(1, 2).reshape(-1, count * n, dim)
+
+
+def _lookups(table: Tensor, partition: Partition) -> list[BiasLookup]:
+    """One for each group of boxes. Pairs that do not see each other read one row more, of minus infinity."""
+    turned = table.detach().float().t()
+    if any(group.causal for group in partition.groups):
+        turned = torch.cat([turned, turned.new_full((len(turned), 1), float("-inf"))], dim=1)
+    turned = turned.unsqueeze(0).contiguous()
+    indices = [group.bias_index for group in partition.groups]
+    return [BiasLookup(turned, index.masked_fill(index < 0, len(table)).to(torch.int32)) for index in indices]
 
 
 def _part(qkv: nn.Linear, index: int, scale: float) -> nn.Linear:

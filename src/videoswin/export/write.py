@@ -1,13 +1,13 @@
 """From a classifier to a checked file.
 
-The model is traced once (:mod:`videoswin.export.graph`), translated by the format's own module, written beside its place,
-opened again as a user would, and compared with the model on real clips. Only then is it renamed into its place.
+The format's library is asked for first. Then the model is traced once (:mod:`videoswin.export.graph`), translated by the
+format's own module, written beside its place, opened again as a user would, and compared with the model on real clips. Only
+then is it renamed into its place.
 """
 
-import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,23 @@ import torch
 
 from videoswin import __version__
 from videoswin.classifier.classifier import Classifier
-from videoswin.errors import ConfigError, WeightsError
-from videoswin.export.check import TOLERANCES, compare, real_clips
+from videoswin.errors import ConfigError, OutputError, WeightsError
+from videoswin.export.check import compare, real_clips
+from videoswin.export.formats import TOLERANCES, Format, Precision, find_format, precision_name
 from videoswin.export.program import Program, trace
-from videoswin.export.runtime import load_exported
-from videoswin.export.runtime.metadata import FORMATS, Metadata
+from videoswin.export.runtime import ExportedClassifier, load_exported
+from videoswin.export.runtime.metadata import Making, Metadata
 from videoswin.storage.atomic import replace_together
+from videoswin.storage.outputs import EXPORTED, require_writable_output
 
-__all__ = ["COMBINATIONS", "Exported", "default_path", "export"]
+__all__ = ["Exported", "default_path", "export", "require"]
 
-COMBINATIONS: dict[str, tuple[str, ...]] = {
-    "onnx": ("fp32", "fp16"),
-    "openvino": ("fp32", "fp16", "bf16"),
-    "torch-export": ("fp32",),
-    "aot": ("fp32",),
-}
-"""Precisions of each format; those that do not help are not here, and docs/export.md says what they did."""
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2", "aot": ".pt2"}
+_Save = Callable[[Path, Metadata], None]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. ``bytes``: of all its files. ``max_difference``: from the model's logits on real clips, as a part of
-    the largest logit. ``clips``: how many of them. ``trace_seconds``, ``compile_seconds``: making it; ``load_seconds``:
-    opening it again.
-    """
+    """What was written."""
 
     path: str
     files: tuple[str, ...]
@@ -47,12 +39,16 @@ class Exported:
     precision: str
     input_shape: tuple[str | int, ...]
     bytes: int
+    """Of all its files."""
     max_difference: float
+    """From the model's logits on real clips, as a part of the largest logit."""
     tolerance: float
     clips: int
+    """How many it was compared on."""
     trace_seconds: float
     compile_seconds: float
     load_seconds: float
+    """Opening the file again."""
     runtime: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,37 +58,56 @@ class Exported:
 
 def default_path(name: str, to: str) -> Path:
     """Where a file goes that was given no name: the working folder."""
-    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).lstrip(".") or "model"
-    return Path(f"{plain}{'.aot' if to == 'aot' else ''}{SUFFIXES[to]}")
+    return find_format(to).default_path(name)
+
+
+def require(to: str, precision: str = "float32", path: str | Path | None = None, inputs: Iterable[object] = ()) -> None:
+    """Everything that can be said before the checkpoint is loaded: whether there is such a form, its library is installed,
+    and ``path`` can take it.
+
+    Args:
+        inputs: what the export reads, and must not replace.
+
+    Raises:
+        ConfigError: there is no such format or precision, or the path has another format's suffix.
+        OutputError: the file cannot be written there, or would replace one that is not videoswin's.
+        MissingExtraError: the format's library is not installed.
+    """
+    form = find_format(to)
+    _precision(form, precision)
+    if path is not None:
+        _require_writable(form, Path(path), inputs)
+    form.require()
 
 
 def export(
     classifier: Classifier,
     path: str | Path,
     to: str = "onnx",
-    precision: str = "fp32",
+    precision: str = "float32",
     *,
     step: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Write ``classifier`` as one file; an older file in its place is replaced in one step, or not at all.
 
-    The file takes clips of the classifier's own size, (B, 3, T, H, W) with any B, and holds the preprocessing, the labels
-    and the threshold.
+    The file takes clips of the classifier's own size, (B, 3, T, H, W) with any B, and holds the preprocessing, the labels,
+    the threshold, and what the checkpoint says of itself.
 
     Args:
         to: "onnx", "openvino" (an .xml with a .bin beside it), "torch-export" or "aot" (both .pt2; the latter is native code
             for this machine, and needs a C++ compiler).
-        precision: one of ``COMBINATIONS[to]``.
+        precision: "float32", "fp16" or "bf16", as far as the format has it (:data:`videoswin.export.FORMATS`).
         step: told what is being done, for people.
 
     Raises:
-        ConfigError: such a file cannot be written there.
+        ConfigError: there is no such format or precision, or the path has another format's suffix.
+        OutputError: the file cannot be written there, or would replace one that is not videoswin's.
         WeightsError: the file's outputs are not those of the model; it was not kept.
         MissingExtraError: the format's library is not installed.
     """
-    path = Path(path)
-    _check_request(path, to, precision)
-    build = _builder(to)
+    path, form = Path(path), find_format(to)
+    precision = _precision(form, precision)
+    require(to, precision, path)
     preprocessing = classifier.preprocessing
     clips = real_clips(preprocessing)
     start = time.perf_counter()
@@ -100,18 +115,17 @@ def export(
     program = trace(classifier.model, preprocessing)
     traced = time.perf_counter()
     step(f"translating it to {to}, {precision}")
-    save = build(program, precision)
+    save = _translate(program, to, precision)
     compiled = time.perf_counter()
-    metadata = Metadata(
-        to=to,
-        precision=precision,
-        preprocessing=preprocessing,
-        labels=classifier.labels,
-        name=classifier.name,
-        num_parameters=classifier.num_parameters,
-        none_threshold=classifier.none_threshold,
-        tolerance=TOLERANCES[precision],
-        versions={"videoswin": __version__, "torch": torch.__version__},
+    metadata = Metadata.of(
+        classifier.facts,
+        Making(
+            to=to,
+            precision=precision,
+            num_parameters=classifier.num_parameters,
+            tolerance=TOLERANCES[precision],
+            versions={"videoswin": __version__, "torch": torch.__version__},
+        ),
     )
     with replace_together(path.parent, last=path.name) as folder:
         new = folder / path.name
@@ -120,11 +134,8 @@ def export(
         opening = time.perf_counter()
         exported = load_exported(new, trust_code=True)
         load_seconds = time.perf_counter() - opening
-        difference = compare(classifier, exported, clips)
-        if not difference <= TOLERANCES[precision]:
-            reason = f"its outputs differ from the model's by {difference:.1e}, more than {TOLERANCES[precision]:.0e}"
-            raise WeightsError(path, f"{reason} of the largest; it was not kept", "Use another format or precision")
-        save(new, replace(exported.metadata, max_difference=difference))
+        difference = _compared(classifier, exported, clips, path)
+        save(new, exported.metadata.with_making(max_difference=difference))
         files = sorted(folder.iterdir())
         size = sum(file.stat().st_size for file in files)
     return Exported(
@@ -144,20 +155,26 @@ def export(
     )
 
 
-def _check_request(path: Path, to: str, precision: str) -> None:
-    if to not in FORMATS:
-        raise ConfigError(f'There is no format "{to}". Choose one of: {", ".join(FORMATS)}.')
-    if precision not in COMBINATIONS[to]:
-        raise ConfigError(f"{to} is not offered in {precision}. Choose one of: {', '.join(COMBINATIONS[to])}.")
-    if path.suffix != SUFFIXES[to]:
-        raise ConfigError(f"{path}: a file of {to} is named *{SUFFIXES[to]}. Give it that suffix.")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{path}: the folder it should stand in does not exist. Make it first.")
-    if os.path.isdir(path):
-        raise ConfigError(f"{path} is a folder. Give the name of a file.")
+def _precision(form: Format, name: str) -> Precision:
+    """One that the format has."""
+    precision = precision_name(name)
+    if precision not in form.precisions:
+        raise ConfigError(f"{form.name} is not offered in {precision}. Choose one of: {', '.join(form.precisions)}.")
+    return precision
 
 
-def _builder(to: str) -> Callable[[Program, str], Callable[[Path, Metadata], None]]:
+def _require_writable(form: Format, path: Path, inputs: Iterable[object]) -> None:
+    if path.suffix != form.suffix:
+        raise ConfigError(f"{path}: a file of {form.name} is named *{form.suffix}. Give it that suffix.")
+    require_writable_output(path, EXPORTED, inputs)
+    for suffix in form.beside:
+        other = path.with_suffix(suffix)
+        if other.exists() and not path.exists():  # weights alone say nothing of themselves
+            reason = f"there is a file already that belongs to no {path.name}, and it is left alone"
+            raise OutputError(other, reason, "Give another name, or remove it first")
+
+
+def _translate(program: Program, to: str, precision: Precision) -> _Save:
     """Imports the format's module, and with it the library, only now."""
     if to == "onnx":
         from videoswin.export.to_onnx import build
@@ -166,5 +183,18 @@ def _builder(to: str) -> Callable[[Program, str], Callable[[Path, Metadata], Non
     else:
         from videoswin.export.to_pt2 import build_aot, build_torch_export
 
-        return build_aot if to == "aot" else build_torch_export
-    return build
+        build = build_aot if to == "aot" else build_torch_export
+    return build(program, precision)
+
+
+def _compared(classifier: Classifier, exported: ExportedClassifier, clips: torch.Tensor, path: Path) -> float:
+    """How far the file is from the model; a :class:`WeightsError` if that is too far."""
+    tolerance, hint = TOLERANCES[exported.metadata.made.precision], "Use another format or precision"
+    try:
+        difference = compare(classifier, exported, clips)
+    except WeightsError as error:
+        raise WeightsError(path, f"{error.reason}; it was not kept", hint) from error
+    if not difference <= tolerance:
+        reason = f"its outputs differ from the model's by {difference:.1e}, more than {tolerance:.0e}"
+        raise WeightsError(path, f"{reason} of the largest; it was not kept", hint)
+    return difference

@@ -6,12 +6,11 @@ Three kinds of checkpoints, three streams, one :class:`~videoswin.live.tracker.T
 * models of fixed clips see the latest clip again and again: :class:`videoswin.streams.sliding.SlidingStream`;
 * models of whole videos (``sampling="uniform"``) see the shot so far: :class:`videoswin.streams.elastic.ElasticStream`.
 
-An exported file takes whole clips and nothing else: :class:`WindowStream` in place of the first two.
+An exported file takes whole clips and nothing else: :class:`~videoswin.streams.clips.ClipsStream` in place of the first two.
 """
 
 import math
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,15 +19,17 @@ from torch import Tensor
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
+from videoswin.export.runtime.exported import ExportedClassifier
 from videoswin.live.decisions import DecisionSettings
 from videoswin.live.sampler import stream_fps
 from videoswin.live.tracker import ClipStream, Tracker
 from videoswin.predict.scoring import VideoClassifier
 from videoswin.streams.causal import Stream
+from videoswin.streams.clips import ClipsStream
 from videoswin.streams.elastic import ElasticStream
 from videoswin.streams.sliding import SlidingStream
 
-__all__ = ["Pace", "WindowStream", "make_tracker"]
+__all__ = ["Pace", "make_tracker"]
 
 _ELASTIC_DENSITY = 3
 """How many times more frames than a clip has are kept for a clip that stretches: a third of the longest view fills it."""
@@ -74,39 +75,6 @@ def _as_bytes(frames: Tensor) -> Tensor:
     return frames.permute(3, 0, 1, 2)
 
 
-class WindowStream:
-    """The latest clip, scored anew every ``hop`` frames: for what takes whole clips only.
-
-    Args:
-        score: float ``(B, 3, clip_len, H, W)`` -> logits ``(B, classes)``.
-    """
-
-    def __init__(self, score: Callable[[Tensor], Tensor], clip_len: int, hop: int) -> None:
-        self._score, self._frames = score, deque[Tensor](maxlen=clip_len)  # (B, 3, H, W) each
-        self.hop = hop
-
-    @property
-    def frames_per_step(self) -> int:
-        return self.hop
-
-    def reset(self) -> None:
-        self._frames.clear()
-
-    def push(self, clip: Tensor) -> Tensor | None:
-        """The next frames, ``(B, 3, T, H, W)`` -> logits, or None until a first clip is there."""
-        self._frames.extend(clip.unbind(dim=2))
-        full = len(self._frames) == self._frames.maxlen
-        return self._score(torch.stack(list(self._frames), dim=2)) if full else None
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {"frames": torch.stack(list(self._frames), dim=2)} if self._frames else {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._frames.clear()
-        if "frames" in state:
-            self._frames.extend(state["frames"].clone().unbind(dim=2))
-
-
 def make_tracker(
     classifier: VideoClassifier,
     pace: Pace,
@@ -116,7 +84,13 @@ def make_tracker(
     gate: bool = False,
     anchor: float = 1.0,
 ) -> Tracker:
-    """The tracker for this checkpoint, or exported file, at ``fps`` sampled frames per second."""
+    """The tracker for this checkpoint, or exported file, at ``fps`` sampled frames per second.
+
+    Raises:
+        ConfigError: an exported file of a causal model.
+    """
+    if isinstance(classifier, ExportedClassifier):
+        classifier.require_whole_clips()
     preprocessing = classifier.preprocessing
     model = classifier.model if isinstance(classifier, Classifier) else None
     step = model.config.patch_size[0] if model else 2
@@ -138,7 +112,7 @@ def make_tracker(
     else:
         hop = min(hop, preprocessing.clip_len)
         length = preprocessing.clip_len
-        stream = SlidingStream(model, length, hop) if model else WindowStream(classifier.logits, length, hop)
+        stream = SlidingStream(model, length, hop) if model else ClipsStream(classifier.logits, length, hop)
         prepad = -(-(length - hop) // hop) * hop
     return Tracker(
         stream,

@@ -1,5 +1,6 @@
 """An exported file as a classifier."""
 
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError
+from videoswin.export.formats import FORMATS
 from videoswin.export.runtime.metadata import Metadata
 from videoswin.predict.scoring import VideoClassifier, require_finite_logits
 
@@ -41,14 +43,13 @@ class ExportedClassifier(VideoClassifier):
         self.none_threshold = self.metadata.none_threshold
 
     def __repr__(self) -> str:
-        m = self.metadata
-        return (
-            f'ExportedClassifier("{self.name}", {m.to} {m.precision}, {len(self.labels)} labels, {self.runtime.title})'
-        )
+        made = self.metadata.made
+        what = f"{made.to} {made.precision}, {len(self.labels)} labels, {self.runtime.title}"
+        return f'ExportedClassifier("{self.name}", {what})'
 
     @property
     def num_parameters(self) -> int:
-        return self.metadata.num_parameters
+        return self.metadata.made.num_parameters
 
     def logits(self, clips: Tensor) -> Tensor:
         """Normalised clips (B, 3, T, H, W) -> logits (B, num_classes), float32 on the CPU.
@@ -70,3 +71,19 @@ class ExportedClassifier(VideoClassifier):
             )
             raise WeightsError(self.path, reason, "Export the checkpoint again")
         return require_finite_logits(logits, str(self.path))
+
+    def require_whole_clips(self) -> None:
+        """A :class:`ConfigError` if the model needs what came before a clip: a file holds no state from clip to clip."""
+        if self.metadata.config is not None and self.metadata.config.causal:
+            raise ConfigError(
+                f"{self.path} is the file of a causal model, whose answers rest on all frames so far, and an exported "
+                "file starts anew with every clip. Give the checkpoint that it was exported from."
+            )
+
+    def fingerprint(self) -> str:
+        """Of the bytes of the file, and of those that belong to it, in hexadecimal: what a result was computed with."""
+        digest = hashlib.sha256()
+        for path in (self.path, *(self.path.with_suffix(s) for s in FORMATS[self.metadata.made.to].beside)):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()

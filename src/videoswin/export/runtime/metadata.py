@@ -1,87 +1,95 @@
 """What an exported file says about itself: all that turns its logits into labels.
 
 It is one JSON object, kept where each format keeps such things: ``metadata_props`` of an ONNX file, ``rt_info`` of an
-OpenVINO model, an extra file inside a ``.pt2`` package. So the file alone is enough to predict. It is read with the same
-suspicion as a checkpoint's ``config.json``: nothing in it is believed before it is checked.
+OpenVINO model, an extra file inside a ``.pt2`` package. So the file alone is enough to predict. Its fields are those of a
+checkpoint's ``config.json``, and ``export``, a table of what the file is. It is read with the same suspicion: nothing in it
+is believed before it is checked.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from videoswin.classifier.facts import check_labels, check_threshold
+from videoswin.classifier.facts import Facts, check_labels, check_threshold
+from videoswin.classifier.folder import facts_of, strict_json, to_config
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
+from videoswin.export.formats import FORMATS, FORMER_PRECISIONS, PRECISIONS, Precision
+from videoswin.model import SwinConfig
 
-__all__ = ["FORMATS", "KEY", "PRECISIONS", "Metadata"]
+__all__ = ["KEY", "Making", "Metadata"]
 
 KEY = "videoswin"
 """The name under which each format keeps the JSON."""
-FORMATS = ("onnx", "openvino", "torch-export", "aot")
-PRECISIONS = ("fp32", "fp16", "bf16")
-_VERSION = 1
+_FORMAT, _VERSION = "videoswin-export", 2
 _MAX_CHARACTERS = 16 * 2**20
-_REQUIRED = ("format", "version", "to", "precision", "preprocessing", "labels")
-_OPTIONAL = (
-    "name",
-    "num_parameters",
-    "none_threshold",
-    "max_difference",
-    "tolerance",
-    "versions",
-    "machine",
-    "weights_sha256",
-)
+_REQUIRED = ("format", "version", "model", "preprocessing", "id2label", "export")
+_FIELDS = (*_REQUIRED, "name", "none_threshold", "metrics", "notes", "card")
 _AGAIN = "Export the checkpoint again: videoswin export"
+
+_REQUIRED_1 = ("format", "version", "to", "precision", "preprocessing", "labels")
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a file was made: the field ``export``."""
+
+    to: str
+    """The format, a name of :data:`~videoswin.export.formats.FORMATS`."""
+    precision: Precision
+    num_parameters: int = 0
+    max_difference: float | None = None
+    """Largest difference from the model's own logits on real clips, as a part of the largest logit."""
+    tolerance: float | None = None
+    """What it had to stay below."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the libraries that made the file."""
+    machine: Mapping[str, str] = field(default_factory=dict)
+    """For native code, the processor it is for."""
+    weights_sha256: str | None = None
+    """Of the second file, where the format has two."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """``to``, ``precision``: what the file is. ``name``, ``preprocessing``, ``labels``, ``none_threshold``: as in a
-    checkpoint. ``max_difference``: largest difference from the model's own logits on real clips, as a part of the largest
-    logit; it was below ``tolerance``. ``versions``: of the libraries that made the file. ``machine``: for native code, the
-    processor it is for. ``weights_sha256``: of the second file, where the format has two.
-    """
+    """``name``, ``preprocessing``, ``labels`` and so on are those of the checkpoint."""
 
-    to: str
-    precision: str
+    made: Making
     preprocessing: Preprocessing
     labels: tuple[str, ...]
     name: str = "unnamed"
-    num_parameters: int = 0
     none_threshold: float | None = None
-    max_difference: float | None = None
-    tolerance: float | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-    machine: Mapping[str, str] = field(default_factory=dict)
-    weights_sha256: str | None = None
+    config: SwinConfig | None = None
+    """The architecture; None: the file is of before 2026-11-27, and does not say."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    notes: str = ""
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, facts: Facts, made: Making) -> "Metadata":
+        """Of a classifier that is known whole."""
+        return cls(made, **{f.name: getattr(facts, f.name) for f in fields(facts)})
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
         """(3, T, H, W): what the file takes, after a batch axis of any length."""
         return 3, self.preprocessing.clip_len, *self.preprocessing.size
 
+    def with_making(self, **changes: Any) -> "Metadata":
+        """The same with other values in :attr:`made`."""
+        return replace(self, made=replace(self.made, **changes))
+
     def to_json(self) -> str:
         """The JSON text; :meth:`from_json` is the way back."""
-        values = {
-            "format": "videoswin-export",
-            "version": _VERSION,
-            "name": self.name,
-            "num_parameters": self.num_parameters,
-            "to": self.to,
-            "precision": self.precision,
-            "preprocessing": self.preprocessing.to_dict(),
-            "labels": list(self.labels),
-            "none_threshold": self.none_threshold,
-            "max_difference": self.max_difference,
-            "tolerance": self.tolerance,
-            "versions": dict(self.versions),
-            "machine": dict(self.machine),
-            "weights_sha256": self.weights_sha256,
-        }
-        return json.dumps(values, ensure_ascii=False, allow_nan=False)
+        assert self.config is not None  # only files of before lack it, and those are not written again
+        values = {f.name: getattr(self, f.name) for f in fields(Facts)}
+        shared = to_config(Facts(**values))
+        own = {"format": _FORMAT, "version": _VERSION, "export": asdict(self.made)}
+        return json.dumps(
+            {name: own.get(name, shared.get(name)) for name in _FIELDS}, ensure_ascii=False, allow_nan=False
+        )
 
     @classmethod
     def from_json(cls, path: Path, text: str | None) -> "Metadata":
@@ -91,61 +99,82 @@ class Metadata:
             WeightsError: there is no metadata, or something in it cannot be right.
         """
         if text is None:
-            raise WeightsError(
-                path, "it does not say which labels and preprocessing it has: not exported by videoswin", _AGAIN
-            )
+            reason = "it does not say which labels and preprocessing it has: not exported by videoswin"
+            raise WeightsError(path, reason, _AGAIN)
         values = _parse(path, text)
-        try:
-            labels = _labels(path, values["labels"])
-            check_threshold(values.get("none_threshold"))
-            return cls(
-                to=_one_of(path, "to", values["to"], FORMATS),
-                precision=_one_of(path, "precision", values["precision"], PRECISIONS),
-                preprocessing=Preprocessing.from_dict(_table(path, values, "preprocessing")),
-                labels=labels,
-                name=str(values.get("name") or path.stem),
-                num_parameters=int(_number(path, values, "num_parameters") or 0),
-                none_threshold=values.get("none_threshold"),
-                max_difference=_number(path, values, "max_difference"),
-                tolerance=_number(path, values, "tolerance"),
-                versions=_texts(path, values, "versions"),
-                machine=_texts(path, values, "machine"),
-                weights_sha256=_text(path, values, "weights_sha256"),
-            )
-        except ConfigError as error:
-            reason, _, hint = str(error).partition(". ")
-            raise WeightsError(path, f"its metadata cannot be right: {reason}", hint) from None
+        if values["version"] == 1:
+            return cls(**_of_version_1(path, values))
+        _require_fields(path, values, _REQUIRED, _FIELDS)
+        return cls.of(facts_of(path, values, path.stem), _making(path, _table(path, values, "export")))
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
+    """Fields of a version that is known. They are not checked yet."""
     if len(text) > _MAX_CHARACTERS:
         raise WeightsError(path, f"its metadata has more than {_MAX_CHARACTERS:,} characters", _AGAIN)
     try:
-        values = json.loads(text)
+        values = strict_json(text)
     except (ValueError, RecursionError) as error:
-        raise WeightsError(path, f"its metadata is no valid JSON ({error})", _AGAIN) from None
-    if not isinstance(values, dict) or values.get("format") != "videoswin-export":
-        raise WeightsError(path, 'the field "format" of its metadata is not "videoswin-export"', _AGAIN)
-    if values.get("version") != _VERSION:
-        reason = f"its metadata has version {values.get('version')!r}, this videoswin reads version {_VERSION}"
+        raise WeightsError(path, f"its metadata is no valid JSON ({error})", _AGAIN) from error
+    if not isinstance(values, dict) or values.get("format") != _FORMAT:
+        raise WeightsError(path, f'the field "format" of its metadata is not "{_FORMAT}"', _AGAIN)
+    if values.get("version") not in (1, _VERSION):
+        reason = f"its metadata has version {values.get('version')!r}, this videoswin reads versions 1 and {_VERSION}"
         raise WeightsError(path, reason, "Update videoswin: pip install --upgrade videoswin")
-    for name in _REQUIRED:
-        if name not in values:
-            raise WeightsError(path, f'the field "{name}" of its metadata is missing', _AGAIN)
-    for name in values:
-        if name not in (*_REQUIRED, *_OPTIONAL):
-            raise WeightsError(path, f'its metadata has no field "{name}"', nearest(name, (*_REQUIRED, *_OPTIONAL)))
     return values
 
 
-def _labels(path: Path, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
+def _of_version_1(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Which had all fields in one table, a list of labels, and other names of precisions."""
+    making = [f.name for f in fields(Making)]
+    _require_fields(path, values, _REQUIRED_1, (*_REQUIRED_1, *making, "name", "none_threshold"))
+    labels, precision = values["labels"], values["precision"]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise WeightsError(path, 'the field "labels" of its metadata is no list of names', _AGAIN)
-    check_labels(tuple(value), len(value))
-    return tuple(value)
+    made = {name: values[name] for name in making if name in values}
+    if isinstance(precision, str):
+        made["precision"] = FORMER_PRECISIONS.get(precision, precision)
+    try:
+        check_labels(tuple(labels), len(labels))
+        check_threshold(values.get("none_threshold"))
+        preprocessing = Preprocessing.from_dict(_table(path, values, "preprocessing"))
+    except ConfigError as error:
+        reason, _, hint = str(error).partition(". ")
+        raise WeightsError(path, f"its metadata cannot be right: {reason}", hint) from error
+    return {
+        "made": _making(path, made),
+        "preprocessing": preprocessing,
+        "labels": tuple(labels),
+        "name": str(values.get("name") or path.stem),
+        "none_threshold": values.get("none_threshold"),
+    }
 
 
-def _one_of(path: Path, name: str, value: Any, known: tuple[str, ...]) -> str:
+def _require_fields(path: Path, values: Mapping[str, Any], required: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for name in required:
+        if name not in values:
+            raise WeightsError(path, f'the field "{name}" of its metadata is missing', _AGAIN)
+    for name in values:
+        if name not in known:
+            raise WeightsError(path, f'its metadata has no field "{name}"', nearest(name, known))
+
+
+def _making(path: Path, values: Mapping[str, Any]) -> Making:
+    _require_fields(path, values, ("to", "precision"), tuple(f.name for f in fields(Making)))
+    return Making(
+        to=_one_of(path, values, "to", tuple(FORMATS)),
+        precision=_one_of(path, values, "precision", PRECISIONS),  # type: ignore[arg-type]
+        num_parameters=int(_number(path, values, "num_parameters") or 0),
+        max_difference=_number(path, values, "max_difference"),
+        tolerance=_number(path, values, "tolerance"),
+        versions=_texts(path, values, "versions"),
+        machine=_texts(path, values, "machine"),
+        weights_sha256=_text(path, values, "weights_sha256"),
+    )
+
+
+def _one_of(path: Path, values: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:
+    value = values[name]
     if value not in known:
         raise WeightsError(path, f'the field "{name}" of its metadata is {value!r}', f"Known are {', '.join(known)}")
     return value
@@ -159,10 +188,10 @@ def _table(path: Path, values: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _texts(path: Path, values: Mapping[str, Any], name: str) -> dict[str, str]:
-    table = _table(path, values, name)
-    if not all(isinstance(value, str) for value in table.values()):
+    texts = _table(path, values, name)
+    if not all(isinstance(value, str) for value in texts.values()):
         raise WeightsError(path, f'the field "{name}" of its metadata is no table of texts', _AGAIN)
-    return table
+    return texts
 
 
 def _text(path: Path, values: Mapping[str, Any], name: str) -> str | None:

@@ -7,30 +7,36 @@ as the checkpoint that it came from.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+import torch
 
 from videoswin.classifier.resolve import Exported, resolve
 from videoswin.errors import ConfigError, WeightsError
+from videoswin.export.formats import FORMATS, RuntimeName, has_suffix, runtimes_of
 from videoswin.export.runtime.exported import ExportedClassifier, Runtime
+from videoswin.export.runtime.metadata import Metadata
+from videoswin.export.runtime.pt2 import open_pt2, read_pt2_metadata
+from videoswin.export.runtime.with_onnxruntime import ONNXRuntime, read_onnx_metadata
+from videoswin.export.runtime.with_openvino import OpenVINORuntime, read_openvino_metadata
 from videoswin.weights.safetensors import require_regular_file
 
 if TYPE_CHECKING:
-    from videoswin.predict.scoring import VideoClassifier
+    from videoswin.classifier.classifier import Classifier
 
-__all__ = ["RuntimeName", "is_exported", "load_exported", "open_classifier"]
+__all__ = ["is_exported", "load_exported", "open_classifier", "read_metadata"]
 
-RuntimeName = Literal["auto", "torch", "onnxruntime", "openvino"]
-# What runs which file; the first is the default.
-_RUNTIMES = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",), ".pt2": ("torch",)}
 _TRUST = 'Give trust_code=True (the command line takes "--weights FILE.pt2" as that) if you made it or trust who did'
 
 
 def is_exported(path: str | Path) -> bool:
     """Whether a path has the suffix of an exported file, and is no folder."""
-    return Path(str(path)).suffix in _RUNTIMES and not os.path.isdir(path)
+    return has_suffix(path) and not os.path.isdir(path)
 
 
-def open_classifier(path_or_name: str | Path, runtime: RuntimeName = "auto", device: str = "auto") -> "VideoClassifier":
+def open_classifier(
+    path_or_name: str | Path, runtime: RuntimeName = "auto", device: str = "auto"
+) -> "Classifier | ExportedClassifier":
     """What the command line's ``--weights`` means: a checkpoint (:func:`videoswin.load`) on a device, or an exported file.
 
     A ``.pt2`` file that is named so is run: it is the user's explicit choice.
@@ -74,32 +80,41 @@ def load_exported(
         MissingExtraError: the runtime's library is not installed.
     """
     path = Path(path)
-    if path.suffix not in _RUNTIMES:
-        raise ConfigError(
-            f'{path} is no exported file by its suffix "{path.suffix}". Known are {", ".join(_RUNTIMES)}.'
-        )
-    fitting = _RUNTIMES[path.suffix]
+    name = _runtime_for(path, runtime)
+    threads = threads or torch.get_num_threads()
+    opened: Runtime
+    if name == "torch":
+        if not trust_code:
+            raise WeightsError(path, "a .pt2 file is a program, and running one from a stranger is not safe", _TRUST)
+        opened = open_pt2(path)
+    elif name == "openvino":
+        opened = OpenVINORuntime(path, threads)
+    else:
+        opened = ONNXRuntime(path, threads)
+    return ExportedClassifier(path, opened)
+
+
+def read_metadata(path: str | Path, runtime: RuntimeName = "auto") -> Metadata:
+    """What an exported file says about itself; nothing is compiled and no program is run, so no trust is needed.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or not made by videoswin.
+        MissingExtraError: the library that reads such files is not installed.
+    """
+    path = Path(path)
+    name = _runtime_for(path, runtime)
+    if name == "torch":
+        return read_pt2_metadata(path)
+    return read_openvino_metadata(path) if name == "openvino" else read_onnx_metadata(path)
+
+
+def _runtime_for(path: Path, runtime: RuntimeName) -> RuntimeName:
+    fitting = runtimes_of(path.suffix)
+    if not fitting:
+        known = ", ".join(dict.fromkeys(row.suffix for row in FORMATS.values()))
+        raise ConfigError(f'{path} is no exported file by its suffix "{path.suffix}". Known are {known}.')
     name = fitting[0] if runtime == "auto" else runtime
     if name not in fitting:
         raise ConfigError(f"runtime={runtime} does not run {path.suffix} files. Use {' or '.join(fitting)}.")
     require_regular_file(path)
-    return ExportedClassifier(path, _open(path, name, trust_code, threads))
-
-
-def _open(path: Path, name: str, trust_code: bool, threads: int | None) -> Runtime:
-    import torch
-
-    threads = threads or torch.get_num_threads()
-    if name == "torch":
-        if not trust_code:
-            raise WeightsError(path, "a .pt2 file is a program, and running one from a stranger is not safe", _TRUST)
-        from videoswin.export.runtime.pt2 import open_pt2
-
-        return open_pt2(path)
-    if name == "openvino":
-        from videoswin.export.runtime.with_openvino import OpenVINORuntime
-
-        return OpenVINORuntime(path, threads)
-    from videoswin.export.runtime.with_onnxruntime import ONNXRuntime
-
-    return ONNXRuntime(path, threads)
+    return name

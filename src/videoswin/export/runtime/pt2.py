@@ -40,7 +40,7 @@ class PT2Runtime:
             with torch.inference_mode():
                 return self._function(clips).float()
         except RuntimeError as error:
-            raise WeightsError(self._path, f"PyTorch failed while running it ({error})", _DAMAGED) from None
+            raise WeightsError(self._path, f"PyTorch failed while running it ({error})", _DAMAGED) from error
 
 
 def open_pt2(path: Path) -> PT2Runtime:
@@ -53,14 +53,14 @@ def open_pt2(path: Path) -> PT2Runtime:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch warns about its own deprecated calls
-            if metadata.to == "aot":
+            if metadata.made.to == "aot":
                 _require_this_machine(path, metadata)
                 from torch._inductor import aoti_load_package
 
                 return PT2Runtime(path, metadata, aoti_load_package(str(path)))  # type: ignore[arg-type]
             return PT2Runtime(path, metadata, torch.export.load(path).module())  # type: ignore[arg-type]
     except (RuntimeError, ValueError, KeyError, OSError, AssertionError) as error:
-        raise WeightsError(path, f"PyTorch cannot load it ({error})", _DAMAGED) from None
+        raise WeightsError(path, f"PyTorch cannot load it ({error})", _DAMAGED) from error
 
 
 def read_pt2_metadata(path: Path) -> Metadata:
@@ -78,7 +78,7 @@ def read_pt2_metadata(path: Path) -> Metadata:
                 raise WeightsError(path, f"its metadata has more than {_MAX_BYTES:,} bytes", _DAMAGED)
             return Metadata.from_json(path, archive.read(names[0]).decode("utf-8"))
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, OSError) as error:
-        raise WeightsError(path, f"it is damaged, or no package of PyTorch ({error})", _DAMAGED) from None
+        raise WeightsError(path, f"it is damaged, or no package of PyTorch ({error})", _DAMAGED) from error
 
 
 def this_machine() -> dict[str, str]:
@@ -94,7 +94,7 @@ def this_machine() -> dict[str, str]:
 def _require_this_machine(path: Path, metadata: Metadata) -> None:
     """A processor without the instructions would kill the process without a word."""
     for name, here in this_machine().items():
-        made_for = metadata.machine.get(name, "unknown")
+        made_for = metadata.made.machine.get(name, "unknown")
         if made_for != here:
             reason = f"its native code was compiled for {name} {made_for}, and this is {here}"
             raise WeightsError(path, reason, "Export the checkpoint again on this machine")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.lib.job import Job
+from benchmarks.lib.limits import Limits
+from benchmarks.lib.memory import Memory
+from benchmarks.lib.scaling import Point
 
 from videoswin.bench.equality import GRADIENTS, OUTPUTS
-from videoswin.bench.job import Job
-from videoswin.bench.limits import Limits
-from videoswin.bench.memory import Memory
-from videoswin.bench.scaling import Point
 from videoswin.bench.timing import Ratio, Times
 from videoswin.model.config import Grid
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from benchmarks.lib.job import Job
+from benchmarks.lib.memory import Memory, peak_memory
+from benchmarks.lib.passes import forward_pass, output_of
+from benchmarks.lib.peers import Peer
 
 from videoswin.bench.equality import check_output
-from videoswin.bench.job import Job
-from videoswin.bench.memory import Memory, peak_memory
-from videoswin.bench.passes import forward_pass, output_of
-from videoswin.bench.peers import Peer
 from videoswin.bench.timing import Times, take_turns
 from videoswin.model import count_macs
 

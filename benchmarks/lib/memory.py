@@ -1,6 +1,6 @@
 """Peak memory, measured in a process of its own for every figure, so that nothing from before is counted.
 
-    python -m videoswin.bench.memory JSON      prints one JSON object
+    python -m benchmarks.lib.memory JSON      prints one JSON object
 
 On a CPU it is the resident memory of the process (Linux): the highest value while two passes run, and what that is above the
 value just before them, when model and clip are there. On a GPU it is what PyTorch allocated there.
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from benchmarks.lib.job import Job
+from benchmarks.lib.passes import Pass, forward_pass, training_step
+from benchmarks.lib.peers import PEERS, Peer
 
-from videoswin.bench.job import Job
-from videoswin.bench.passes import Pass, forward_pass, training_step
-from videoswin.bench.peers import PEERS, Peer
 from videoswin.errors import ConfigError, VideoSwinError
 
 __all__ = ["Memory", "What", "peak_memory", "peak_memory_here"]
@@ -46,7 +46,7 @@ def peak_memory(peer: Peer, job: Job, what: What) -> Memory:
     """
     order = json.dumps({"peer": peer.name, "job": job.to_dict(), "what": what})
     done = subprocess.run(
-        [sys.executable, "-m", "videoswin.bench.memory", order], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "benchmarks.lib.memory", order], capture_output=True, text=True, check=False
     )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}, perhaps out of memory"])[-1]

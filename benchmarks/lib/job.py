@@ -14,7 +14,7 @@ from videoswin.model.config import Grid, check_clip_size
 
 __all__ = ["Job", "Precision", "parse_clip"]
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Job:
     """Frames, height, width in pixels."""
     batch: int = 1
     device: str = "auto"
-    precision: Precision = "fp32"
+    precision: Precision = "float32"
     """"bf16": matrix products in bfloat16 under autocast, as in training; weights stay float32."""
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class Job:
         object.__setattr__(self, "device", str(choose_device(self.device)))
 
     @classmethod
-    def of(cls, model: str, clip: str, batch: int = 1, device: str = "auto", precision: Precision = "fp32") -> Self:
+    def of(cls, model: str, clip: str, batch: int = 1, device: str = "auto", precision: Precision = "float32") -> Self:
         """The job of a preset, with all randomness switched off, so that outputs and gradients can be compared.
 
         Windows clipped in space read the bias table as the public code does, since that is what the peers compute; where

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videoswin.bench.report import Report, Row
-from videoswin.bench.scaling import Point
+from benchmarks.lib.report import Report, Row
+from benchmarks.lib.scaling import Point
+
 from videoswin.storage.atomic import replace_file
 
 if TYPE_CHECKING:

@@ -8,8 +8,6 @@ A new peer is a new class. One that cannot be trained, as an exported file, sets
 """
 
 import importlib
-import sys
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,19 +15,18 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any
 
 import torch
+from benchmarks.lib.job import Job
+from benchmarks.lib.multihead import MultiheadSwin
+from benchmarks.lib.torchvision_swin import torchvision_swin, torchvision_title
 from torch import Tensor, nn
 
-from videoswin.bench.job import Job
-from videoswin.bench.multihead import MultiheadSwin
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, MissingExtraError, nearest
 from videoswin.export.runtime import load_exported
-from videoswin.kernels import gpu as triton_engine
-from videoswin.kernels.choose import use_engine
+from videoswin.kernels import use_engine
 from videoswin.model import VideoSwin, count_macs
 from videoswin.model.config import Grid
 from videoswin.weights.formats import FAMILIES
@@ -134,8 +131,11 @@ class OursTriton(Ours):
         return model.to(job.device)
 
     def require(self) -> str:
-        if reason := triton_engine.why_not():
-            raise MissingExtraError(f"The GPU engine cannot be had here: {reason}.")
+        try:
+            with use_engine("triton"):
+                pass
+        except ConfigError as error:
+            raise MissingExtraError(str(error)) from error
         return f"triton {importlib.import_module('triton').__version__}"
 
 
@@ -160,13 +160,13 @@ class Exported(Peer):
         if torch.device(job.device).type != "cpu":
             raise ConfigError(f"Exported files run on the CPU. Leave {self.to} out of --peers.")
         self.require()
-        from videoswin.export import SUFFIXES, export
+        from videoswin.export import default_path, export
 
         frames, height, width = job.clip
         preprocessing = Preprocessing(clip_len=frames, size=(height, width), short_side=None)
         labels = tuple(f"class {i}" for i in range(job.config.num_classes))
         with TemporaryDirectory() as folder:
-            file = Path(folder, f"model{SUFFIXES[self.to]}")
+            file = Path(folder) / default_path("model", self.to)
             export(Classifier(ours, preprocessing, labels), file, self.to)
             return load_exported(file).logits
 
@@ -226,26 +226,15 @@ class Torchvision(Peer):
     name = "torchvision"
 
     def build(self, job: Job, ours: VideoSwin) -> nn.Module:
-        swin = _torchvision()[0]
-        config = job.config
-        model = swin.SwinTransformer3d(
-            patch_size=list(config.patch_size),
-            embed_dim=config.embed_dim,
-            depths=list(config.depths),
-            num_heads=list(config.num_heads),
-            window_size=list(config.window_size),
-            mlp_ratio=config.mlp_ratio,
-            stochastic_depth_prob=0.0,
-            num_classes=config.num_classes,
-        )
-        family = FAMILIES["torchvision_3d"]
-        tensors = family.from_canonical(ours.state_dict(), config.window_size)
-        buffers = {name: buffer.shape for name, buffer in model.named_buffers()}
-        model.load_state_dict({k: v.view(buffers[k]) if k in buffers else v for k, v in tensors.items()})
-        return model.to(job.device)
+        self.require()
+        return torchvision_swin(ours).to(job.device)
 
     def require(self) -> str:
-        return _torchvision()[1]
+        try:
+            return torchvision_title()
+        except ImportError as error:
+            hint = "pip install --no-deps torchvision (docs/bench.md says why --no-deps)"
+            raise MissingExtraError(f"torchvision is not installed: {hint}") from error
 
     def gradients(self, model: nn.Module) -> dict[str, Tensor]:
         return FAMILIES["torchvision_3d"].to_canonical(super().gradients(model)).tensors
@@ -367,45 +356,9 @@ def _counted(model: nn.Module, clip: Grid) -> float:
 
 @cache
 def _transformers() -> ModuleType:
-    with suppress(MissingExtraError):
-        _torchvision()  # transformers imports it if it is installed, and fails if it cannot
+    with suppress(ImportError):
+        torchvision_title()  # transformers imports it if it is installed, and fails if it cannot
     try:
         return importlib.import_module("transformers")
     except ImportError as error:
         raise MissingExtraError("transformers is not installed: pip install 'videoswin[bench]'") from error
-
-
-@cache
-def _torchvision() -> tuple[Any, str]:
-    """The module of torchvision that holds its video Swin, and how it was loaded.
-
-    The wheel on the usual index is built beside a CUDA torch. Next to another torch its compiled part does not load, and the
-    import stops at two operators which the video models never call. Declaring them lets the model code through.
-    """
-    path = "torchvision.models.video.swin_transformer"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Failed to load image Python extension")
-        try:
-            try:
-                module, how = importlib.import_module(path), "as installed"
-            except RuntimeError as error:
-                if "torchvision::nms" not in str(error):
-                    raise
-                for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-                    del sys.modules[name]
-                _declare_operators()
-                module, how = importlib.import_module(path), "model code only, its compiled operators declared"
-        except ImportError as error:
-            hint = "pip install --no-deps torchvision (docs/bench.md says why --no-deps)"
-            raise MissingExtraError(f"torchvision is not installed: {hint}") from error
-    return module, f"torchvision {sys.modules['torchvision'].__version__}, {how}"
-
-
-_DECLARED: list[torch.library.Library] = []  # a declaration lives as long as its object
-
-
-def _declare_operators() -> None:
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _DECLARED.append(library)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from benchmarks.lib.job import Job
 from torch.nn import functional as F
 
-from videoswin.bench.job import Job
-from videoswin.bench.timing import best_of
+from videoswin.bench.timing import timed
 from videoswin.kernels.boxes import Partition
 from videoswin.model import stage_grids
 from videoswin.model.backbone import block_partition
@@ -129,6 +129,12 @@ def measure_limits(job: Job, after_each: Callable[[], None] = lambda: None) -> L
 def _boxes(job: Job, stage: int, block: int) -> Partition:
     grid = stage_grids(job.config, *job.clip)[stage]
     return block_partition(job.config, grid, block, torch.device("cpu"))
+
+
+def best_of(call: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """The fastest of some calls, after one to warm up: everything slower is disturbance."""
+    call()
+    return min(timed(call, device) for _ in range(repeats))
 
 
 def _gemm_seconds(gemm: Gemm, device: torch.device, dtype: torch.dtype) -> float:

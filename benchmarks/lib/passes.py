@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 import torch
+from benchmarks.lib.job import Job
+from benchmarks.lib.peers import Model
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from videoswin.bench.job import Job
-from videoswin.bench.peers import Model
 
 __all__ = ["Pass", "forward_pass", "gradients_of", "output_of", "training_step"]
 
