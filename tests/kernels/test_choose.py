@@ -3,22 +3,24 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.model.helpers import tiny_clip, tiny_model
 from videoswin.errors import ConfigError
-from videoswin.kernels import attend, chosen_engine, cpu, cpu_build, engine_in_force, gpu, use_engine
+from videoswin.kernels import attend, chosen_engine, cpu, cpu_build, engine_in_force, gpu, plain, use_engine
 from videoswin.model.windows import partition
 
 
 @pytest.fixture
-def no_compiled_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def no_compiled_engine(monkeypatch: pytest.MonkeyPatch) -> str:
     reason = "no C compiler was found (cc, or $CC)"
     monkeypatch.setattr(cpu_build, "_built", cpu_build._Built(None, reason))
-    yield reason
+    return reason
 
 
 def used_here(calls: list[str]) -> str:
@@ -31,12 +33,18 @@ def used_here(calls: list[str]) -> str:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The engines that computed, call by call."""
     seen: list[str] = []
-    for name, module in (("cpu", cpu), ("plain", "plain")):
-        path = module if isinstance(module, str) else module.__name__.rpartition(".")[2]
-        target = f"videoswin.kernels.choose.{path}.attend"
-        before = getattr(__import__("videoswin.kernels.choose", fromlist=[path]), path).attend
-        monkeypatch.setattr(target, lambda *a, name=name, before=before: (seen.append(name), before(*a))[1])
+
+    def listed(name: str, engine: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def attend(*args: Any, **options: Any) -> Tensor:
+            seen.append(name)
+            return engine(*args, **options)
+
+        return attend
+
+    for name, module in (("cpu", cpu), ("plain", plain)):
+        monkeypatch.setattr(module, "attend", listed(name, module.attend))
     return seen
 
 

@@ -4,7 +4,6 @@ import os
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ SMALL_SOURCE = "int box_attention(void) { return 7; }\n"  # compiles in no time
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of this test's own, nothing built yet, and a source that is quick to compile."""
     source = tmp_path / "box_attention.c"
     source.write_text(SMALL_SOURCE)
@@ -26,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(cpu_build, "_SOURCE", source)
     monkeypatch.setattr(cpu_build, "_built", None)
-    yield folder
+    return folder
 
 
 def anew(monkeypatch: pytest.MonkeyPatch) -> str:
