@@ -16,8 +16,7 @@ import pytest
 import torch
 
 from videoswin.errors import ConfigError
-from videoswin.kernels import gpu as triton_engine
-from videoswin.kernels.choose import use_engine
+from videoswin.kernels import engine_in_force, gpu, use_engine
 from videoswin.model.attention import BoxAttention
 from videoswin.model.windows import partition
 
@@ -66,7 +65,7 @@ def differences(
     x = torch.randn(batch, grid[0] * grid[1] * grid[2], heads * dim).to(kind).float()
     weights = torch.randn_like(x)
     found = {}
-    for engine in ("plain", "triton"):
+    for engine in ("plain", "gpu"):
         layer = layer.to(torch.float32 if engine == "plain" else kind)
         layer.zero_grad()
         leaf = x.to(layer.proj.weight.dtype, copy=True).requires_grad_()
@@ -77,7 +76,7 @@ def differences(
         found[engine] = {name: value.detach().float() for name, value in found[engine].items()}
     floor = 0.05 * max(float(value.norm()) for name, value in found["plain"].items() if name != "out")
     return {
-        name: float((found["triton"][name] - value).norm()) / max(float(value.norm()), floor * (name != "out"))
+        name: float((found["gpu"][name] - value).norm()) / max(float(value.norm()), floor * (name != "out"))
         for name, value in found["plain"].items()
     }
 
@@ -116,8 +115,8 @@ InterpreterBuilder.create_dot = lambda self, a, b, *rest: multiply(self, numbers
 
 COMPARE = """
 import json
-from videoswin.model import triton_engine
-triton_engine._PROGRAMS = 8  # so that a program of the bias gradient sums over several of these few boxes
+from videoswin.kernels import gpu
+gpu._PROGRAMS = 8  # so that a program of the bias gradient sums over several of these few boxes
 from tests.kernels.test_gpu import CASES, differences
 print(json.dumps({name: differences(**case) for name, case in CASES.items()}))
 """
@@ -140,26 +139,32 @@ def test_attention_and_all_its_gradients_equal_the_plain_engine(
 
 REGISTERED = """
 import torch
-from videoswin.model import native, triton_engine
+from videoswin.kernels import attend, engine_in_force, use_engine
 from videoswin.model.attention import BoxAttention
-from videoswin.kernels.choose import use_engine
 from videoswin.model.windows import partition
 
 boxes = partition((2, 3, 3), (2, 2, 3), (0, 0, 0), "exact", "attended", torch.device("cpu"))
-packed, groups = boxes.packed, [n for group in boxes.groups for n in (group.count, group.tokens_per_box)]
-qkv, pad, table = torch.randn(1, 18, 48), torch.randn(48), torch.randn(3 * 3 * 5, 1)
+groups = [n for group in boxes.groups for n in (group.count, group.tokens_per_box)]
+qkv, pad, table = torch.randn(2, 18, 48), torch.randn(2, 48), torch.randn(3 * 3 * 5, 1)
 inputs = tuple(t.requires_grad_() for t in (qkv, pad, table))
 torch.library.opcheck(
     torch.ops.videoswin.box_attention_triton.default,
-    (*inputs, packed.order, packed.index, packed.boxes, groups, 1),
+    (*inputs, boxes.order, boxes.index, boxes.places, groups, 1),
     test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
 )
 
+for clip in range(2):  # a padding token of each clip
+    with use_engine("gpu"):
+        both, alone = attend(qkv, pad, table, boxes, 1), attend(qkv[clip:clip+1], pad[clip], table, boxes, 1)
+    assert torch.allclose(both[clip], alone[0], atol=1e-6)
+    found, expected = (torch.autograd.grad(out.sum(), pad)[0] for out in (both[clip], alone))
+    assert torch.allclose(found, expected, atol=1e-5) and not found[1 - clip].any()
+
 x = torch.randn(1, 18, 16, requires_grad=True)
-assert not triton_engine.suits(x)  # "auto" does not choose it
-with use_engine("triton"):
-    assert triton_engine.suits(x) and triton_engine.suits(x.half())
-    assert not native.suits(x) and not triton_engine.suits(x.double())
+assert engine_in_force().name != "gpu"  # "auto" does not choose it
+with use_engine("gpu"):
+    assert engine_in_force().name == engine_in_force(dtype=torch.float16).name == "gpu"
+    assert engine_in_force(dtype=torch.float64).name == "plain"
 
     layer = BoxAttention(16, 1, (2, 2, 3))
     expected = layer(x, boxes)
@@ -177,17 +182,19 @@ with use_engine("triton"):
         mixed = layer(x, boxes)
     assert mixed.dtype == torch.bfloat16 and torch.allclose(mixed.float(), expected, atol=0.02)
 
-    (gradient,) = torch.autograd.grad(layer(x, boxes).sum(), x, create_graph=True)
-    try:
-        gradient.sum().backward()
-    except RuntimeError:
-        print("second derivatives are refused")
+    second = {}
+    for name in ("gpu", "plain"):
+        with use_engine(name):
+            (gradient,) = torch.autograd.grad(layer(x, boxes).square().sum(), x, create_graph=True)
+            second[name] = torch.autograd.grad(gradient.square().sum(), [x, layer.qkv.weight])
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(*second.values()))
+    print("second derivatives agree")
 """
 
 
 @needs_triton
 def test_registered_as_pytorch_demands() -> None:
-    assert "second derivatives are refused" in in_another_process(MEND + REGISTERED)
+    assert "second derivatives agree" in in_another_process(MEND + REGISTERED)
 
 
 # Compiled for GPUs that are not there ---------------------------------------------------------------------------------
@@ -197,15 +204,15 @@ import json
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from videoswin.model import triton_kernels
+from videoswin.kernels import gpu_triton
 
 kinds = dict.fromkeys(("columns", "lse", "delta", "d_pad", "d_bias"), "*fp32")
 kinds |= dict.fromkeys(("order", "index", "boxes"), "*i32") | dict.fromkeys(("scale", "natural_scale"), "fp32")
 kinds |= dict.fromkeys(("D", "BLOCK", "PADDED", "PRECISION"), "constexpr")
-for architecture, inputs, names in ((90, "bf16", triton_kernels.__all__), (80, "fp32", ["backward_keys"])):
+for architecture, inputs, names in ((90, "bf16", gpu_triton.__all__), (80, "fp32", ["backward_keys"])):
     kinds |= dict.fromkeys(("qkv", "pad", "out", "d_out", "d_qkv"), "*" + inputs)
     for name in names:
-        kernel = getattr(triton_kernels, name)
+        kernel = getattr(gpu_triton, name)
         source = ASTSource(
             fn=kernel,
             signature={argument: kinds.get(argument, "i32") for argument in kernel.arg_names},
@@ -230,25 +237,26 @@ def test_the_kernels_compile_for_gpus(tmp_path) -> None:  # type: ignore[no-unty
 
 
 def test_where_it_cannot_be_had_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_engine, "why_not", lambda: "there is no CUDA device")
-    with (
-        pytest.raises(ConfigError, match='engine "triton" cannot be had here: there is no CUDA device'),
-        use_engine("triton"),
-    ):
-        pass
-    assert not triton_engine.suits(torch.zeros(1))
+    monkeypatch.setattr(gpu, "why_not", lambda: "there is no CUDA device")
+    for name in ("gpu", "triton"):
+        with (
+            pytest.raises(ConfigError, match='engine "gpu" cannot be had here: there is no CUDA device'),
+            use_engine(name),
+        ):
+            pass
+    assert engine_in_force().name != "gpu"
     monkeypatch.setenv("VIDEOSWIN_ENGINE", "triton")
     with pytest.raises(ConfigError, match="there is no CUDA device"):
-        triton_engine.suits(torch.zeros(1))
+        engine_in_force()
 
 
 def test_the_two_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
-    reason = triton_engine.why_not.__wrapped__
+    reason = gpu.why_not.__wrapped__
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(triton_engine, "find_spec", lambda name: None)
+    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
     assert "Triton is not installed" in reason()
-    monkeypatch.setattr(triton_engine, "find_spec", lambda name: object())
+    monkeypatch.setattr(gpu, "find_spec", lambda name: object())
     assert reason() == "there is no CUDA device"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert reason() == ""

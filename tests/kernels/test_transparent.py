@@ -66,6 +66,17 @@ def clip_of(batch: int = 2) -> Tensor:
     return tiny_clip(batch, 7, 22, 27)  # padded grids, clipped and shifted windows
 
 
+def small_model() -> VideoSwin:
+    """For compilers, which take long: one stage of a regular and a shifted block."""
+    return model_of(depths=(2,), num_heads=(1,))
+
+
+def small_clip(batch: int = 2) -> Tensor:
+    """A grid of 4x4x3 tokens: padded in one axis, clipped in another."""
+    torch.manual_seed(1)
+    return tiny_clip(batch, 8, 16, 12)
+
+
 def leaves(model: nn.Module) -> dict[str, nn.Module]:
     """All layers with weights."""
     return {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv3d | nn.LayerNorm)}
@@ -528,26 +539,24 @@ quiet_compiler = pytest.mark.filterwarnings("ignore:The .grad attribute of a Ten
 def test_compiled_as_one_graph(engine: str) -> None:
     torch.compiler.reset()
     forget_partitions()  # cold: nothing has run before the compiler traces
-    model, clip = model_of(), clip_of()
+    model, clip = small_model(), small_clip()
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    expected = answers(model, clip)
     found = answers(compiled, clip)  # type: ignore[arg-type]
     names = {name.removeprefix("_orig_mod."): value for name, value in found.items()}
-    assert max(differences(names, expected).values()) < 2e-5
+    assert max(differences(names, answers(model, clip)).values()) < 2e-5
     with torch.no_grad():
-        assert relative_error(compiled(tiny_clip(1, 6, 16, 20)), compiled._orig_mod(tiny_clip(1, 6, 16, 20))) != 0
-        other = tiny_clip(1, 6, 16, 20)
+        other = tiny_clip(1, 4, 12, 12)
         assert relative_error(compiled(other), model(other)) < LIMIT
 
 
 @quiet_compiler
 def test_a_compiled_model_follows_the_named_engine() -> None:
     torch.compiler.reset()
-    model, clip = model_of(depths=(1,), num_heads=(1,)), clip_of()
-    used: list[set[str]] = []
+    model, clip = small_model(), small_clip()
+    used: list[bool] = []
 
     def spy(graph: fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
-        used.append({str(node.target) for node in graph.graph.nodes if "box_attention" in str(node.target)})
+        used.append(any("box_attention" in str(node.target) for node in graph.graph.nodes))
         return graph.forward
 
     compiled = torch.compile(model, backend=spy, fullgraph=True)
@@ -556,26 +565,25 @@ def test_a_compiled_model_follows_the_named_engine() -> None:
             with use_engine(name):
                 compiled(clip)
         compiled(clip)
-    assert [bool(ops) for ops in used] == [True, False, True]  # cpu, plain, and auto, which is traced anew
+    assert used == [True, False, True]  # cpu, plain, and auto, which is traced anew
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_exported_cold(strict: bool, engine: str) -> None:
+def test_exported_cold(strict: bool) -> None:
     torch.compiler.reset()
     forget_partitions()
-    model, clip = model_of(), clip_of()
+    model, clip = small_model(), small_clip()
     batch = {"video": {0: torch.export.Dim("batch", min=1, max=64)}}
     program = torch.export.export(model, (clip,), dynamic_shapes=batch, strict=strict)
     targets = {str(node.target) for node in program.graph.nodes}
-    assert not [name for name in targets if "videoswin" in name or "mkldnn" in name]
+    assert not [name for name in targets if name.startswith(("videoswin", "mkldnn"))]
     with torch.no_grad():
-        assert relative_error(program.module()(clip_of(3)), model(clip_of(3))) < LIMIT
-    assert all(p.grad is None for p in model.parameters())
+        assert relative_error(program.module()(small_clip(3)), model(small_clip(3))) < LIMIT
     answers(model, clip)  # boxes that were first cut while exporting serve training
 
 
-def test_exported_with_a_changed_layer(engine: str) -> None:
-    model, clip = model_of(), clip_of()
+def test_exported_with_a_changed_layer() -> None:
+    model, clip = small_model(), small_clip()
     lora(model, "backbone.layers.0.blocks.0.attn.qkv")
     forward_hook(model, "backbone.layers.0.blocks.1.mlp.fc1")
     with torch.no_grad():
@@ -583,11 +591,11 @@ def test_exported_with_a_changed_layer(engine: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of the exporter itself
-def test_to_onnx_by_itself(tmp_path: Any, engine: str) -> None:
+def test_to_onnx_by_itself(tmp_path: Any) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     forget_partitions()
-    model, clip = model_of(depths=(2,), num_heads=(1,)), clip_of()
+    model, clip = model_of(depths=(1,), num_heads=(1,)), small_clip()
     torch.onnx.export(model, (clip,), tmp_path / "model.onnx", dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: clip.numpy()})
@@ -595,12 +603,12 @@ def test_to_onnx_by_itself(tmp_path: Any, engine: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # tracing is deprecated
-def test_traced_by_torchscript(engine: str) -> None:
+def test_traced_by_torchscript() -> None:
     forget_partitions()
-    model, clip = model_of(), clip_of()
+    model, clip = small_model(), small_clip()
     with torch.no_grad():
-        traced = torch.jit.trace(model, (clip,), check_trace=False)
-        assert relative_error(traced(clip_of(2)), model(clip_of(2))) < LIMIT
+        traced = torch.jit.trace(model, (torch.randn_like(clip),), check_trace=False)
+        assert relative_error(traced(clip), model(clip)) < LIMIT
         kinds = {node.kind() for node in traced.inlined_graph.nodes()}
     assert not [kind for kind in kinds if kind.startswith(("videoswin", "mkldnn"))]
 
@@ -667,7 +675,7 @@ def test_a_wrapped_stage_or_block_counts(name: str) -> None:
 @quiet_compiler
 def test_a_compiled_stage_counts(engine: str) -> None:
     torch.compiler.reset()
-    model, clip = model_of(), clip_of()
+    model, clip = small_model(), small_clip()
     expected = answers(model, clip)
     runs = 0
 
@@ -680,9 +688,9 @@ def test_a_compiled_stage_counts(engine: str) -> None:
     found = {name.replace("_orig_mod.", ""): value for name, value in answers(model, clip).items()}
     assert max(differences(found, expected).values()) < 2e-5
     assert runs == 1
-    assert len(model.backbone.stages) == 2
+    assert len(model.backbone.stages) == 1
     model.set_grad_checkpointing()
-    assert [m.grad_checkpointing for m in model.modules() if type(m) is Stage] == [True, True]
+    assert [m.grad_checkpointing for m in model.modules() if type(m) is Stage] == [True]
 
 
 def test_a_wrapper_that_hides_the_stage_is_named() -> None:

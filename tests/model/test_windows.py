@@ -1,18 +1,25 @@
 """Boxes tile the grid, as Figure 3 of the paper draws them."""
 
+import threading
+import time
 from dataclasses import replace
 from itertools import product
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.model.helpers import CPU, boxes, windowings
+from tests.reference.slow_partition import boxes_one_by_one
 from tests.reference.slow_swin import tokens_of
 from videoswin.kernels.boxes import Partition
+from videoswin.model import windows
+from videoswin.model.backbone import block_partition
 from videoswin.model.config import Grid
-from videoswin.model.windows import clip_window, partition
+from videoswin.model.macs import stage_grids
+from videoswin.model.presets import get_config
+from videoswin.model.windows import bias_index, box_shapes, clip_window, forget_partitions, partition
 
 modes = st.sampled_from(["exact", "official"])
 paddings = st.sampled_from(["attended", "masked"])
@@ -37,6 +44,31 @@ def members(made: Partition) -> list[list[int]]:
             start += group.tokens_per_box
     assert start == len(made.order)
     return result
+
+
+@given(windowings(), modes, paddings, st.booleans())
+@example(((6, 2, 2), (4, 3, 3), (2, 1, 1)), "official", "attended", False)  # clipped in space, shifted in time
+@example(((5, 2, 7), (4, 3, 3), (2, 1, 1)), "official", "attended", True)
+@example(((3, 5, 7), (2, 3, 3), (1, 1, 1)), "exact", "masked", False)
+@settings(max_examples=100)
+def test_equals_boxes_cut_one_by_one(
+    case: tuple[Grid, Grid, Grid], relative_bias: str, padding: str, causal: bool
+) -> None:
+    grid, window, shift = case
+    made = boxes(grid, window, shift, relative_bias, padding, causal)
+    one_by_one = boxes_one_by_one(grid, window, shift, relative_bias, padding, causal)
+    found = []
+    for group in made.groups:
+        tokens = torch.where(group.tokens == volume(grid), -1, group.tokens).view(group.count, -1).tolist()
+        rows = tuple(map(tuple, group.bias_index.tolist()))
+        found += [(group.shape, tuple(box), rows) for box in tokens]
+        assert group.causal or int(group.bias_index.min()) >= 0
+    assert sorted(found) == sorted(map(tuple, one_by_one))
+    shapes = [(group.count, group.shape) for group in made.groups]
+    counted: dict[Grid, int] = {}
+    for count, shape in shapes:  # groups of one shape may differ in the rows that they read
+        counted[shape] = counted.get(shape, 0) + count
+    assert counted == {shape: count for count, shape in box_shapes(grid, window, shift, padding, causal)}  # type: ignore[arg-type]
 
 
 @given(windowings(), modes, paddings)
@@ -165,22 +197,80 @@ def test_the_same_grid_is_cut_once() -> None:
     assert boxes((4, 6, 6), (2, 3, 3), (1, 1, 1)) is not boxes((4, 6, 6), (2, 3, 3), (0, 0, 0))
 
 
-def test_the_cache_is_bounded() -> None:
-    limit = partition.cache_info().maxsize
-    assert limit is not None
-    assert limit <= 256
-    for side in range(1, limit + 10):
-        boxes((1, 1, side), (1, 1, 1))
-    assert partition.cache_info().currsize <= limit
+def test_what_is_kept_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_partitions()
+    monkeypatch.setattr(windows, "_MAX_BYTES", 20_000)
+    first = boxes((4, 6, 6), (2, 3, 3))
+    for side in range(1, 30):
+        boxes((1, 4, side), (1, 2, 2))
+        assert sum(kept.nbytes for kept in windows._kept.values()) <= 20_000
+    assert boxes((4, 6, 6), (2, 3, 3)) is not first
+    assert boxes((1, 4, 29), (1, 2, 2)) is boxes((1, 4, 29), (1, 2, 2))
+    large = boxes((8, 12, 12), (4, 6, 6))
+    assert large.nbytes > 20_000  # even one that is too large is cut once for the blocks of a stage
+    assert boxes((8, 12, 12), (4, 6, 6)) is large
+    forget_partitions()
 
 
-def test_boxes_first_cut_in_inference_mode_serve_training() -> None:
-    """Evaluating before training must not leave tensors in the cache that autograd refuses."""
-    partition.cache_clear()
-    with torch.inference_mode():
-        made = boxes((4, 6, 6), (2, 3, 3), (1, 1, 1))
-    tensors = [made.order, made.inverse, *(group.bias_index for group in made.groups)]
-    assert not any(tensor.is_inference() for tensor in tensors)
+def test_index_tensors_are_small() -> None:
+    made = boxes((4, 5, 5), (2, 3, 3), (1, 1, 1), causal=True)
+    assert {t.dtype for t in (made.order, made.inverse, made.index, made.places)} == {torch.int32}
+    group = made.groups[0]
+    assert group.tokens.untyped_storage().data_ptr() == made.order.untyped_storage().data_ptr()
+    assert group.bias_index.untyped_storage().data_ptr() == made.index.untyped_storage().data_ptr()
+
+
+@pytest.mark.slow
+def test_cutting_takes_no_time() -> None:
+    """All partitions of swin3d_t at 32x224x224: 11 ms of a core, where loops over boxes took half a second."""
+    config, size = get_config("swin3d_t"), (32, 224, 224)
+
+    def cut() -> float:
+        forget_partitions()
+        start = time.process_time()
+        for grid in stage_grids(config, *size):
+            for block in range(2):
+                block_partition(config, grid, block, CPU)
+        return time.process_time() - start
+
+    assert min(cut() for _ in range(5)) < 0.1
+
+
+def test_many_threads_cut_at_once() -> None:
+    forget_partitions()
+    found: list[Partition] = []
+    threads = [threading.Thread(target=lambda: found.append(boxes((4, 6, 6), (2, 3, 3)))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 8
+    assert all(made.order.equal(found[0].order) for made in found)
+
+
+def test_boxes_first_cut_anywhere_serve_training() -> None:
+    """Evaluating, or asking inside a transform or a default device, must not leave tensors that autograd refuses."""
+    for where in (torch.inference_mode, torch.no_grad, lambda: torch.device("meta")):
+        forget_partitions()
+        with where():
+            made = boxes((4, 6, 6), (2, 3, 3), (1, 1, 1))
+        tensors = [made.order, made.inverse, made.index, made.sizes, made.places]
+        tensors += [tensor for group in made.groups for tensor in (group.tokens, group.bias_index)]
+        assert not any(tensor.is_inference() for tensor in tensors)
+        assert {tensor.device for tensor in tensors} == {CPU}
+    forget_partitions()
+    made = torch.vmap(lambda x: x.index_select(0, boxes((4, 6, 6), (2, 3, 3)).order.long()))(torch.zeros(2, 144))
+    assert made.shape == (2, 144)
+    assert boxes((4, 6, 6), (2, 3, 3)).order.tolist()
+
+
+def test_bias_index_is_that_of_the_public_code() -> None:
+    """relative_position_index of the public code, as a checkpoint holds it."""
+    window = (2, 3, 2)
+    coords = torch.stack(torch.meshgrid(*(torch.arange(n) for n in window), indexing="ij")).flatten(1)
+    offset = (coords[:, :, None] - coords[:, None, :]).permute(1, 2, 0) + torch.tensor([1, 2, 1])
+    expected = offset[..., 0] * (5 * 3) + offset[..., 1] * 3 + offset[..., 2]
+    assert bias_index(window, window).equal(expected)
 
 
 def test_boxes_lie_on_the_device_asked_for() -> None:
@@ -217,7 +307,8 @@ def test_causal_tokens_look_back_only(case: tuple[Grid, Grid, Grid], relative_bi
     for group in boxes(grid, window, shift, relative_bias, padding, causal=True).groups:
         time = torch.tensor([place[0] for place in tokens_of(group.shape)])
         seen = time[None, :] <= time[:, None]
-        assert (torch.ones_like(seen) if group.visible is None else group.visible).equal(seen)
+        assert (group.bias_index >= 0).equal(seen)
+        assert group.causal == (not bool(seen.all()))
 
 
 def test_causal_time_is_neither_clipped_nor_padded() -> None:

@@ -52,10 +52,10 @@ def _serves(x: Tensor, *layers: nn.Module) -> bool:
         return False
     tensors = [x, *(t for layer in layers for t in (layer.weight, layer.bias) if t is not None)]
     return (
-        x.numel() > 0
+        ordinary(*tensors)  # type: ignore[arg-type]
+        and x.numel() > 0
         and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)  # type: ignore[union-attr]
         and not torch.is_autocast_enabled("cpu")
-        and ordinary(*tensors)  # type: ignore[arg-type]
         and not watched()
         and chosen_engine() in ("auto", "cpu")
         and _has_onednn()
