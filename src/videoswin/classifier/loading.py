@@ -23,7 +23,7 @@ from videoswin.model.config import Padding, RelativeBias
 from videoswin.storage.atomic import settled_folder
 from videoswin.weights.checkpoint import load_checkpoint
 from videoswin.weights.inflate import Bias, Embed, inflate_checkpoint
-from videoswin.weights.load_report import LoadReport, some
+from videoswin.weights.load_report import LoadReport, first_few
 from videoswin.weights.safetensors import own_float32, read_header, read_tensors, require_floats
 
 __all__ = ["inflate", "load", "of_public_weights"]
@@ -184,7 +184,7 @@ def _differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tu
         ("not part of the model", [name for name in found if name not in expected]),
         ("of another shape", shapes),
     ]
-    return [f"{len(items)} {what}: {some(items)}" for what, items in groups if items]
+    return [f"{len(items)} {what}: {first_few(items)}" for what, items in groups if items]
 
 
 def _refuse(path: Path, differences: list[str]) -> None:
