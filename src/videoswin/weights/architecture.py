@@ -13,7 +13,7 @@ __all__ = ["read_architecture", "table_windows"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_MAX_BLOCKS = 1000  # building a million small ones, even without memory, takes minutes
+_MAX_BLOCKS = 200  # eight times Swin-L's; building thousands, even without memory, takes many seconds
 _INCOMPLETE = "It is incomplete, or of another architecture; download it again"
 _MAX_WINDOW = 64  # tokens along an axis; larger "windows" that fit a row count are arithmetic, not architectures
 

@@ -28,6 +28,7 @@ from videoswin.weights.unwrapping import FoundModel, find_models, without_wrappe
 
 __all__ = ["Checkpoint", "inspect_checkpoint", "load_checkpoint", "read_checkpoint"]
 
+_MAX_TENSORS = 20_000
 _ANOTHER = "Give a complete checkpoint of a Swin transformer"
 
 
@@ -215,6 +216,8 @@ def _resampled(tensors: Mapping[str, Tensor], source: Grid, target: Grid) -> tup
 
 def _model(path: Path, contents: Contents, bare: Mapping[str, str]) -> FoundModel:
     """The one model in a file. ``bare``: its names without the words of wrappers."""
+    if len(bare) > _MAX_TENSORS:
+        raise WeightsError(path, f"it holds {len(bare):,} tensors, more than any model known here", _ANOTHER)
     shapes = {bare[name]: tuple(tensor.shape) for name, tensor in contents.tensors.items()}
     if is_swin_v2(shapes):
         reason = "it is a Swin V2 (cosine attention, its bias from a small network), which is another architecture"

@@ -34,7 +34,8 @@ __all__ = [
     "require_regular_file",
     "write_tensors",
 ]
-_MAX_HEADER_BYTES = 8 * 2**20  # 60,000 tensors; the format's own cap, 100 MB, is half a minute and 2 GB of JSON
+_MAX_HEADER_BYTES = 8 * 2**20  # the format's own cap, 100 MB, is half a minute and 2 GB of JSON
+_MAX_ENTRIES = 60_000  # tensors; each takes two lists and a table, which take ten times as much in memory as in the file
 _MAX_NAME = 1000
 _MAX_DIGITS = 19  # of 2**63
 _DTYPES = {
@@ -150,6 +151,8 @@ def _require_plausible_length(path: Path, length: int, size: int) -> None:
 
 
 def _parse_header(path: Path, raw: bytes) -> dict[str, Any]:
+    if raw.count(b"[") + raw.count(b"{") > 3 * _MAX_ENTRIES or raw.count(b":") > 4 * _MAX_ENTRIES:
+        raise WeightsError(path, "the header has more parts than any list of tensors", _DAMAGED)
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_int=_small_integer)
     except (ValueError, RecursionError) as error:

@@ -16,7 +16,7 @@ __all__ = ["FoundModel", "find_models", "without_wrappers"]
 
 _WRAPPERS = {"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _COPIES = {*AVERAGED, "teacher", "momentum_encoder"}
-_MAX_PREFIXES = 20
+_MAX_PREFIXES = 10
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -15,7 +15,7 @@ from videoswin.weights.containers.unreadable import UNTRUSTED, Unreadable
 
 __all__ = ["looks_like_flax", "read_flax"]
 
-_MAX_VALUES = 500_000
+_MAX_VALUES = 250_000
 _MAX_DEPTH = 50
 _MAX_TEXT = 64 * 1024
 _ARRAY = 1

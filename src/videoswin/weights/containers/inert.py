@@ -6,7 +6,7 @@ and both take the sizes, depths and keys of the program on trust: eight bytes ma
 nested tuples as a key of a dictionary take twenty seconds. This machine knows names only as names
 (:mod:`.pickle_objects` says what becomes of a call), and bounds the rest:
 
-* instructions, containers, open marks and the stack are counted: about a second and 150 MB at the worst;
+* instructions, containers, open marks and the stack are counted: about a second and 100 MB at the worst;
 * texts and bytes longer than ``_LONG`` are not read: a :class:`Blob` says where they stand in the file;
 * keys of dictionaries are texts and plain numbers; anything else is no name of a tensor, and stands under a key of its own
   that is never hashed by contents (tuples and large integers can be built to collide, or to take for ever);
@@ -36,8 +36,8 @@ class Budget:
     """What the pickles of one file may cost together. A checkpoint of 300 tensors with its optimiser takes 60,000
     instructions and 10,000 containers."""
 
-    instructions: int = 3_000_000
-    containers: int = 500_000
+    instructions: int = 2_000_000
+    containers: int = 250_000
 
 
 class OddKey:
