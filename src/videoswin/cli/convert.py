@@ -22,6 +22,7 @@ def convert(
     to: Literal["official", "mmaction2", "torchvision", "ours"] = "ours",
     num_frames_window: int | None = None,
     num_classes: int | None = None,
+    container: str | None = None,
 ) -> int:
     """Convert a file of weights to another code base's, or to a checkpoint folder.
 
@@ -47,6 +48,9 @@ def convert(
         image models.
     num_classes
         Outputs of the head; another number than the file's own starts a new head. By default the file's own.
+    container
+        The table of IN that holds the weights, where it has more than one: state_dict_ema. By default the plain weights,
+        before averaged ones.
     """
     from videoswin.classifier.loading import load, of_public_weights
     from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
@@ -59,12 +63,13 @@ def convert(
     if not Path(target).absolute().parent.is_dir():
         raise ConfigError(f"{target}: the folder it should stand in does not exist. Make it first.")
     source = weights_file(source)
-    own = inspect_checkpoint(source)
+    own = inspect_checkpoint(source, container=container)
     if FAMILIES[own.family].dims == 2:
-        model, report = inflate_checkpoint(source, num_classes, window_frames=num_frames_window or 8)
+        frames = num_frames_window or 8
+        model, report = inflate_checkpoint(source, num_classes, window_frames=frames, container=container)
     else:
         window = (num_frames_window, *own.config.window_size[1:]) if num_frames_window is not None else None
-        model, report = load_checkpoint(source, num_classes, window_size=window)
+        model, report = load_checkpoint(source, num_classes, window_size=window, container=container)
     if to == "ours" and Path(target).suffix not in (".safetensors", ".pth", ".pt"):
         classifier = of_public_weights(model, report)
         if os.path.isdir(source) and not report.fresh:  # one of ours: it keeps its labels and preprocessing

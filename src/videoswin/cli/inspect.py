@@ -15,13 +15,15 @@ def inspect(
     file: Annotated[str, Parameter(name="FILE")],
     /,
     *,
+    container: str | None = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> int:
     """Show what a file of weights is, and whether it is whole.
 
     The family and the architecture are read from the names and shapes of its tensors. Nothing in the file is executed,
-    and no model is built. Files: .pth, .pt and .safetensors of the official code, MMAction2, torchvision, Microsoft,
-    timm and Hugging Face, and checkpoint folders of videoswin.
+    and no model is built. Files: .safetensors, and whatever torch.save wrote (.pth, .pt, .ckpt), of the official code,
+    MMAction2, torchvision, Microsoft, timm and Hugging Face, also as a training wrote them; and checkpoint folders of
+    videoswin.
 
     For example:
 
@@ -31,12 +33,15 @@ def inspect(
     ----------
     file
         A file of weights, a checkpoint folder, or the name of a published file (videoswin models), which is downloaded once.
+    container
+        The table of the file that holds the weights, where it has more than one: state_dict_ema. By default the plain
+        weights, before averaged ones.
     json_only
         Print one JSON object, with every name, and nothing else.
     """
     from videoswin.weights.checkpoint import inspect_checkpoint
 
-    report = inspect_checkpoint(weights_file(file))
+    report = inspect_checkpoint(weights_file(file), container=container)
     if json_only:
         print(json.dumps(report.to_dict()))
     else:

@@ -236,13 +236,15 @@ def _model(path: Path, contents: Contents, bare: Mapping[str, str]) -> FoundMode
 
 
 def _below(contents: Contents, bare: Mapping[str, str], prefix: str) -> Contents:
-    """The tensors below a prefix, by their names there; others are ignored."""
-    tensors = {
-        bare[name].removeprefix(prefix): tensor
+    """The tensors below a prefix, by their names there. Others are ignored, and so is a count of steps beside the model
+    (``n_averaged``)."""
+    inside = {
+        name: tensor
         for name, tensor in contents.tensors.items()
-        if bare[name].startswith(prefix)
+        if bare[name].startswith(prefix) and ("." in name or tensor.ndim or tensor.is_floating_point())
     }
-    beside = tuple(name for name in contents.tensors if not bare[name].startswith(prefix))
+    beside = tuple(name for name in contents.tensors if name not in inside)
+    tensors = {bare[name].removeprefix(prefix): tensor for name, tensor in inside.items()}
     return replace(contents, tensors=tensors, ignored=contents.ignored + beside)
 
 
