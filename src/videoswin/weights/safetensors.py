@@ -35,7 +35,9 @@ __all__ = [
     "write_tensors",
 ]
 _MAX_HEADER_BYTES = 8 * 2**20  # the format's own cap, 100 MB, is half a minute and 2 GB of JSON
-_MAX_ENTRIES = 60_000  # tensors; each takes two lists and a table, which take ten times as much in memory as in the file
+_MAX_ENTRIES = (
+    60_000  # tensors; each takes two lists and a table, which take ten times as much in memory as in the file
+)
 _MAX_NAME = 1000
 _MAX_DIGITS = 19  # of 2**63
 _DTYPES = {

@@ -255,6 +255,10 @@ def _encoded(text: Any, encoding: Any = "latin1") -> Any:
     return text
 
 
+def _plain_bytes(data: Any = "") -> Any:
+    return data if isinstance(data, str | bytes | Blob) else ""  # a list of numbers: of no tensor
+
+
 def _attribute(owner: Any, name: Any) -> Any:
     """A class inside a class, or a method."""
     if isinstance(owner, Global) and isinstance(name, str) and len(owner.name) + len(name) < MAX_NAME:
@@ -299,6 +303,7 @@ _KNOWN: dict[str, tuple[Callable[..., Any], int, int]] = {
     "collections.Counter": (_table, 0, 1),
     "collections.defaultdict": (_table, 0, 2),
     "builtins.dict": (_table, 0, 1),
+    **{f"{builtins}.bytes": (_plain_bytes, 0, 1) for builtins in ("builtins", "__builtin__")},
     "numpy.dtype": (_numpy_dtype, 1, 3),
     **{f"numpy.{core}.multiarray._reconstruct": (lambda *_: NumpyArray(), 0, 3) for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": (_numpy_buffer, 3, 5) for core in ("core", "_core")},
@@ -375,6 +380,7 @@ def _runs_code(named: Global) -> bool:
     if full in _HARMLESS:
         return False
     top = named.module.partition(".")[0]
+    top = top if top in _CODE_MODULES else top.lstrip("_")  # functools, and _functools in C behind it
     if top == "numpy":  # whose functions for files are many, and whose values take four
         return not full.startswith(_NUMPY_VALUES) and full != "numpy.ndarray"
     return top in _CODE_MODULES or full.startswith(_TORCH_CODE) or full in _TORCH_FILES
