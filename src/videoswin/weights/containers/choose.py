@@ -80,7 +80,8 @@ def choose(tree: Any, container: str | None = None) -> Choice:
 def _only(found: Mapping[str, object], tree: Any) -> str:
     if not found:
         if not isinstance(tree, dict | NotBuilt):
-            raise Unreadable(f"it holds a {type(tree).__name__}, not a table of tensors", RESAVE)
+            what = "single tensor" if as_tensor(tree) else "list" if isinstance(tree, list | tuple) else "single value"
+            raise Unreadable(f"it holds a {what}, not a table of tensors", RESAVE)
         what = f"an instance of {tree.kind[:100]}" if isinstance(tree, NotBuilt) else "a table without tensors"
         raise Unreadable(f"it holds no tensors ({what})", "Give a file with a state_dict in it")
     rank = {path: _rank(path) for path in found}
