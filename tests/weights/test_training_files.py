@@ -266,3 +266,14 @@ def test_tensors_that_share_their_numbers_become_two(saved: Saved) -> None:
     assert torch.equal(read["d"], one.T)
     read["a"].zero_()
     assert torch.equal(read["b"], one)
+
+
+def test_a_sparse_weight_is_no_weight(saved: Saved, weights: Weights) -> None:
+    sparse = {**weights, "backbone.norm.bias": weights["backbone.norm.bias"].to_sparse()}
+    with pytest.raises(WeightsError, match=r'"backbone.norm.bias" is sparse'):
+        load_checkpoint(saved({"state_dict": sparse}))
+
+
+def test_names_that_would_become_one(saved: Saved) -> None:
+    with pytest.raises(WeightsError, match='two tensors of the name "1"'):
+        read_container(saved({1: torch.ones(2, 2), "1": torch.ones(2, 2)}))

@@ -201,7 +201,9 @@ def _classifier(
 
 
 def _is_headless_file(weights: str) -> bool:
-    if not os.path.isfile(weights) or weights.endswith((".onnx", ".xml", ".pt2")):  # which load() refuses by their names
+    if not os.path.isfile(weights) or weights.endswith(
+        (".onnx", ".xml", ".pt2")
+    ):  # which load() refuses by their names
         return False
     return inspect_checkpoint(weights).config.num_classes == 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from videoswin.errors import ConfigError, WeightsError, nearest
+from videoswin.errors import ConfigError, nearest
 from videoswin.model import VideoSwin
 from videoswin.storage.atomic import replace_file
 from videoswin.weights.formats import FAMILIES, Family
@@ -36,7 +36,7 @@ def convert_model(model: VideoSwin, path: str | Path, to: str) -> None:
 
     Raises:
         ConfigError: an unknown family, or a ``.pth`` asked for ours: we write no pickles of our own.
-        WeightsError: a weight is NaN or infinite, or the disk is full.
+        WeightsError: a weight is NaN or infinite.
     """
     family, path = _family(to), Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in export_tensors(model, to).items()}
@@ -49,11 +49,7 @@ def convert_model(model: VideoSwin, path: str | Path, to: str) -> None:
         )
     require_finite(path, tensors)
     with replace_file(path) as new:
-        try:
-            torch.save(_contained(family, tensors), new)
-        except RuntimeError as error:  # PyTorch's writer, whatever the disk said
-            reason = f"the file cannot be written ({str(error).partition(' Exception raised')[0]})"
-            raise WeightsError(path, reason, "Check the space and the rights there") from error
+        torch.save(_contained(family, tensors), new)
 
 
 def _family(to: str) -> Family:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -35,9 +34,7 @@ __all__ = [
     "write_tensors",
 ]
 _MAX_HEADER_BYTES = 8 * 2**20  # the format's own cap, 100 MB, is half a minute and 2 GB of JSON
-_MAX_ENTRIES = (
-    60_000  # tensors; each takes two lists and a table, which take ten times as much in memory as in the file
-)
+_MAX_ENTRIES = 60_000  # tensors; each is two lists and a table, ten times as large in memory as in the file
 _MAX_NAME = 1000
 _MAX_DIGITS = 19  # of 2**63
 _DTYPES = {
@@ -110,20 +107,12 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a ``.safetensors`` file atomically.
 
     Raises:
-        WeightsError: a tensor holds NaN or infinity: nothing is written that :func:`read_tensors` would refuse. Or the disk
-            is full.
+        WeightsError: a tensor holds NaN or infinity: nothing is written that :func:`read_tensors` would refuse.
+        OutputError: the disk is full, or the file cannot be written there.
     """
     require_finite(path, tensors)
     with replace_file(path) as new:
-        new.touch()
-        mode = new.stat().st_mode & 0o777
-        try:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, new)
-        except SafetensorError as error:  # no OSError, whatever the disk said
-            raise WeightsError(
-                path, f"the file cannot be written ({error})", "Check the space and the rights there"
-            ) from error
-        new.chmod(mode)  # the library makes a file that its owner alone can read, whatever the umask says
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, new)
 
 
 def _no_access(path: Path, error: OSError) -> WeightsError:

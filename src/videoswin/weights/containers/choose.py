@@ -66,7 +66,11 @@ def choose(tree: Any, container: str | None = None) -> Choice:
     found = {path: inside for path, inside in tensors.items() if inside}
     if any(_has_matrix(inside) for inside in found.values()):  # a count of steps beside a table is no model
         found = {path: inside for path, inside in found.items() if _has_matrix(inside)}
+    if not found:
+        for table in tables.values():
+            _refuse_tensors_without_numbers(table)
     path, below = (_only(found, tree), "") if container is None else _asked(found, container)
+    _refuse_tensors_without_numbers(tables[path])
     ignored: list[str] = []
     if path:
         first = path.partition("/")[0]
@@ -119,8 +123,10 @@ def _rank(path: str) -> int:
 
 def _collect(value: Any, path: str, tables: dict[str, Mapping[Any, Any]], seen: set[int]) -> None:
     """All tables that could be weights, by their paths: at the top under any name, below under the usual ones."""
+    if id(value) in seen:
+        return
     table = _as_table(value)
-    if table is None or id(value) in seen:
+    if table is None:
         return
     seen.add(id(value))
     tables[path] = table
@@ -174,9 +180,23 @@ def _flat_module(module: NotBuilt) -> dict[str, Any]:
 
 def _tensors(table: Mapping[Any, Any]) -> dict[str, StoredTensor]:
     """Its tensors; or its arrays of numpy, if it has no tensors. Beside tensors an array is a score or a random state."""
-    found = {_text(name): tensor for name, value in table.items() if (tensor := as_tensor(value)) is not None}
+    found: dict[str, StoredTensor] = {}
+    for key, value in table.items():
+        tensor = as_tensor(value)
+        if tensor is None:
+            continue
+        name = _text(key)
+        if name in found:
+            raise Unreadable(f'it has two tensors of the name "{name}"')
+        found[name] = tensor
     plain = {name: tensor for name, tensor in found.items() if not tensor.of_numpy}
     return plain or found
+
+
+def _refuse_tensors_without_numbers(table: Mapping[Any, Any]) -> None:
+    for key, value in table.items():
+        if isinstance(value, NotBuilt) and value.kind.startswith("torch._utils._rebuild_"):
+            raise Unreadable(f'tensor "{_text(key)}" is sparse, quantised or without numbers', "Save plain tensors")
 
 
 def _text(name: Any) -> str:

@@ -208,6 +208,9 @@ def _fitting(named: Global, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor:
+    if isinstance(storage, NotBuilt) and storage.kind == "torch.storage._load_from_bytes":
+        hint = 'Save it anew: torch.save(pickle.load(open(OLD, "rb")), NEW), if you trust the file'
+        raise Unreadable("it holds tensors that pickle.dump wrote, and not torch.save", hint)
     if not isinstance(storage, Storage):
         raise Unreadable("it has a tensor without a storage")
     return _tensor_of(storage, storage.dtype, offset, shape, strides)
@@ -318,9 +321,7 @@ _STORAGES = {
     "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
     "ComplexFloatStorage": torch.complex64, "ComplexDoubleStorage": torch.complex128, "UntypedStorage": torch.uint8,
 }  # fmt: skip
-_DTYPES = {
-    name: dtype for name in dir(torch) if isinstance(dtype := getattr(torch, name), torch.dtype) and dtype.itemsize
-}
+_DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in {*_STORAGES.values()}}
 _NUMPY_DTYPES = {
     "f8": torch.float64, "f4": torch.float32, "f2": torch.float16, "i8": torch.int64, "i4": torch.int32,
     "i2": torch.int16, "i1": torch.int8, "u1": torch.uint8, "b1": torch.bool,
@@ -335,7 +336,7 @@ _CODE_MODULES = {
     "concurrent", "ctypes", "dbm", "distutils", "doctest", "ensurepip", "faulthandler", "fileinput", "ftplib",
     "functools", "gc", "glob", "http", "idlelib", "imaplib", "imp", "importlib", "inspect", "io", "linecache",
     "marshal", "mmap", "msvcrt", "multiprocessing", "nntplib", "nt", "operator", "os", "pdb", "pickle", "pip",
-    "pkgutil", "poplib", "posix", "posixpath", "ntpath", "profile", "pty", "py_compile", "pydoc", "resource",
+    "pickletools", "platform", "pkgutil", "poplib", "posix", "posixpath", "ntpath", "profile", "pty", "py_compile", "pydoc", "resource",
     "runpy", "select", "setuptools", "shelve", "shutil", "signal", "site", "smtplib", "socket", "socketserver",
     "sqlite3", "subprocess", "sys", "sysconfig", "tarfile", "tempfile", "telnetlib", "threading", "timeit", "trace",
     "turtle", "types", "unittest", "urllib", "urllib2", "venv", "webbrowser", "winreg", "xmlrpc", "zipfile",
@@ -349,18 +350,14 @@ _HARMLESS = frozenset(
         "functools": "partial",
         "operator": "itemgetter attrgetter",
         "types": "SimpleNamespace MappingProxyType",
-        "torch": "device Generator",
+        "io": "BytesIO StringIO",
     }.items()
     for name in names.split()
 )
-_TORCH_CODE = (
-    "torch.hub",
-    "torch.jit",
-    "torch.package",
-    "torch.ops",
-    "torch.utils.cpp_extension",
-    "torch.utils.model_zoo",
-)
+_CODE_PREFIXES = (
+    "torch.hub", "torch.jit", "torch.package", "torch.ops", "torch.utils.cpp_extension", "torch.utils.model_zoo",
+    "logging.config",
+)  # fmt: skip
 _TORCH_FILES = frozenset(("torch.load", "torch.save", "torch.serialization.load", "torch.serialization.save"))
 _NUMPY_VALUES = ("numpy.random.", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.ma.")
 
@@ -383,4 +380,4 @@ def _runs_code(named: Global) -> bool:
     top = top if top in _CODE_MODULES else top.lstrip("_")  # functools, and _functools in C behind it
     if top == "numpy":  # whose functions for files are many, and whose values take four
         return not full.startswith(_NUMPY_VALUES) and full != "numpy.ndarray"
-    return top in _CODE_MODULES or full.startswith(_TORCH_CODE) or full in _TORCH_FILES
+    return top in _CODE_MODULES or full.startswith(_CODE_PREFIXES) or full in _TORCH_FILES
