@@ -17,7 +17,8 @@ def precision_of(type_: Any, tokens: Sequence[Token]) -> str:
         return value
     from videoswin.export.formats import FORMER_PRECISIONS
 
-    if (today := FORMER_PRECISIONS.get(value)) not in get_args(type_):
+    today = FORMER_PRECISIONS.get(value)
+    if today is None or today not in get_args(type_):
         raise CoercionError(token=tokens[0], target_type=type_)
     say(f"--precision {value} is now called {today}; the old name will go.")
     return today

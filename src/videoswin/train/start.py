@@ -1,5 +1,6 @@
 """What a run starts from: which clips, which weights, which preprocessing. Everything is checked before the first step."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from videoswin.model import VideoSwin, create_model
 from videoswin.storage.atomic import settled_folder
 from videoswin.train.split import hold_out
 from videoswin.train.state import require_state
+from videoswin.weights.checkpoint import inspect_checkpoint
 
 __all__ = ["AUGMENTS", "MICRO_PREPROCESSING", "Plan", "Preferences", "adopt", "make_plan"]
 
@@ -190,11 +192,20 @@ def _classifier(
         name, note = model, f"{model} with fresh weights, {len(labels)} classes."
         return Classifier(fresh, _preprocessing(base, wanted), labels, name=name), note
     assert weights is not None
-    source = load(weights)
+    # A file without a head names no classes; the fresh one that it gets is for these.
+    source = load(weights, num_classes=len(labels)) if _is_headless_file(weights) else load(weights)
     adopted, unknown = adopt(source, labels, **overrides)
     known = len(labels) - len(unknown)
     note = f"weights of {source.name}; {known} of {len(labels)} classes are known to its head, the others start afresh."
     return Classifier(adopted, _preprocessing(source.preprocessing, wanted), labels, name=source.name), note
+
+
+def _is_headless_file(weights: str) -> bool:
+    if not os.path.isfile(weights) or weights.endswith(
+        (".onnx", ".xml", ".pt2")
+    ):  # which load() refuses by their names
+        return False
+    return inspect_checkpoint(weights).config.num_classes == 0
 
 
 def _preprocessing(base: Preprocessing, wanted: Preferences) -> Preprocessing:
