@@ -11,7 +11,7 @@ from videoswin.cli.profile import show_profile
 from videoswin.cli.weights_argument import RuntimeChoice, open_weights
 
 if TYPE_CHECKING:
-    from videoswin.data.annotations import Index
+    from videoswin.data.annotations import ClipList
     from videoswin.predict.evaluation import Evaluation
 
 __all__ = ["evaluate"]
@@ -95,7 +95,7 @@ def evaluate(
     return SOME_UNREADABLE if evaluation.unreadable else DONE
 
 
-def _warn(index: "Index", split: str | None) -> None:
+def _warn(index: "ClipList", split: str | None) -> None:
     """Figures that look too good have two common reasons, and both can be seen in the index."""
     named = {name: count for name, count in index.splits.items() if name}
     if split is None and len(named) > 1:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import torch
 
-from videoswin.data.annotations import Row
+from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError
 
 __all__ = ["hold_out", "k_folds"]
 
 
-def hold_out(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[list[Row], list[Row]]:
+def hold_out(rows: Sequence[Clip], share: float, seed: int = 0) -> tuple[list[Clip], list[Clip]]:
     """Rows to train on and rows to validate on, about ``share`` of them, with all classes on both sides if possible.
 
     A few groups are parted more coarsely: two of them one to one. A class that stands in one group only is trained on.
@@ -34,12 +34,12 @@ def hold_out(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[list[Row
     return [row for fold in folds[:chosen] + folds[chosen + 1 :] for row in fold], folds[chosen]
 
 
-def k_folds(rows: Sequence[Row], folds: int, seed: int = 0) -> list[list[Row]]:
+def k_folds(rows: Sequence[Clip], folds: int, seed: int = 0) -> list[list[Clip]]:
     """``folds`` parts of about equal size and class mix; a group is in one part only.
 
     Large groups are placed first, each where it makes the class counts most even. The seed decides between equals.
     """
-    members: dict[str, list[Row]] = defaultdict(list)
+    members: dict[str, list[Clip]] = defaultdict(list)
     for number, row in enumerate(rows):
         members[row.group or f"\0{number}"].append(row)
     if len(members) < folds:
@@ -49,7 +49,7 @@ def k_folds(rows: Sequence[Row], folds: int, seed: int = 0) -> list[list[Row]]:
     names = sorted(members)
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).tolist()
     by_size = sorted((names[i] for i in order), key=lambda name: -len(members[name]))
-    parts: list[list[Row]] = [[] for _ in range(folds)]
+    parts: list[list[Clip]] = [[] for _ in range(folds)]
     counts: list[Counter[str]] = [Counter() for _ in range(folds)]
     for name in by_size:
         labels = Counter(row.label for row in members[name])

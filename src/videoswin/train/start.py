@@ -9,7 +9,7 @@ import torch
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
-from videoswin.data.annotations import Index, Row, read_index
+from videoswin.data.annotations import Clip, ClipList, read_index
 from videoswin.data.dataset import Augment, ClipDataset, FrameCache
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine
@@ -144,7 +144,7 @@ def adopt(source: Classifier, labels: tuple[str, ...], **overrides: Any) -> tupl
     return model, fresh
 
 
-def _rows(index: Index, val_share: float, seed: int) -> tuple[list[Row], list[Row], str]:
+def _rows(index: ClipList, val_share: float, seed: int) -> tuple[list[Clip], list[Clip], str]:
     by_split = {name: [row for row in index.rows if row.split == name] for name in index.splits}
     validation = next((name for name in ("val", "valid", "validation") if by_split.get(name)), None)
     if index.splits and not by_split.get("train"):
@@ -165,7 +165,7 @@ def _rows(index: Index, val_share: float, seed: int) -> tuple[list[Row], list[Ro
     return kept, held_out, f"{len(kept)} training clips; {len(held_out)} held out for validation ({by})."
 
 
-def _left_out(index: Index, train: list[Row], validation: list[Row]) -> list[str]:
+def _left_out(index: ClipList, train: list[Clip], validation: list[Clip]) -> list[str]:
     """Notes on clips that no part of the run sees, and classes that nothing is learnt about."""
     notes = []
     used = {row.split for row in (*train, *validation)}
