@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from videoswin.data.annotations import Index, read_index
+from videoswin.data.annotations import ClipList, read_index
 from videoswin.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ def write(root: Path, text: str | bytes, name: str = "list.csv") -> Path:
     return path
 
 
-def summary(index: Index) -> list[tuple[str, str, str]]:
+def summary(index: ClipList) -> list[tuple[str, str, str]]:
     return [(row.path.name, row.label, row.split) for row in index.rows]
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.tiny import LABELS, tiny_classifier, write_video
 from videoswin.classifier.classifier import Classifier
-from videoswin.data.annotations import Row
+from videoswin.data.annotations import Clip
 from videoswin.data.preprocessing import Views
 from videoswin.errors import ConfigError, VideoError
 from videoswin.predict.evaluation import Evaluation, RowResult, evaluate, evaluate_rows
@@ -17,8 +17,8 @@ from videoswin.predict.results import LabelScore
 from videoswin.predict.scoring import predict
 
 
-def row(path: Path | str, label: str) -> Row:
-    return Row(Path(path), label, "test", "", 3)
+def row(path: Path | str, label: str) -> Clip:
+    return Clip(Path(path), label, "test", "", 3)
 
 
 def result(label: str, *predicted: str) -> RowResult:

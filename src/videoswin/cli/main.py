@@ -8,8 +8,11 @@ not when they are imported, so that ``videoswin --help`` does not wait for it.
 import inspect
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Group
 
@@ -22,11 +25,12 @@ from videoswin.cli.evaluate import evaluate
 from videoswin.cli.export import export
 from videoswin.cli.info import info
 from videoswin.cli.models import models
-from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say
+from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say, say_error, set_debug
 from videoswin.cli.predict import predict
 from videoswin.cli.stream import stream
 from videoswin.cli.timeline import timeline
 from videoswin.cli.train import train
+from videoswin.data.folders import VIDEO_SUFFIXES
 from videoswin.errors import Interrupted, VideoSwinError
 
 __all__ = ["app", "main"]
@@ -47,7 +51,8 @@ Train on a folder of class folders, see how good it is, and use it:
 app = App(
     name="videoswin",
     help=_HELP,
-    help_epilogue="Each command has its own help, with examples: videoswin predict --help",
+    help_epilogue="Each command has its own help, with examples: videoswin predict --help. "
+    "With --debug, any command shows where an error comes from.",
     help_format="plaintext",
     version=__version__,
     group_commands=Group("Commands", sort_key=0),
@@ -90,18 +95,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="backslashreplace")  # a label must not crash a terminal that lacks its letters
-    tokens = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    tokens = [_as_path(token) for token in (sys.argv[1:] if arguments is None else arguments)]
+    set_debug("--debug" in tokens or bool(os.environ.get("VIDEOSWIN_DEBUG")))
+    tokens = [token for token in tokens if token != "--debug"] or ["--help"]
     try:
-        code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        with _sigterm_like_ctrl_c():
+            code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except CycloptsError as error:
         say(f"{_sentence(str(error))} See: {_help_command(error)}")
     except Interrupted as error:
-        say(str(error))
+        say_error(error)
         return INTERRUPTED
     except VideoSwinError as error:
-        say(str(error))
+        say_error(error)
+    except MemoryError as error:
+        say_error(
+            MemoryError("there is not enough memory for this. Ask for less at once, or free some.").with_traceback(
+                error.__traceback__
+            )
+        )
     except BrokenPipeError:  # the reader (| head) has seen enough; Python would complain once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -112,6 +126,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("interrupted.")
         return INTERRUPTED
     return FAILED
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM (a scheduler, ``timeout``) ends a command as Ctrl-C does: files are closed, and the exit code says so.
+
+    Verbs that save first have handlers of their own meanwhile (:class:`videoswin.storage.interrupt.Interruption`).
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _as_path(token: str) -> str:
+    """``-abc.mp4`` is a file, not an option: names of videos on the web begin with any sign."""
+    is_video = token.startswith("-") and "=" not in token and os.path.splitext(token)[1].lower() in VIDEO_SUFFIXES
+    return os.path.join(os.curdir, token) if is_video else token
 
 
 def _sentence(text: str) -> str:

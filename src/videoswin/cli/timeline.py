@@ -29,6 +29,7 @@ def timeline(
     cuts: Annotated[bool, Parameter(negative="--no-cuts")] = True,
     gate: Annotated[bool, Parameter(negative="--no-gate")] = True,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    limits: str | None = None,
     device: str = "auto",
 ) -> int:
     """Find out what a long video shows, and when.
@@ -70,17 +71,21 @@ def timeline(
         Do not ask the model again while nothing moves.
     json_only
         Print one JSON object and nothing else: path, duration_s, checkpoint, cuts, samples, skipped, segments.
+    limits
+        What one file may cost: none, or limits such as seconds=50000,frames=100000,bytes=8e9,timeout=600 (docs/video.md).
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
     from videoswin.classifier.device import choose_device
     from videoswin.classifier.loading import load
+    from videoswin.data.containers import Limits
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.pace import Pace
     from videoswin.live.timeline import TimelineSettings, make_timeline
     from videoswin.live.timeline_files import write_timeline
     from videoswin.storage.interrupt import Interruption
 
+    allowed = Limits.parse(limits or "")
     classifier = load(weights)
     classifier.model.to(choose_device(device))
     settings = TimelineSettings(
@@ -95,6 +100,7 @@ def timeline(
             settings,
             progress=out / ".progress.safetensors" if out else None,
             each=lambda done, total: bar.move(done, total) and not interruption.asked,
+            limits=allowed,
         )
     if json_only:
         print(json.dumps(found.to_dict()))

@@ -71,13 +71,13 @@ def read_index(data: str | Path, *, split: str | None = None, labels: Sequence[s
         root = source.resolve()
         has_splits = has_split_folders(root)
         rows, notes = class_folder_clips(root, problems)
-        notes += _files_in_splits(rows)
     else:
         text = read_text(source)
         root = source.resolve().parent
         rows, has_splits, notes = clips_of_csv(text, source, root, named_folder, problems)
     _check_labels(rows, labels, has_splits, problems)
     problems.raise_if_any()
+    notes += _files_in_splits(rows)
     if labels is None:
         notes += _look_alikes([row for row in rows if row.split or not has_splits])
     return _select(rows, source, root, has_splits, split, labels, notes)
@@ -123,7 +123,7 @@ def _shared_groups(rows: Iterable[Clip]) -> tuple[str, ...]:
 
 
 def _files_in_splits(rows: Iterable[Clip]) -> list[str]:
-    """A note on files that links bring into several splits."""
+    """A note on files of which parts, or links to which, stand in several splits."""
     splits: dict[Path, set[str]] = {}
     for row in rows:
         splits.setdefault(row.path.resolve(), set()).add(row.split)

@@ -21,7 +21,7 @@ __all__ = ["DAMAGED", "Orientation", "as_video_error", "open_input", "orientatio
 DAMAGED = "Get an undamaged copy, or repair it with: ffmpeg -i INPUT repaired.mp4"
 """What to do about a file that does not decode."""
 
-_REPORT = "Set VIDEOSWIN_DEBUG=1 to see where it comes from, and please report it"
+_REPORT = "Run it with --debug (or VIDEOSWIN_DEBUG=1) to see where this comes from, and please report it"
 _KNOWN_ERRORS = (FFmpegError, UnicodeDecodeError, EOFError, OSError)  # what PyAV raises about files
 _NO_MEMORY = ("not enough memory", "can't allocate memory")  # PyTorch says it in a RuntimeError
 _PROBE_BYTES = 2**28  # more than a frame at the default limit of pixels takes

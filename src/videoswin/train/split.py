@@ -22,7 +22,7 @@ def hold_out(rows: Sequence[Clip], share: float, seed: int = 0) -> tuple[list[Cl
     Raises:
         ConfigError: fewer than two groups (or clips), so nothing can be held out.
     """
-    groups = len({row.group for row in rows if row.group}) + sum(not row.group for row in rows)
+    groups = len({row.unit for row in rows})
     folds = k_folds(rows, max(2, min(round(1 / share), groups)), seed)
     classes = {row.label for row in rows}
 
@@ -35,13 +35,14 @@ def hold_out(rows: Sequence[Clip], share: float, seed: int = 0) -> tuple[list[Cl
 
 
 def k_folds(rows: Sequence[Clip], folds: int, seed: int = 0) -> list[list[Clip]]:
-    """``folds`` parts of about equal size and class mix; a group is in one part only.
+    """``folds`` parts of about equal size and class mix; a group is in one part only, and so are the clips of one file.
 
     Large groups are placed first, each where it makes the class counts most even. The seed decides between equals.
     """
     members: dict[str, list[Clip]] = defaultdict(list)
+    first: dict[str, int] = {}
     for number, row in enumerate(rows):
-        members[row.group or f"\0{number}"].append(row)
+        members[row.group or f"\0{first.setdefault(row.unit, number)}"].append(row)
     if len(members) < folds:
         raise ConfigError(
             f"Too few groups or single clips ({len(members)}) to make {folds} parts of; add some, or make a val split."
