@@ -110,7 +110,7 @@ _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _AT_THE_END = {0x1C53BB6B, 0x1254C367}  # Cues, Tags
 # SeekHead, Info, Tracks, Chapters, Attachments, Void, CRC-32, and what clusters hold.
 _ELEMENTS = {
-    0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1043A770, 0x1941A469, 0xEC, 0xBF,
+    _EBML, _SEGMENT, _CLUSTER, *_AT_THE_END, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1043A770, 0x1941A469, 0xEC, 0xBF,
     0xE7, 0xA3, 0xA0, 0xA7, 0xAB, 0xAF, 0x5854,
 }  # fmt: skip
 
@@ -118,21 +118,27 @@ _ELEMENTS = {
 def _matroska(file: BinaryIO, size: int) -> Extent:
     """Walk over the elements; into segments and clusters that state no length, as streamed ones do not."""
     start, complete = 0, True
+    clusters = streamed = False
     while start < size:
         head = _read_at(file, start, 12)
         identity, id_width = _vint(head, keep_marker=True)
-        if head[0] and identity not in {_EBML, _SEGMENT, _CLUSTER, *_AT_THE_END, *_ELEMENTS} and len(head) >= id_width:
-            return UNKNOWN if not complete else Extent(0, True)  # rubbish after the end, or inside
+        known = identity in _ELEMENTS or len(head) < id_width
+        if not head[0] or not known:  # rubbish behind the end, or inside
+            return Extent(0, True if complete else None)
         length, width = _vint(head[id_width:])
-        if not head[0] or len(head) < id_width + width:
-            return Extent(id_width + width - len(head), False) if head[0] else UNKNOWN
+        if len(head) < id_width + width:
+            return Extent(id_width + width - len(head), False)
         start += id_width + width
+        if identity == _EBML:  # a recording, perhaps behind others
+            complete, clusters, streamed = True, False, False
+        if identity == _CLUSTER:
+            clusters, complete = True, complete and not streamed
         if length == (1 << 7 * width) - 1:  # unknown: all bits set
             if identity not in (_SEGMENT, _CLUSTER):
                 return UNKNOWN
-            complete = False
+            streamed, complete = True, False
             continue
-        if identity in _AT_THE_END:
+        if identity in _AT_THE_END and clusters:  # in front of the clusters they say nothing about the end
             complete = True
         start += length
     return Extent(start - size, False) if start > size else Extent(0, True if complete else None)

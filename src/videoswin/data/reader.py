@@ -19,7 +19,7 @@ from torch import Tensor
 from videoswin.data.containers import Clock, Limits, Source, raise_limit
 from videoswin.data.extent import Extent
 from videoswin.data.ffmpeg import DAMAGED, as_video_error, open_input
-from videoswin.data.frame_index import FrameIndex, KeyFrame
+from videoswin.data.frame_index import FrameIndex, KeyFrame, is_set_back
 from videoswin.data.transport_stream import is_joint, packet_grid
 from videoswin.errors import TruncatedError, VideoError
 
@@ -33,6 +33,7 @@ _PROBED_FRAMES = 24
 _WITHIN = 3  # packets from the one that FFmpeg calls damaged to the joint
 _LONGEST_LOOK = 2**23  # bytes of a transport stream that are looked at for a joint
 _CUT = "the file is cut off or damaged"
+_LEAD = 4096  # packets in front of these, of which the counters are compared
 _SPLIT = (
     "Split it where the second one begins, or join the recordings with: ffmpeg -f concat -i LIST.txt -c copy OUTPUT"
 )
@@ -53,7 +54,6 @@ class Reader:
         self.position = 0
         self.total = 0
         self.complete: bool | None = None
-        self._empty = 0  # packets without content, which some recorders write last
         self._content_end_s = 0.0  # over all streams
         self._rewind()
 
@@ -88,12 +88,8 @@ class Reader:
                 if packet.pts is not None and packet.time_base:
                     end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                     self._content_end_s = max(self._content_end_s, end_s)
-                if packet.stream_index != self._stream.index:
-                    continue
-                if packet.size:
+                if packet.size and packet.stream_index == self._stream.index:
                     yield packet
-                elif packet.pts is not None:
-                    self._empty += 1
 
     def decode_all(self, clock: Clock) -> Iterator[VideoFrame]:
         """Every frame from the beginning, in the decoder's order."""
@@ -136,19 +132,25 @@ class Reader:
             self.fail(reason, raise_limit("seconds", "Cut it"))
         return torch.from_numpy((stamps - stamps[0]).astype(np.float64) * base.numerator / base.denominator)
 
-    def is_joint(self, start: int | None, end: int | None) -> bool:
+    def is_joint(self, start: int | None, end: int | None, set_back: bool) -> bool:
         """Whether another recording was joined at byte ``end``; from byte ``start`` on, all before it is undamaged."""
         if self._source.demuxer != "mpegts" or start is None or end is None or not 0 < end - start <= _LONGEST_LOOK:
             return False
         with self._source.open() as file:
-            grid = packet_grid(file.read(4096))
-            file.seek(start)
-            return grid is not None and is_joint(file.read(end - start + grid[1]), grid[1])
+            if (grid := packet_grid(file.read(4096))) is None:
+                return False
+            lead = min(_LEAD, (start - grid[0]) // grid[1])
+            first = start - lead * grid[1]
+            file.seek(first)
+            return is_joint(file.read(end - first + grid[1]), grid[1], lead, set_back)
 
     def check_complete(self) -> None:
         """Compare the packets that were read with what the container's own tables and lengths announce."""
-        listed = len(self._stream.index_entries) if self._source.demuxer in _TABLED_CONTAINERS else 0
-        if self.total + self._empty < listed:
+        entries = self._stream.index_entries if self._source.demuxer in _TABLED_CONTAINERS else []
+        listed = len(entries)
+        if self.total < listed:  # some recorders end a stream with an empty sample, which is no frame
+            listed -= sum(entry.size == 0 for entry in entries)
+        if self.total < listed:
             self._fail_cut(f"it lists {listed} frames and holds {self.total}")
         extent = require_uncut(self._source, packets=self.total)
         if extent.second:
@@ -252,19 +254,22 @@ class Joints:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._before: Packet | None = None
+        self._last_dts: int | None = None
         self._flagged = 0  # its number, from 1; 0 if none is in doubt
         self._start: int | None = None
 
     def look_at(self, packet: Packet) -> None:
         if packet.is_corrupt and not self._flagged:
             self._flagged = self._reader.total
-            self._start = (self._before or packet).pos
+            self._start = packet.pos if self._before is None else self._before.pos
         if self._flagged:
-            if packet.is_keyframe and self._reader.is_joint(self._start, packet.pos):
+            set_back = is_set_back(self._last_dts, packet.dts, self._reader.wraps)
+            if packet.is_keyframe and self._reader.is_joint(self._start, packet.pos, set_back):
                 self._flagged = 0
             elif self._reader.total - self._flagged >= _WITHIN:
                 self.end()
         self._before = packet
+        self._last_dts = packet.dts
 
     def end(self) -> None:
         """No packet follows."""

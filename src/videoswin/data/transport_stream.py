@@ -62,21 +62,35 @@ def missing_of_last_frames(data: bytes, length: int) -> int:
     return missing
 
 
-def is_joint(data: bytes, length: int) -> bool:
-    """Whether a jump of the counter at the end of one frame is the joint of two recordings, and not a loss.
+def is_joint(data: bytes, length: int, lead: int, set_back: bool) -> bool:
+    """Whether a jump of a counter in front of a frame is the joint of two recordings, and not a loss.
 
-    ``data``: from the first packet of the frame before the jump to the first one of the frame behind it. It is a joint if
-    nothing is missing inside the frame, its end is there (its last packet is filled up, as the end of a frame is unless its
-    length happens to fit), and a table of programs opens the new recording.
+    ``data``: packets up to the first one of the frame behind the jump; ``lead`` of them stand in front of the frame that
+    FFmpeg calls damaged, or of the one before it. ``set_back``: the clock is, too.
+
+    It is a joint if no packet is missing between these frames but at the jump, a table of programs opens the new recording,
+    and the clock was set back or other counters jump at the same place: a loss hits one program, or all of a time.
     """
     packets = _Packets(data, length)
-    if len(packets) < 2:
+    if len(packets) - lead < 2:
         return False
-    pid = packets.pid[0]
-    mine = np.flatnonzero((packets.pid == pid) & packets.has_payload)
+    pid = packets.pid[-1]
+    mine = lead + np.flatnonzero((packets.pid[lead:] == pid) & packets.has_payload[lead:])
     if len(mine) < 2 or mine[-1] != len(packets) - 1 or not packets.starts[mine[-1]]:
         return False
-    frame = mine[:-1]
-    whole = bool((np.diff(packets.counter[frame].astype(int)) % 16 == 1).all())
-    filled_up = packets.payload[frame[-1]] < 184
-    return whole and bool(filled_up) and bool((packets.pid[frame[-1] :] == _PAT).any())
+    before, jump = mine[:-1], mine[-2] + 1
+    whole = bool((np.diff(packets.counter[before].astype(int)) % 16 == 1).all())
+    opened = bool((packets.pid[jump:] == _PAT).any())
+    return whole and opened and (set_back or _others_jump(packets, int(pid), int(jump)))
+
+
+def _others_jump(packets: _Packets, pid: int, jump: int) -> bool:
+    """Whether a counter beside that of ``pid`` does not go on at packet ``jump``."""
+    for other in np.unique(packets.pid[jump:]):
+        places = np.flatnonzero((packets.pid == other) & packets.has_payload)
+        earlier, later = places[places < jump], places[places >= jump]
+        if other != pid and len(earlier) and len(later):
+            step = int(packets.counter[later[0]]) - int(packets.counter[earlier[-1]])
+            if step % 16 != 1:
+                return True
+    return False
