@@ -3,19 +3,20 @@
 import itertools
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.media_helpers import encode, moving_picture
-from videoswin.data import dataset as dataset_module
+from videoswin.data import part as part_module
 from videoswin.data.annotations import Clip
 from videoswin.data.dataset import Augment, ClipDataset, ClipLoader, FrameCache, clip_generator
 from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Preprocessing, Views
-from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine, RandomErasing
-from videoswin.errors import ConfigError, VideoError
+from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine, RandomErasing, center_crop
+from videoswin.errors import ConfigError, OutOfMemoryError, VideoError
 
 LABELS = ("left", "right", "up")
 SMALL = Preprocessing(clip_len=4, size=(16, 16), short_side=16)
@@ -53,11 +54,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were opened, in order."""
     paths: list[Path] = []
 
-    def watch(path: Path):
+    def watch(path: Path, **options: Any):
         paths.append(path)
-        return open_video(path)
+        return open_video(path, **options)
 
-    monkeypatch.setattr(dataset_module, "open_video", watch)
+    monkeypatch.setattr(part_module, "open_video", watch)
     return paths
 
 
@@ -309,3 +310,28 @@ def test_iteration_ends(rows: list[Clip]):
     assert len(list(iter(dataset))) == len(rows)  # type: ignore[call-overload]  # by __getitem__ and IndexError
     with pytest.raises(IndexError):
         dataset[len(rows)]
+
+
+def test_parts_of_one_file_are_clips_of_their_own(rows: list[Clip]):
+    path = rows[0].path
+    with open_video(path) as video:
+        middle = float(video.times[len(video) // 2])
+        frames = len(video)
+    parts = [Clip(path, "left", end=middle), Clip(path, "right", start=middle)]
+    for cache in (FrameCache(), FrameCache(max_bytes=0)):
+        dataset = ClipDataset(parts, LABELS, SMALL, cache=cache)
+        assert dataset.prepare().clips == 2
+        with open_video(path) as video:
+            for number, (first, last) in enumerate([(0, frames // 2), (frames // 2, frames)]):
+                part = video.read(first, last, each=SMALL.view_resize).data
+                wanted = SMALL.indices(video.times[first:last] - video.times[first])[0]
+                assert torch.equal(dataset[number][0], SMALL.to_clip(center_crop(part[wanted], SMALL.size)))
+
+
+def test_too_little_memory_leaves_no_clip_out(rows: list[Clip], monkeypatch: pytest.MonkeyPatch):
+    def no_memory(*_: object, **__: object):
+        raise OutOfMemoryError("a.mp4", "there is not enough memory to read it")
+
+    monkeypatch.setattr(part_module, "open_video", no_memory)
+    with pytest.raises(OutOfMemoryError):
+        ClipDataset(rows, LABELS, SMALL, cache=FrameCache()).prepare("skip")

@@ -62,9 +62,9 @@ def test_all_cuts(name: str) -> None:
     content = (CUTS / name).read_bytes()
     passed = check(name, content, range(1, len(content)))
     print(f"{name}: {passed} of {len(content) - 1} cuts pass, each called incomplete or unknown")
-    assert passed <= {"whole.mpg": 0.05, "whole.ts": 0.01, "sound.ts": 0.01, "fragments_bare.mp4": 0.01}.get(name, 0.02) * len(
-        content
-    )
+    assert passed <= {"whole.mpg": 0.05, "whole.ts": 0.01, "sound.ts": 0.01, "fragments_bare.mp4": 0.01}.get(
+        name, 0.02
+    ) * len(content)
 
 
 def tags_of(content: bytes) -> list[int]:
@@ -75,7 +75,9 @@ def tags_of(content: bytes) -> list[int]:
     return borders
 
 
-@pytest.mark.parametrize("path", [MEDIA / "h264.flv", CUTS / "whole.flv", CUTS / "sound.flv"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [MEDIA / "h264.flv", CUTS / "whole.flv", CUTS / "sound.flv"], ids=lambda path: path.name
+)
 def test_flv_cut_at_every_border_of_a_tag(path: Path) -> None:
     content = path.read_bytes()
     borders = tags_of(content)
@@ -99,7 +101,7 @@ def test_a_cut_flv_with_sound_is_one_line() -> None:
     """PyAV raises IndexError where the cut made a stream appear."""
     content = (CUTS / "sound.flv").read_bytes()
     for cut in range(len(content) // 3, len(content) - 1, 97):
-        with pytest.raises(TruncatedError, match="the file is cut off or damaged: [0-9,]+ bytes are missing"):
+        with pytest.raises(TruncatedError, match=r"the file is cut off or damaged: [0-9,]+ bytes are missing"):
             open_video(content[:cut])
 
 
@@ -164,7 +166,9 @@ def test_a_transport_stream_is_cut_inside_a_frame_that_states_its_length() -> No
 @pytest.mark.parametrize("name", ["whole.mp4", "whole.avi", "whole.flv", "whole.wmv", "whole.gif"])
 def test_recordings_joined_where_only_the_first_can_be_read(name: str) -> None:
     content = (CUTS / name).read_bytes()
-    with pytest.raises(VideoError, match="it holds two recordings, one behind the other, and only the first can be read"):
+    with pytest.raises(
+        VideoError, match="it holds two recordings, one behind the other, and only the first can be read"
+    ):
         open_video(content + content)
 
 

@@ -11,7 +11,6 @@ from typing import cast
 import av
 import numpy as np
 from av.video.stream import VideoStream
-
 from tests.media_helpers import moving_picture
 
 OUT = Path(__file__).parent / "cuts"
