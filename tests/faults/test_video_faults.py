@@ -231,6 +231,20 @@ def test_16_more_mutants(name: str) -> None:
         survives(mutant)
 
 
+ATTACKED = [
+    "cuts/whole.mp4", "cuts/fragments_sidx.mp4", "cuts/fragments_bare.mp4", "cuts/whole.webm", "cuts/live.webm",
+    "cuts/live.mkv", "cuts/whole.avi", "cuts/whole.flv", "cuts/sound.flv", "cuts/whole.wmv", "cuts/whole.mpg",
+    "cuts/whole.ts", "cuts/sound.ts", "cuts/whole.gif", "h263.3gp",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ATTACKED)
+def test_16_a_thousand_mutants(name: str) -> None:
+    for mutant in mutants((MEDIA / name).read_bytes(), 1000, seed=len(name)):
+        survives(mutant)
+
+
 def test_16_metadata_that_is_not_utf_8_is_no_obstacle() -> None:
     with open_video(MEDIA / "bad_unopenable_3gp.3gp") as video:
         assert len(video) == 71

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from urllib.parse import quote
 
 from videoswin.live.timeline import LabelledSegment, Timeline
 from videoswin.predict.pages import render_page
-from videoswin.predict.plain_text import csv_cell, json_text
 from videoswin.storage.atomic import replace_file
 
 __all__ = ["clock_time", "to_webvtt", "write_timeline"]
@@ -34,7 +34,7 @@ def write_timeline(timeline: Timeline, folder: Path, page_title: str | None = No
     """Write ``timeline.csv``, ``.json``, ``.vtt``, ``.png`` and ``.html`` into an existing folder; each whole or not at all."""
     texts = {
         "timeline.csv": _csv_text(timeline),
-        "timeline.json": json_text(timeline.to_dict(), indent=2) + "\n",
+        "timeline.json": json.dumps(timeline.to_dict(), indent=2, ensure_ascii=False) + "\n",
         "timeline.vtt": to_webvtt(timeline.segments),
         "timeline.html": to_page(timeline, folder, page_title or Path(timeline.path).name),
     }
@@ -82,9 +82,7 @@ def _csv_text(timeline: Timeline) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["start_s", "end_s", "label", "score"])
-    writer.writerows(
-        [f"{s.start_s:.3f}", f"{s.end_s:.3f}", csv_cell(s.label), f"{s.score:.4f}"] for s in timeline.segments
-    )
+    writer.writerows([f"{s.start_s:.3f}", f"{s.end_s:.3f}", s.label, f"{s.score:.4f}"] for s in timeline.segments)
     return file.getvalue()
 
 
