@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow test-versions lint bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("videoswin needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
@@ -26,6 +26,10 @@ test: .venv/tested lint
 
 test-slow: .venv/tested
 	$(BIN)/python -m pytest -m slow
+
+test-versions: .venv/tested
+	$(PIP) uv
+	$(BIN)/python tests/versions.py $(if $(PYTHONS),$(addprefix --python ,$(PYTHONS)))
 
 lint: .venv/tested
 	$(BIN)/ruff check src tests benchmarks recipes

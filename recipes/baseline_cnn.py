@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoswin.data.annotations import Row, read_index
+from videoswin.data.annotations import Clip, read_index
 from videoswin.data.dataset import Augment, ClipDataset, ClipLoader, FrameCache
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine
@@ -54,7 +54,7 @@ class TinyCnn(nn.Module):
         return self.head(self.features(clips))
 
 
-def train_and_test(train: Sequence[Row], test: Sequence[Row], labels: tuple[str, ...], cache: FrameCache) -> int:
+def train_and_test(train: Sequence[Clip], test: Sequence[Clip], labels: tuple[str, ...], cache: FrameCache) -> int:
     """Clips of ``test`` named right by a CNN trained on ``train`` for a fixed number of epochs."""
     torch.manual_seed(0)
     model = TinyCnn(len(labels))

@@ -31,7 +31,8 @@ from torch import Tensor
 import videoswin
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
-from videoswin.data.annotations import Row, read_index
+from videoswin.data.annotations import Clip as ListedClip
+from videoswin.data.annotations import read_index
 from videoswin.data.dataset import ClipDataset, FrameCache
 from videoswin.data.decode import open_video
 from videoswin.data.sampling import uniform_clips
@@ -69,7 +70,7 @@ class Lines:
             print(f"  epoch {row.epoch}: {figures}", flush=True)
 
 
-def fine_tune(rows: Sequence[Row], start: Classifier, out: Path, cache: FrameCache) -> Classifier:
+def fine_tune(rows: Sequence[ListedClip], start: Classifier, out: Path, cache: FrameCache) -> Classifier:
     """A causal model on ``rows``, from the weights of ``start``."""
     torch.manual_seed(SETTINGS.seed)
     model, _ = adopt(start, start.labels, causal=True, drop_path=0.1, head_dropout=0.2)
@@ -85,7 +86,7 @@ def fine_tune(rows: Sequence[Row], start: Classifier, out: Path, cache: FrameCac
 class Clip:
     """One gesture, decoded once: normalised frames (3, N, H, W) and when each was shown."""
 
-    def __init__(self, row: Row, classifier: Classifier) -> None:
+    def __init__(self, row: ListedClip, classifier: Classifier) -> None:
         with open_video(row.path) as video:
             self.frames = classifier.preprocessing.to_clip(video.read(each=classifier.preprocessing.view_resize).data)
             self.times = video.times - video.times[0]
@@ -116,7 +117,7 @@ def rerun(classifier: Classifier, clip: Clip) -> Tensor:
     return torch.cat(right)
 
 
-def ask(rows: Sequence[Row], start: Classifier, causal: Classifier) -> dict[str, Tensor]:
+def ask(rows: Sequence[ListedClip], start: Classifier, causal: Classifier) -> dict[str, Tensor]:
     """(clips, 10) for each model, whether it is right about the clips it did not see."""
     answers: dict[str, list[Tensor]] = {name: [] for name in MODELS}
     untouched = start.model.as_causal()

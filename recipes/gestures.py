@@ -24,7 +24,7 @@ import torch
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
-from videoswin.data.annotations import Index, Row, read_index
+from videoswin.data.annotations import Clip, ClipList, read_index
 from videoswin.data.dataset import ClipDataset, FrameCache
 from videoswin.data.preprocessing import Views
 from videoswin.predict.evaluation import Evaluation, RowResult, evaluate, evaluate_rows
@@ -67,7 +67,7 @@ class Quiet:
 
 
 def fine_tune(
-    rows: Sequence[Row],
+    rows: Sequence[Clip],
     labels: tuple[str, ...],
     start: Classifier,
     out: Path,
@@ -89,7 +89,7 @@ def fine_tune(
 
 
 def cross_validate(
-    rows: Sequence[Row], folds: int, labels: tuple[str, ...], start: Classifier, out: Path, seed: int
+    rows: Sequence[Clip], folds: int, labels: tuple[str, ...], start: Classifier, out: Path, seed: int
 ) -> None:
     """Trains ``folds`` models and pools what they say about the clips they did not see."""
     parts = k_folds(rows, folds, seed)
@@ -128,7 +128,7 @@ def none_threshold(results: Sequence[RowResult]) -> float:
     return round(float(scores.quantile(KEPT_OUT)), 3)
 
 
-def test_once(classifier: Classifier, index: Index, unclassified: Sequence[Row], out: Path) -> None:
+def test_once(classifier: Classifier, index: ClipList, unclassified: Sequence[Clip], out: Path) -> None:
     """The held-out figures of the shipped model; "unclassified" clips should fall below the threshold."""
     test = [row for row in index.rows if row.split == "test"]
     evaluation = evaluate(classifier, test, VIEWS)

@@ -20,7 +20,7 @@ import numpy as np
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from videoswin.data.annotations import Row, read_index
+from videoswin.data.annotations import Clip, read_index
 from videoswin.data.decode import Video, open_video
 from videoswin.data.transforms import Resize
 
@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 def splice(
-    rows: Sequence[Row], out: Path, none_labels: frozenset[str] = frozenset(), pause_s: float = 0.0
+    rows: Sequence[Clip], out: Path, none_labels: frozenset[str] = frozenset(), pause_s: float = 0.0
 ) -> list[Part]:
     """Write the clips of ``rows`` one after the other into ``out`` (H.264) and say where each one is. After each, its last
     frame stays for ``pause_s`` seconds, with the noise of a sensor.
@@ -79,13 +79,13 @@ def _with_pause(video: Video, pause_s: float) -> Iterator[tuple[float, Tensor | 
             yield video.info.duration_s + number / PAUSE_FPS, None
 
 
-def order(rows: Sequence[Row], seed: int, repeat: int = 1) -> list[Row]:
+def order(rows: Sequence[Clip], seed: int, repeat: int = 1) -> list[Clip]:
     """A random order, ``repeat`` times over."""
     draw = random.Random(seed)
     return [row for _ in range(repeat) for row in draw.sample(list(rows), len(rows))]
 
 
-def choose(index: Path, split: str, unlabelled: str | None) -> tuple[list[Row], frozenset[str]]:
+def choose(index: Path, split: str, unlabelled: str | None) -> tuple[list[Clip], frozenset[str]]:
     """The rows of a split, and of a half of the clips that have none."""
     rows = list(read_index(index, split=split).rows)
     if unlabelled is None:

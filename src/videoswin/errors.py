@@ -12,8 +12,10 @@ __all__ = [
     "ConfigError",
     "Interrupted",
     "MissingExtraError",
+    "OutOfMemoryError",
     "OutputError",
     "TrainingError",
+    "TruncatedError",
     "VideoError",
     "VideoSwinError",
     "WeightsError",
@@ -56,6 +58,14 @@ class _FileError(VideoSwinError):
 
 class VideoError(_FileError):
     """A video that cannot be opened, decoded or trusted."""
+
+
+class TruncatedError(VideoError):
+    """A video that ends before what its container announces: cut off while it was copied, downloaded or recorded."""
+
+
+class OutOfMemoryError(VideoError, MemoryError):
+    """The machine ran out of memory on a video. That says nothing about the video: it is never counted as a bad one."""
 
 
 class WeightsError(_FileError):

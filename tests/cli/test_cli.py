@@ -51,7 +51,7 @@ def test_predict_json(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["path"] for line in lines] == ["data/nod/1.mp4", "data/nod/4.mp4", "bad.mp4"]
-    assert all(line.keys() == {"path", "duration_s", "views", "predictions", "error"} for line in lines)
+    assert all(line.keys() == {"path", "duration_s", "views", "complete", "predictions", "error"} for line in lines)
     assert [line["error"] is None for line in lines] == [True, True, False]
     assert lines[0]["views"] == "1x3"
     assert "bad.mp4" in err

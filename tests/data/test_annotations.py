@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from videoswin.data.annotations import Index, read_index
+from videoswin.data import annotations
+from videoswin.data.annotations import Clip, ClipList, read_index
 from videoswin.errors import ConfigError
 
 
@@ -22,7 +23,7 @@ def write(root: Path, text: str | bytes, name: str = "list.csv") -> Path:
     return path
 
 
-def summary(index: Index) -> list[tuple[str, str, str]]:
+def summary(index: ClipList) -> list[tuple[str, str, str]]:
     return [(row.path.name, row.label, row.split) for row in index.rows]
 
 
@@ -236,18 +237,140 @@ def test_a_list_in_the_folder_is_used(tmp_path: Path):
     assert summary(read_index(tmp_path)) == [("1.mp4", "hello", "")]
 
 
-def test_what_does_not_belong_in_class_folders(tmp_path: Path):
-    touch(tmp_path, "loose.mp4", "wave/1.mp4", "wave/notes.txt", "wave/deeper/2.mp4")
-    (tmp_path / "none").mkdir()
+def test_a_video_beside_the_class_folders_has_no_class(tmp_path: Path):
+    touch(tmp_path, "loose.mp4", "wave/1.mp4", "nod/1.mp4")
     found = refusal(tmp_path)
-    assert found[0].endswith("4 entries cannot be used. Correct or remove what is listed here:")
-    assert found[1:] == [
-        '  "loose.mp4" is in no class folder; move it into the folder of its class',
-        '  "none" is an empty class folder; add videos or remove it',
-        '  "wave/deeper" is a folder, not a video file',
-        '  "wave/notes.txt" does not have the name of a video file (.mp4, .mkv, .avi ...); move it elsewhere',
-    ]
+    assert found[0].endswith("1 entry cannot be used. Correct or remove what is listed here:")
+    assert found[1:] == ['  "loose.mp4" is in no class folder; move it into the folder of its class']
 
 
 def test_an_empty_folder(tmp_path: Path):
     assert "lists no clips" in refusal(tmp_path)[0]
+
+
+def test_old_names_still_work():
+    for old, new in (("Index", ClipList), ("Row", Clip)):
+        with pytest.deprecated_call(match=f"{old} is called {new.__name__} now"):
+            assert getattr(annotations, old) is new
+    with pytest.raises(AttributeError):
+        annotations.Nothing  # noqa: B018
+
+
+# start and end --------------------------------------------------------------------------------------------------------
+
+
+def test_start_and_end(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    text = "path,label,start,end\na.mp4,x,0.5,2\na.mp4,y,2.5,\nb.mp4,x,,\na.mp4,y,,0.5\n"
+    rows = read_index(write(tmp_path, text)).rows
+    assert [(row.start, row.end, row.is_part) for row in rows] == [
+        (0.5, 2.0, True),
+        (2.5, None, True),
+        (0.0, None, False),
+        (0.0, 0.5, True),
+    ]
+    assert len({row.unit for row in rows}) == 2, "parts of one file stay together"
+
+
+@pytest.mark.parametrize(
+    ("span", "says"),
+    [
+        ("a,2", 'start "a" and end "2" must be seconds'),
+        ("3,2", "start 3 and end 2 must be seconds, 0 or more, the end after the start"),
+        ("-1,", "start -1 and end none must be seconds"),
+        ("nan,", "must be seconds"),
+        (",inf", "must be seconds"),
+        ("1,2", "with the same start and end, is listed already on line 2"),
+    ],
+)
+def test_wrong_seconds(tmp_path: Path, span: str, says: str):
+    touch(tmp_path, "a.mp4")
+    (line,) = refusal(write(tmp_path, f"path,label,start,end\na.mp4,x,1,2\na.mp4,x,{span}\n"))[1:]
+    assert line.startswith("  line 3: ")
+    assert says in line
+
+
+def test_parts_of_a_file_on_both_sides_of_a_split(tmp_path: Path):
+    touch(tmp_path, "a.mp4")
+    text = "path,label,split,start,end\na.mp4,x,train,0,1\na.mp4,x,test,1,2\n"
+    (note,) = read_index(write(tmp_path, text)).notes
+    assert "files that stand in more than one split make every figure look too good: a.mp4" in note
+
+
+# lists of other tools, and columns ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a.mp4 0\nb.mp4 1\n", 'its first line, "a.mp4 0", is a clip already'),
+        ("a.mp4 0\n", "as line 1: path,label, and commas between the cells in place of the spaces."),
+        ("a.mp4,0\nb.mp4,1\n", "Put in front of it, as line 1: path,label."),
+        ("a.mp4;0\n", "in place of the semicolons"),
+        ("a.mp4\t0\n", "in place of the tabs"),
+        ("sub/odd,0\n", "is a clip already"),
+        ("path\tlabel\na.mp4\t0\n", "has no commas, but tabs"),
+        ("paht,label\na.mp4,x\n", 'has no column "path", only paht, label. Rename "paht" to "path".'),
+        ("path,labels\na.mp4,x\n", 'Rename "labels" to "label".'),
+    ],
+)
+def test_what_a_first_line_should_be(tmp_path: Path, text: str, says: str):
+    touch(tmp_path, "a.mp4", "b.mp4", "sub/odd")
+    assert says in refusal(write(tmp_path, text))[0]
+
+
+def test_misspelt_columns_are_told(tmp_path: Path):
+    touch(tmp_path, "a.mp4")
+    index = read_index(write(tmp_path, "path,label,groupe,fps,Ends\na.mp4,x,anna,30,3\n"))
+    assert index.notes == (
+        'beware: the column "groupe" is not used. Did you mean "group"?',
+        'beware: the column "Ends" is not used. Did you mean "end"?',
+    )
+
+
+# labels ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (("caf\u00e9", "cafe\u0301"), r"'cafe\u0301' (line 3) and 'caf\xe9' (lines 2, 4)"),
+        (("x", "x\u200b"), r"'x' (lines 2, 4) and 'x\u200b' (line 3)"),
+        (("1", "1.0"), "'1' (lines 2, 4) and '1.0' (line 3)"),
+        (("a b", "a  b"), "'a  b' (line 3) and 'a b' (lines 2, 4)"),
+        (("Wave", "wave"), "'Wave' (lines 2, 4) and 'wave' (line 3)"),
+    ],
+)
+def test_labels_that_look_alike(tmp_path: Path, labels: tuple[str, str], shown: str):
+    touch(tmp_path, "1.mp4", "2.mp4", "3.mp4")
+    index = read_index(write(tmp_path, f"path,label\n1.mp4,{labels[0]}\n2.mp4,{labels[1]}\n3.mp4,{labels[0]}\n"))
+    (note,) = index.notes
+    assert note == f"beware: labels that look alike are different classes: {shown}. Write them in one way."
+    assert len(index.labels) == 2
+
+
+def test_class_folders_that_look_alike(tmp_path: Path):
+    touch(tmp_path, "wave/1.mp4", "wave /1.mp4")
+    (note,) = read_index(tmp_path).notes
+    assert "'wave' (1 clip) and 'wave ' (1 clip)" in note
+
+
+def test_several_labels_are_asked_about(tmp_path: Path):
+    touch(tmp_path, "1.mp4", "2.mp4")
+    found = refusal(write(tmp_path, "path,label\n1.mp4,x;y\n2.mp4,x\n"))
+    assert found[1].startswith('  line 2: is "x;y" one class, or are these 2 labels? A clip has one;')
+    index = read_index(write(tmp_path, "path,label\n1.mp4,x;y\n2.mp4,z\n"))
+    assert index.notes[0].startswith("beware: 'x;y' is taken as one class each.")
+    assert read_index(write(tmp_path, "path,label\n1.mp4,x;y\n2.mp4,x\n"), labels=["x", "x;y"]).notes == ()
+
+
+def test_one_class_cannot_be_learnt(tmp_path: Path):
+    touch(tmp_path, "x/1.mp4", "x/2.mp4")
+    with pytest.raises(ConfigError, match='all clips are of one class, "x", so there is nothing to learn'):
+        read_index(tmp_path).require_two_classes()
+
+
+def test_accents_taken_apart_in_the_name_of_a_file(tmp_path: Path):
+    touch(tmp_path, "cafe\u0301.mp4")  # as macOS writes it
+    (row,) = read_index(write(tmp_path, "path,label\ncaf\u00e9.mp4,x\n")).rows
+    assert row.path.name == "cafe\u0301.mp4"

@@ -3,19 +3,20 @@
 import itertools
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.media_helpers import encode, moving_picture
-from videoswin.data import dataset as dataset_module
-from videoswin.data.annotations import Row
+from videoswin.data import part as part_module
+from videoswin.data.annotations import Clip
 from videoswin.data.dataset import Augment, ClipDataset, ClipLoader, FrameCache, clip_generator
 from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Preprocessing, Views
-from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine, RandomErasing
-from videoswin.errors import ConfigError, VideoError
+from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine, RandomErasing, center_crop
+from videoswin.errors import ConfigError, OutOfMemoryError, VideoError
 
 LABELS = ("left", "right", "up")
 SMALL = Preprocessing(clip_len=4, size=(16, 16), short_side=16)
@@ -44,8 +45,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def rows(videos: list[Path]) -> list[Row]:
-    return [Row(path, label, "train", "", 0) for path, label in zip(videos, itertools.cycle(LABELS))]
+def rows(videos: list[Path]) -> list[Clip]:
+    return [Clip(path, label, "train", "", 0) for path, label in zip(videos, itertools.cycle(LABELS))]
 
 
 @pytest.fixture
@@ -53,18 +54,18 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were opened, in order."""
     paths: list[Path] = []
 
-    def watch(path: Path):
+    def watch(path: Path, **options: Any):
         paths.append(path)
-        return open_video(path)
+        return open_video(path, **options)
 
-    monkeypatch.setattr(dataset_module, "open_video", watch)
+    monkeypatch.setattr(part_module, "open_video", watch)
     return paths
 
 
-def broken(folder: Path, name: str = "broken.mp4") -> Row:
+def broken(folder: Path, name: str = "broken.mp4") -> Clip:
     path = folder / name
     path.write_bytes(b"this is no video" * 100)
-    return Row(path, "up", "train", "", 7)
+    return Clip(path, "up", "train", "", 7)
 
 
 def all_clips(dataset: ClipDataset) -> list[tuple[Tensor, int, int]]:
@@ -78,14 +79,14 @@ def same(one: list[tuple[Tensor, int, int]], other: list[tuple[Tensor, int, int]
 # Draws
 
 
-def test_a_clip_with_its_label_and_index(rows: list[Row]):
+def test_a_clip_with_its_label_and_index(rows: list[Clip]):
     clip, label, index = ClipDataset(rows, LABELS, SMALL, Augment())[4]
     assert clip.shape == (3, 4, 16, 16)
     assert clip.dtype == torch.float32
     assert (LABELS[label], index) == (rows[4].label, 4)
 
 
-def test_a_draw_follows_from_seed_epoch_and_index(rows: list[Row]):
+def test_a_draw_follows_from_seed_epoch_and_index(rows: list[Clip]):
     one, other = (ClipDataset(rows, LABELS, SMALL, STRONG, seed=3) for _ in range(2))
     first = all_clips(one)
     assert same(first, all_clips(one)[:]), "asking again changes nothing"
@@ -108,7 +109,7 @@ def test_generators_differ_for_every_draw():
     assert len(draws) == 4 * 4 * 50
 
 
-def test_without_augment_it_is_the_single_view_of_an_evaluation(rows: list[Row]):
+def test_without_augment_it_is_the_single_view_of_an_evaluation(rows: list[Clip]):
     dataset = ClipDataset(rows, LABELS, SMALL, cache=FrameCache())
     for number, row in enumerate(rows):
         with open_video(row.path) as video:
@@ -124,13 +125,13 @@ def test_without_augment_it_is_the_single_view_of_an_evaluation(rows: list[Row])
         Preprocessing(clip_len=4, size=(16, 16), short_side=16, sampling="time", fps=10.0),
     ],
 )
-def test_every_way_to_sample_and_resize(rows: list[Row], preprocessing: Preprocessing):
+def test_every_way_to_sample_and_resize(rows: list[Clip], preprocessing: Preprocessing):
     for augment in (None, STRONG):
         dataset = ClipDataset(rows, LABELS, preprocessing, augment)
         assert {tuple(clip.shape) for clip, _, _ in all_clips(dataset)} == {(3, 4, *preprocessing.size)}
 
 
-def test_worker_processes_draw_the_same_clips(rows: list[Row]):
+def test_worker_processes_draw_the_same_clips(rows: list[Clip]):
     batches = [[0, 3], [5, 1], [2, 4]]
 
     def two_epochs(num_workers: int) -> list[list[Tensor]]:
@@ -157,7 +158,7 @@ def test_worker_processes_draw_the_same_clips(rows: list[Row]):
 # Flip
 
 
-def test_a_mirrored_clip_changes_sides(rows: list[Row]):
+def test_a_mirrored_clip_changes_sides(rows: list[Clip]):
     flip = Augment(flip=True)
     dataset = ClipDataset(rows, LABELS, SMALL, flip)
     seen: dict[str, set[str]] = {label: set() for label in LABELS}
@@ -169,14 +170,14 @@ def test_a_mirrored_clip_changes_sides(rows: list[Row]):
     assert seen == {"left": {"left", "right"}, "right": {"left", "right"}, "up": {"up"}}
 
 
-def test_no_flip_unless_asked_for(rows: list[Row]):
+def test_no_flip_unless_asked_for(rows: list[Clip]):
     dataset = ClipDataset(rows, LABELS, SMALL, Augment())
     for epoch in range(5):
         dataset.set_epoch(epoch)
         assert [LABELS[label] for _, label, _ in all_clips(dataset)] == [row.label for row in rows]
 
 
-def test_a_flip_without_a_mirror_class_is_refused_at_once(rows: list[Row]):
+def test_a_flip_without_a_mirror_class_is_refused_at_once(rows: list[Clip]):
     with pytest.raises(ConfigError, match='"turn left" into "turn right"'):
         ClipDataset(rows, (*LABELS, "turn left"), SMALL, Augment(flip=True))
 
@@ -184,7 +185,7 @@ def test_a_flip_without_a_mirror_class_is_refused_at_once(rows: list[Row]):
 # Cache
 
 
-def test_each_file_is_decoded_once(rows: list[Row], opened: list[Path]):
+def test_each_file_is_decoded_once(rows: list[Clip], opened: list[Path]):
     dataset = ClipDataset(rows, LABELS, SMALL, STRONG, cache=FrameCache())
     uncached = ClipDataset(rows, LABELS, SMALL, STRONG)
     first = all_clips(dataset)
@@ -195,7 +196,7 @@ def test_each_file_is_decoded_once(rows: list[Row], opened: list[Path]):
     assert same(first, all_clips(uncached)), "and the cache changes no clip"
 
 
-def test_the_budget_is_never_exceeded(rows: list[Row], opened: list[Path]):
+def test_the_budget_is_never_exceeded(rows: list[Clip], opened: list[Path]):
     cache = FrameCache(max_bytes=frame_bytes(20 + 12 + 9))
     dataset = ClipDataset(rows, LABELS, SMALL, STRONG, cache=cache)
     report = dataset.prepare()
@@ -206,12 +207,12 @@ def test_the_budget_is_never_exceeded(rows: list[Row], opened: list[Path]):
     assert [path.name[0] for path in opened] == ["2", "4", "5"]
 
 
-def test_long_clips_are_not_kept(rows: list[Row]):
+def test_long_clips_are_not_kept(rows: list[Clip]):
     cache = FrameCache(max_frames=16)
     assert ClipDataset(rows, LABELS, SMALL, STRONG, cache=cache).prepare().cached == 3
 
 
-def test_two_sizes_share_a_cache_without_mixing(rows: list[Row]):
+def test_two_sizes_share_a_cache_without_mixing(rows: list[Clip]):
     cache = FrameCache()
     train = ClipDataset(rows, LABELS, SMALL, Augment(), cache=cache)
     check = ClipDataset(rows, LABELS, SMALL, cache=cache)
@@ -220,7 +221,7 @@ def test_two_sizes_share_a_cache_without_mixing(rows: list[Row]):
     assert len(cache) == 2 * len(rows)
 
 
-def test_the_cache_survives_the_augmentation(rows: list[Row]):
+def test_the_cache_survives_the_augmentation(rows: list[Clip]):
     cache = FrameCache()
     dataset = ClipDataset(rows, LABELS, SMALL, STRONG, cache=cache)
     dataset.prepare()
@@ -236,14 +237,14 @@ def test_the_default_budget_is_stated():
 # Bad files
 
 
-def test_a_bad_file_is_an_error_with_its_path(rows: list[Row], tmp_path: Path):
+def test_a_bad_file_is_an_error_with_its_path(rows: list[Clip], tmp_path: Path):
     dataset = ClipDataset([*rows, broken(tmp_path)], LABELS, SMALL, Augment(), cache=FrameCache())
     with pytest.raises(VideoError, match=r"broken\.mp4"):
         dataset[6]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_bad_file_in_a_worker_is_the_same_error(rows: list[Row], tmp_path: Path, num_workers: int):
+def test_a_bad_file_in_a_worker_is_the_same_error(rows: list[Clip], tmp_path: Path, num_workers: int):
     dataset = ClipDataset([*rows, broken(tmp_path)], LABELS, SMALL, Augment())
     with pytest.raises(VideoError, match=r"broken.mp4: ") as error:
         list(ClipLoader(dataset, [[0, 1], [2, 6]], num_workers=num_workers))
@@ -251,7 +252,7 @@ def test_a_bad_file_in_a_worker_is_the_same_error(rows: list[Row], tmp_path: Pat
 
 
 def test_prepare_names_bad_files_before_the_first_step(
-    rows: list[Row], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    rows: list[Clip], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     bad = [broken(tmp_path), broken(tmp_path, "other.mp4")]
     dataset = ClipDataset([rows[0], *bad, rows[1]], LABELS, SMALL, Augment(), cache=FrameCache())
@@ -265,7 +266,7 @@ def test_prepare_names_bad_files_before_the_first_step(
     assert len(dataset) == 4
 
 
-def test_skip_leaves_bad_rows_out_and_says_so(rows: list[Row], tmp_path: Path):
+def test_skip_leaves_bad_rows_out_and_says_so(rows: list[Clip], tmp_path: Path):
     bad = broken(tmp_path)
     dataset = ClipDataset([rows[0], bad, *rows[1:]], LABELS, SMALL, STRONG, cache=FrameCache(), seed=2)
     report = dataset.prepare(on_bad="skip")
@@ -283,7 +284,7 @@ def test_nothing_left_after_skipping(tmp_path: Path):
 
 def test_a_sliver_is_an_error_about_its_file(tmp_path: Path):
     path = encode(tmp_path / "sliver.mp4", moving_picture(4, height=16, width=1024), options={"preset": "ultrafast"})
-    dataset = ClipDataset([Row(path, "up", "", "", 0)], LABELS, Preprocessing(), Augment())
+    dataset = ClipDataset([Clip(path, "up", "", "", 0)], LABELS, Preprocessing(), Augment())
     with pytest.raises(VideoError, match=r"sliver.mp4: .*too narrow"):
         dataset[0]
 
@@ -291,7 +292,7 @@ def test_a_sliver_is_an_error_about_its_file(tmp_path: Path):
 # Settings
 
 
-def test_settings_that_cannot_work(rows: list[Row]):
+def test_settings_that_cannot_work(rows: list[Clip]):
     with pytest.raises(ConfigError, match='label "left" is not a class'):
         ClipDataset(rows, ("lift", "right", "up"), SMALL)
     with pytest.raises(ConfigError, match='on_bad is "ignore"'):
@@ -304,8 +305,33 @@ def test_settings_that_cannot_work(rows: list[Row]):
         Augment(flip_pairs={"left": "right"})
 
 
-def test_iteration_ends(rows: list[Row]):
+def test_iteration_ends(rows: list[Clip]):
     dataset = ClipDataset(rows, LABELS, SMALL)
     assert len(list(iter(dataset))) == len(rows)  # type: ignore[call-overload]  # by __getitem__ and IndexError
     with pytest.raises(IndexError):
         dataset[len(rows)]
+
+
+def test_parts_of_one_file_are_clips_of_their_own(rows: list[Clip]):
+    path = rows[0].path
+    with open_video(path) as video:
+        middle = float(video.times[len(video) // 2])
+        frames = len(video)
+    parts = [Clip(path, "left", end=middle), Clip(path, "right", start=middle)]
+    for cache in (FrameCache(), FrameCache(max_bytes=0)):
+        dataset = ClipDataset(parts, LABELS, SMALL, cache=cache)
+        assert dataset.prepare().clips == 2
+        with open_video(path) as video:
+            for number, (first, last) in enumerate([(0, frames // 2), (frames // 2, frames)]):
+                part = video.read(first, last, each=SMALL.view_resize).data
+                wanted = SMALL.indices(video.times[first:last] - video.times[first])[0]
+                assert torch.equal(dataset[number][0], SMALL.to_clip(center_crop(part[wanted], SMALL.size)))
+
+
+def test_too_little_memory_leaves_no_clip_out(rows: list[Clip], monkeypatch: pytest.MonkeyPatch):
+    def no_memory(*_: object, **__: object):
+        raise OutOfMemoryError("a.mp4", "there is not enough memory to read it")
+
+    monkeypatch.setattr(part_module, "open_video", no_memory)
+    with pytest.raises(OutOfMemoryError):
+        ClipDataset(rows, LABELS, SMALL, cache=FrameCache()).prepare("skip")

@@ -1,6 +1,7 @@
 """What `videoswin.data.decode` promises about healthy videos. The broken and hostile ones: tests/faults."""
 
 import gc
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.media_helpers import MEDIA, encode, manifest, moving_picture
-from videoswin.data import decode
 from videoswin.data.decode import Frames, Limits, Video, open_video
+from videoswin.data.reader import Reader
 from videoswin.errors import ConfigError, VideoError
 
 SOUND_FILES = [
@@ -121,7 +122,7 @@ def test_sparse_reads_seek_instead_of_walking(tmp_path: Path, monkeypatch: pytes
         return frame
 
     with open_video(path) as video:
-        monkeypatch.setattr(decode._Reader, "_sound", counted)
+        monkeypatch.setattr(Reader, "_undamaged", counted)
         video.get_frames(range(2500, 2532))
         assert decoded < 100
         decoded = 0
@@ -206,7 +207,7 @@ def test_resolution_change_is_scaled_to_the_first_size(tmp_path: Path) -> None:
         stream = output.add_stream_from_template(raw.streams.video[0])
         for number, packet in enumerate(packet for packet in raw.demux() if packet.size):
             packet.pts = packet.dts = number * 40_000
-            packet.time_base = decode.Fraction(1, 1_000_000)
+            packet.time_base = Fraction(1, 1_000_000)
             packet.stream = stream
             output.mux(packet)
     with open_video(path) as video:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from tests.tiny import PREPROCESSING, tiny_classifier, write_video
-from videoswin.data.decode import Limits, open_video
-from videoswin.data.preprocessing import Preprocessing, Views
-from videoswin.errors import Interrupted, VideoError
+from videoswin.data.annotations import Clip
+from videoswin.data.decode import Limits, Video, open_video
+from videoswin.data.preprocessing import Preprocessing, ViewBatch, Views
+from videoswin.errors import ConfigError, Interrupted, OutOfMemoryError, VideoError
 from videoswin.predict import batches as pipeline
 from videoswin.predict.batches import Looked, VideoReader, read_ahead, score_in_groups, views_at_once
 from videoswin.predict.profile import MAIN, READING, Profile
@@ -253,3 +254,59 @@ def test_a_wide_view_of_a_stretched_frame_is_eight_sevenths_wide(folder: Path) -
     preprocessing = Preprocessing(clip_len=4, sampling="uniform", size=(56, 56), short_side=None)
     with open_video(folder / "1.mp4") as video:
         assert preprocessing.views(video, Views(1, "wide")).clips.shape == (1, 3, 4, 56, 64)
+
+
+# One bad file never costs the others their labels
+
+
+@pytest.mark.parametrize("error", [TypeError("'<' not supported"), IndexError("out of range"), ZeroDivisionError()])
+def test_an_error_that_nobody_thought_of_is_the_files(
+    folder: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def views(self: Preprocessing, video: Video, views: Views) -> ViewBatch:
+        if video.info.path.endswith("2.mp4"):
+            raise error
+        return real(self, video, views)
+
+    real = Preprocessing.views
+    monkeypatch.setattr(Preprocessing, "views", views)
+    files = [folder / f"{number}.mp4" for number in range(4)]
+    results = list(predict_many(tiny_classifier(), files))
+    assert [isinstance(result, Failure) for result in results] == [False, False, True, False]
+    failure = results[2]
+    assert isinstance(failure, Failure)
+    assert f"2.mp4: it cannot be read (unexpected {type(error).__name__}" in str(failure.error)
+    assert failure.error.__cause__ is error
+
+
+def test_settings_that_suit_no_video_are_no_videos_fault(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def views(*_: object) -> ViewBatch:
+        raise ConfigError("odd setting")
+
+    monkeypatch.setattr(Preprocessing, "views", views)
+    with pytest.raises(ConfigError, match="odd setting"):
+        list(predict_many(tiny_classifier(), [folder / "0.mp4", folder / "1.mp4"]))
+
+
+def test_too_little_memory_is_a_failure_of_its_own_kind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def views(*_: object) -> ViewBatch:
+        raise MemoryError
+
+    monkeypatch.setattr(Preprocessing, "views", views)
+    (result,) = predict_many(tiny_classifier(), [folder / "0.mp4"])
+    assert isinstance(result, Failure)
+    assert isinstance(result.error, OutOfMemoryError)
+    assert "not enough memory" in str(result.error)
+
+
+def test_parts_of_a_file_are_scored_as_videos_of_their_own(folder: Path, tmp_path: Path) -> None:
+    path = folder / "8.mp4"
+    parts = [Clip(path, "x", end=1.0), Clip(path, "x", start=1.0)]
+    first, second, whole = predict_each(tiny_classifier(), [*parts, path])
+    assert isinstance(first, Prediction)
+    assert isinstance(second, Prediction)
+    assert isinstance(whole, Prediction)
+    assert first.path == second.path == whole.path == str(path)
+    assert first.duration_s == pytest.approx(1.0)
+    assert first.duration_s + second.duration_s == pytest.approx(whole.duration_s)
+    assert dict(first.predictions) != dict(second.predictions)

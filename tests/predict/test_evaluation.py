@@ -8,17 +8,19 @@ from PIL import Image
 
 from tests.tiny import LABELS, tiny_classifier, write_video
 from videoswin.classifier.classifier import Classifier
-from videoswin.data.annotations import Row
+from videoswin.data import part
+from videoswin.data.annotations import Clip
+from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Views
-from videoswin.errors import ConfigError, VideoError
+from videoswin.errors import ConfigError, OutOfMemoryError, VideoError
 from videoswin.predict.evaluation import Evaluation, RowResult, evaluate, evaluate_rows
 from videoswin.predict.profile import Profile
 from videoswin.predict.results import LabelScore
 from videoswin.predict.scoring import predict
 
 
-def row(path: Path | str, label: str) -> Row:
-    return Row(Path(path), label, "test", "", 3)
+def row(path: Path | str, label: str) -> Clip:
+    return Clip(Path(path), label, "test", "", 3)
 
 
 def result(label: str, *predicted: str) -> RowResult:
@@ -135,3 +137,33 @@ def test_the_confusion_picture(tmp_path: Path, classes: int) -> None:
         assert max(picture.size) < 4000
         assert math.prod(picture.size) < 8e6
     assert [p.name for p in tmp_path.iterdir()] == ["confusion.png"]
+
+
+def test_what_this_machine_could_not_read_is_no_wrong_answer(
+    folder: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(path: Path, **options: object) -> object:
+        if path.name == "2.mp4":
+            raise OutOfMemoryError(path, "there is not enough memory to read it", "Free some")
+        return open_video(path, **options)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(part, "open_video", no_memory)
+    rows = [row(folder / f"{i}.mp4", LABELS[0]) for i in range(4)]
+    with pytest.raises(OutOfMemoryError, match=r"2\.mp4: there is not enough memory"):
+        evaluate(classifier, rows)
+
+
+def test_parts_of_videos_and_odd_names_in_the_csv(folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+    rows = [
+        Clip(folder / "0.mp4", LABELS[0], end=0.5),
+        Clip(folder / "0.mp4", LABELS[0], start=0.5),
+        Clip(Path("-=odd\x1b\u202e.mp4"), LABELS[0]),
+    ]
+    evaluation = evaluate(classifier, rows)
+    evaluation.write_csv(tmp_path / "predictions.csv")
+    with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    assert lines[0] == ["path", "start", "end", "label", "predicted", "score", "correct", "in_top5", "error"]
+    assert [line[1:3] for line in lines[1:]] == [["0.0", "0.5"], ["0.5", ""], ["0.0", ""]]
+    assert lines[3][0] == r"'-=odd\x1b\u202e.mp4"
+    assert lines[3][-1].startswith(r"'-=odd\x1b\u202e.mp4: the file was not found")

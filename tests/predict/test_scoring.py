@@ -135,14 +135,15 @@ def test_limits_apply(clip: Path) -> None:
 def test_json_lines_are_a_contract(clip: Path, tmp_path: Path) -> None:
     good, bad = predict_many(tiny_classifier(), [clip, tmp_path / "none.mp4"], "2x3", top_k=2)
     line = json.loads(json.dumps(good.to_dict()))
-    assert line.keys() == {"path", "duration_s", "views", "predictions", "error"}
+    assert line.keys() == {"path", "duration_s", "views", "complete", "predictions", "error"}
+    assert line["complete"] is True
     assert line["path"] == str(clip)
     assert line["duration_s"] == 3.0
     assert line["views"] == "2x3"
     assert line["error"] is None
     assert [p.keys() for p in line["predictions"]] == [{"label", "score"}] * 2
     line = bad.to_dict()
-    assert line.keys() == {"path", "duration_s", "views", "predictions", "error"}
+    assert line.keys() == {"path", "duration_s", "views", "complete", "predictions", "error"}
     assert line["predictions"] == []
     assert line["duration_s"] is None
     assert "not found" in line["error"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.tiny import CONFIG, write_video
 from videoswin.classifier.classifier import Classifier
-from videoswin.data.annotations import Row
+from videoswin.data.annotations import Clip
 from videoswin.data.dataset import Augment, ClipDataset, FrameCache
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.data.transforms import ColourJitter
@@ -35,10 +35,10 @@ def make_videos(root: Path, each: int = 6) -> Path:
     return root
 
 
-def rows_of(videos: Path) -> list[Row]:
+def rows_of(videos: Path) -> list[Clip]:
     """All videos below a folder of class folders, the classes mixed."""
     paths = sorted(videos.glob("*/*.mp4"), key=lambda path: int(path.stem))
-    return [Row(path, path.parent.name, "", "", 0) for path in paths]
+    return [Clip(path, path.parent.name, "", "", 0) for path in paths]
 
 
 def tiny_classifier(seed: int = 0) -> Classifier:
@@ -47,7 +47,7 @@ def tiny_classifier(seed: int = 0) -> Classifier:
     return Classifier(create_model(CONFIG, num_classes=len(LABELS)), PREPROCESSING, LABELS, name="tiny")
 
 
-def tiny_trainer(videos: Path, out: Path, *, validate: bool = True, rows: list[Row] | None = None, **settings: Any):
+def tiny_trainer(videos: Path, out: Path, *, validate: bool = True, rows: list[Clip] | None = None, **settings: Any):
     """A trainer on 8 of the videos, with 4 held out."""
     rows = rows_of(videos) if rows is None else rows
     chosen = {"epochs": 3, "batch_size": 3, "lr": 2e-3, "warmup_epochs": 1, **settings}

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videoswin.data.annotations import Row
+from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError
 from videoswin.train.split import hold_out, k_folds
 
 
-def row(number: int, label: str = "a", group: str = "") -> Row:
-    return Row(Path(f"/clips/{number}.mp4"), label, "", group, 0)
+def row(number: int, label: str = "a", group: str = "") -> Clip:
+    return Clip(Path(f"/clips/{number}.mp4"), label, "", group, 0)
 
 
-def rows_like(pairs: list[tuple[str, str]]) -> list[Row]:
+def rows_like(pairs: list[tuple[str, str]]) -> list[Clip]:
     return [row(number, label, group) for number, (label, group) in enumerate(pairs)]
 
 
@@ -27,17 +27,17 @@ some_rows = st.lists(
 ).map(rows_like)
 
 
-def groups(rows: list[Row]) -> set[str]:
+def groups(rows: list[Clip]) -> set[str]:
     return {row.group for row in rows if row.group}
 
 
-def units(rows: list[Row]) -> int:
+def units(rows: list[Clip]) -> int:
     """Groups, and clips without one."""
     return len(groups(rows)) + sum(not row.group for row in rows)
 
 
 @given(some_rows, st.floats(0.01, 0.5), st.integers(0, 3))
-def test_hold_out(rows: list[Row], share: float, seed: int):
+def test_hold_out(rows: list[Clip], share: float, seed: int):
     if units(rows) < 2:
         with pytest.raises(ConfigError, match="Too few groups"):
             hold_out(rows, share, seed)
@@ -51,7 +51,7 @@ def test_hold_out(rows: list[Row], share: float, seed: int):
 
 
 @given(some_rows, st.integers(2, 5), st.integers(0, 3))
-def test_k_folds(rows: list[Row], folds: int, seed: int):
+def test_k_folds(rows: list[Clip], folds: int, seed: int):
     if units(rows) < folds:
         with pytest.raises(ConfigError, match=f"{folds} parts"):
             k_folds(rows, folds, seed)

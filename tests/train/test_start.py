@@ -126,9 +126,9 @@ def test_no_training_split(clip_list, checkpoint: str):
         plan_of(clip_list([("nod", "val", ""), ("wave", "test", ""), ("wave", "", "")]), checkpoint)
 
 
-def test_a_single_clip_cannot_be_parted(clip_list, checkpoint: str):
+def test_a_single_group_cannot_be_parted(clip_list, checkpoint: str):
     with pytest.raises(ConfigError, match="val split"):
-        plan_of(clip_list([("nod", "train", "")]), checkpoint)
+        plan_of(clip_list([("nod", "train", "g"), ("wave", "train", "g")]), checkpoint)
 
 
 def test_all_bad_rows_are_listed(tmp_path: Path, checkpoint: str):

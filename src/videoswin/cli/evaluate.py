@@ -1,6 +1,5 @@
 """``videoswin evaluate``: how good a checkpoint is on labelled videos."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ from videoswin.cli.profile import show_profile
 from videoswin.cli.weights_argument import RuntimeChoice, open_weights
 
 if TYPE_CHECKING:
-    from videoswin.data.annotations import Index
+    from videoswin.data.annotations import ClipList
     from videoswin.predict.evaluation import Evaluation
 
 __all__ = ["evaluate"]
@@ -27,6 +26,7 @@ def evaluate(
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     out: Path | None = None,
     profile: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    limits: str | None = None,
     device: str = "auto",
     runtime: RuntimeChoice = "auto",
 ) -> int:
@@ -43,7 +43,7 @@ def evaluate(
     Parameters
     ----------
     data
-        A folder of class folders, or a CSV file with the columns path,label[,split,group].
+        A folder of class folders, or a CSV file with the columns path,label[,split,group,start,end].
     weights
         A checkpoint: the folder of a training run, or the name of one that comes with videoswin. Or an exported file:
         .onnx, .xml or .pt2 (see videoswin export).
@@ -58,16 +58,21 @@ def evaluate(
         Also write confusion.png and predictions.csv into this folder.
     profile
         Show where the time went: a table after the results, or with --json one JSON object as the last line of stderr.
+    limits
+        What one file may cost: none, or limits such as seconds=50000,frames=100000,bytes=8e9,timeout=600 (docs/video.md).
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     runtime
         What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
     from videoswin.data.annotations import read_index
+    from videoswin.data.containers import Limits
     from videoswin.data.preprocessing import Views
     from videoswin.predict.evaluation import Evaluation, evaluate_rows
+    from videoswin.predict.plain_text import json_text
     from videoswin.predict.profile import Profile
 
+    allowed = Limits.parse(limits or "")
     classifier = open_weights(weights, runtime, device)
     chosen_views = Views.of(views)
     index = read_index(data, split=split, labels=classifier.labels)
@@ -75,7 +80,7 @@ def evaluate(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     times = Profile() if profile else None
-    results = evaluate_rows(classifier, index.rows, chosen_views, profile=times)
+    results = evaluate_rows(classifier, index.rows, chosen_views, limits=allowed, profile=times)
     rows = []
     for result in progress(results, len(index), "Evaluating"):
         rows.append(result)
@@ -83,7 +88,7 @@ def evaluate(
             say(f"counted as wrong: {result.error}")
     evaluation = Evaluation(classifier.labels, chosen_views, tuple(rows))
     if json_only:
-        print(json.dumps(evaluation.to_dict()))
+        print(json_text(evaluation.to_dict()))
     else:
         _show(evaluation)
     if out is not None:
@@ -95,8 +100,10 @@ def evaluate(
     return SOME_UNREADABLE if evaluation.unreadable else DONE
 
 
-def _warn(index: "Index", split: str | None) -> None:
-    """Figures that look too good have two common reasons, and both can be seen in the index."""
+def _warn(index: "ClipList", split: str | None) -> None:
+    """What the list was read with. Figures that look too good have two common reasons, and both can be seen in it."""
+    for note in index.notes:
+        say(note)
     named = {name: count for name, count in index.splits.items() if name}
     if split is None and len(named) > 1:
         parts = ", ".join(f"{name} {count}" for name, count in named.items())

@@ -22,11 +22,12 @@ from videoswin.cli.evaluate import evaluate
 from videoswin.cli.export import export
 from videoswin.cli.info import info
 from videoswin.cli.models import models
-from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say
+from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say, say_error, set_debug
 from videoswin.cli.predict import predict
 from videoswin.cli.stream import stream
 from videoswin.cli.timeline import timeline
 from videoswin.cli.train import train
+from videoswin.data.folders import VIDEO_SUFFIXES
 from videoswin.errors import Interrupted, VideoSwinError
 from videoswin.storage.interrupt import sigterm_as_interrupt
 
@@ -48,7 +49,8 @@ Train on a folder of class folders, see how good it is, and use it:
 app = App(
     name="videoswin",
     help=_HELP,
-    help_epilogue="Each command has its own help, with examples: videoswin predict --help",
+    help_epilogue="Each command has its own help, with examples: videoswin predict --help. "
+    "With --debug, any command shows where an error comes from.",
     help_format="plaintext",
     version=__version__,
     group_commands=Group("Commands", sort_key=0),
@@ -91,7 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="backslashreplace")  # a label must not crash a terminal that lacks its letters
-    tokens = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    tokens = [_as_path(token) for token in (sys.argv[1:] if arguments is None else arguments)]
+    set_debug("--debug" in tokens or bool(os.environ.get("VIDEOSWIN_DEBUG")))
+    tokens = [token for token in tokens if token != "--debug"] or ["--help"]
     try:
         with sigterm_as_interrupt():
             code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
@@ -100,10 +104,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         say(f"{_sentence(str(error))} See: {_help_command(error)}")
     except Interrupted as error:
-        say(str(error))
+        say_error(error)
         return INTERRUPTED
     except VideoSwinError as error:
-        say(str(error))
+        say_error(error)
+    except MemoryError as error:
+        say_error(
+            MemoryError("there is not enough memory for this. Ask for less at once, or free some.").with_traceback(
+                error.__traceback__
+            )
+        )
     except BrokenPipeError:  # the reader (| head) has seen enough; Python would complain once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -114,6 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("interrupted.")
         return INTERRUPTED
     return FAILED
+
+
+def _as_path(token: str) -> str:
+    """``-abc.mp4`` is a file, not an option: names of videos on the web begin with any sign."""
+    is_video = token.startswith("-") and "=" not in token and os.path.splitext(token)[1].lower() in VIDEO_SUFFIXES
+    return os.path.join(os.curdir, token) if is_video else token
 
 
 def _sentence(text: str) -> str:

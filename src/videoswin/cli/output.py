@@ -1,6 +1,7 @@
 """How the commands talk: results to stdout, everything else to stderr, and progress only to a person."""
 
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -11,7 +12,8 @@ from rich.text import Text
 
 __all__ = [
     "DONE", "FAILED", "INTERRUPTED", "SOME_UNREADABLE",
-    "add_row", "bar", "counted", "percent", "printable", "progress", "say", "show", "steps", "table",
+    "add_row", "bar", "counted", "percent", "printable", "progress", "say", "say_error", "set_debug", "show", "steps",
+    "table",
 ]  # fmt: skip
 
 DONE, SOME_UNREADABLE, FAILED, INTERRUPTED = 0, 1, 2, 130
@@ -26,6 +28,21 @@ def say(message: str) -> None:
     """Something for people, on stderr."""
     text = "\n".join(printable(line) for line in message.split("\n"))
     print(f"videoswin: {text}", file=sys.stderr, flush=True)
+
+
+_DEBUG = [False]
+
+
+def set_debug(on: bool) -> None:
+    """Whether errors are shown with their causes and the places they come from (``--debug``)."""
+    _DEBUG[0] = on
+
+
+def say_error(error: Exception) -> None:
+    """The line of an error, and with ``--debug`` its traceback."""
+    say(str(error))
+    if _DEBUG[0]:
+        traceback.print_exception(error, file=sys.stderr)
 
 
 def show(item: Table | str = "") -> None:

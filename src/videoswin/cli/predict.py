@@ -1,12 +1,23 @@
 """``videoswin predict``: labels for videos."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from videoswin.cli.output import DONE, FAILED, SOME_UNREADABLE, add_row, bar, percent, progress, say, show, table
+from videoswin.cli.output import (
+    DONE,
+    FAILED,
+    SOME_UNREADABLE,
+    add_row,
+    bar,
+    percent,
+    progress,
+    say,
+    say_error,
+    show,
+    table,
+)
 from videoswin.cli.profile import show_profile
 from videoswin.cli.weights_argument import RuntimeChoice, open_weights
 
@@ -26,6 +37,7 @@ def predict(
     json_lines: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     report: Path | None = None,
     profile: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    limits: str | None = None,
     device: str = "auto",
     runtime: RuntimeChoice = "auto",
 ) -> int:
@@ -53,21 +65,26 @@ def predict(
     top_k
         How many labels to show for each video.
     json_lines
-        Print one JSON object a line and nothing else: path, duration_s, views, predictions, error.
+        Print one JSON object a line and nothing else: path, duration_s, views, complete, predictions, error.
     report
         Also write this web page, with frames beside the scores.
     profile
         Show where the time went: a table after the results, or with --json one JSON object as the last line of stderr.
+    limits
+        What one file may cost: none, or limits such as seconds=50000,frames=100000,bytes=8e9,timeout=600 (docs/video.md).
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     runtime
         What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
     classifier = open_weights(weights, runtime, device)  # before the imports: a misspelt name is answered at once
+    from videoswin.data.containers import Limits
+    from videoswin.predict.plain_text import json_text
     from videoswin.predict.profile import Profile
     from videoswin.predict.results import Failure
     from videoswin.predict.scoring import find_videos, predict_many
 
+    allowed = Limits.parse(limits or "")
     page = None
     paths = find_videos(files)
     if report is not None:
@@ -76,14 +93,16 @@ def predict(
 
         page = Report(classifier, require_writable_output(report, PAGE, inputs=[*paths, weights]))
     times = Profile() if profile else None
-    results = predict_many(classifier, paths, views, top_k, film=FILM_FRAMES if page else 0, profile=times)
+    results = predict_many(
+        classifier, paths, views, top_k, film=FILM_FRAMES if page else 0, limits=allowed, profile=times
+    )
     failed = 0
     for result in progress(results, len(paths), "Looking at videos"):
         if json_lines:
-            print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
+            print(json_text(result.to_dict()), flush=True)
         if isinstance(result, Failure):
             failed += 1
-            say(str(result.error))
+            say_error(result.error)
         elif not json_lines:
             _show(result)
         if page:
@@ -99,7 +118,9 @@ def predict(
 def _show(prediction: "Prediction") -> None:
     span = prediction.span
     looped = "; too short, frames repeat" if prediction.repeated else ""
-    show(f"{prediction.path}  ({prediction.duration_s:.2f} s, looked at {span.start:.2f} to {span.end:.2f} s{looped})")
+    unknown = "; nothing in the file says where it ends" if prediction.complete is None else ""
+    seconds = f"{prediction.duration_s:.2f} s, looked at {span.start:.2f} to {span.end:.2f} s"
+    show(f"{prediction.path}  ({seconds}{looped}{unknown})")
     if prediction.label is None:
         show("  none of these: the best score is below the checkpoint's threshold")
     scores = table("", "label", "score", "bar", right=["score"], header=False)

@@ -41,6 +41,7 @@ def timeline(
     cuts: Cuts = True,
     gate: Gate = True,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    limits: str | None = None,
     device: Device = "auto",
     runtime: RuntimeChoice = "auto",
 ) -> int:
@@ -65,9 +66,12 @@ def timeline(
         Write timeline.csv, .json, .vtt (subtitles), .png and .html (the video beside its timeline) into this folder.
     json_only
         Print one JSON object and nothing else: path, duration_s, checkpoint, cuts, samples, skipped, best, segments_at, segments.
+    limits
+        What one file may cost: none, or limits such as seconds=50000,frames=100000,bytes=8e9,timeout=600 (docs/video.md).
     runtime
         What runs an exported file: onnxruntime, openvino or torch. By default what suits the file.
     """
+    from videoswin.data.containers import Limits
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.pace import Pace
     from videoswin.live.timeline import TimelineSettings, make_timeline
@@ -75,6 +79,7 @@ def timeline(
     from videoswin.predict.plain_text import json_text
     from videoswin.storage.interrupt import Interruption
 
+    allowed = Limits.parse(limits or "")
     settings = TimelineSettings(
         Pace(clip_seconds, hop_seconds), DecisionSettings(smoothing, enter, leave, min_duration), cuts, gate
     )
@@ -91,6 +96,7 @@ def timeline(
             keep=lambda timeline: write_timeline(timeline, out) if out else None,
             each=lambda done, total: bar.move(done, total) and not interruption.asked,
             notice=say,
+            limits=allowed,
         )
     if json_only:
         print(json_text(found.to_dict()))

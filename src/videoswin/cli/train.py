@@ -44,6 +44,7 @@ def train(
     precision: str = "float32",
     seed: int = 0,
     workers: int = 0,
+    limits: str | None = None,
     device: str = "auto",
     skip_bad: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
     resume: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
@@ -63,7 +64,7 @@ def train(
     Parameters
     ----------
     data
-        A folder of class folders, or a CSV file with the columns path,label[,split,group].
+        A folder of class folders, or a CSV file with the columns path,label[,split,group,start,end].
     out
         The folder of the run.
     model
@@ -116,6 +117,8 @@ def train(
         Same seed, same run.
     workers
         Processes that prepare clips; 0 is best when all clips fit in memory.
+    limits
+        What one file may cost: none, or limits such as seconds=50000,frames=100000,bytes=8e9,timeout=600 (docs/video.md).
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     skip_bad
@@ -128,6 +131,7 @@ def train(
 
         resolve(weights)  # before the other imports: a misspelt name is answered at once
     from videoswin.classifier.device import choose_device
+    from videoswin.data.containers import Limits
     from videoswin.train.loop import Trainer
     from videoswin.train.settings import TrainSettings
     from videoswin.train.start import Preferences, make_plan
@@ -158,7 +162,7 @@ def train(
         val_share=val_share,
         causal=causal,
     )
-    plan = make_plan(data, out, model, weights, preferences, seed, resume)
+    plan = make_plan(data, out, model, weights, preferences, seed, resume, Limits.parse(limits or ""))
     for line in plan.notes:
         say(line)
     plan.classifier.model.to(choose_device(device))

@@ -10,16 +10,18 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO
 
-from videoswin.errors import ConfigError, Interrupted, VideoError
+from videoswin.data.boxes import MOV_BOXES, refuse_inflated_tables
+from videoswin.data.extent import Extent, extent_of
+from videoswin.data.transport_stream import packet_grid
+from videoswin.errors import ConfigError, Interrupted, VideoError, nearest
 
-__all__ = ["CONTAINERS", "Clock", "Limits", "Source", "find_source"]
+__all__ = ["CONTAINERS", "Clock", "Limits", "Source", "find_source", "raise_limit"]
 
 CONTAINERS = {
     "mov": "mp4, mov, 3gp",
@@ -37,26 +39,9 @@ _HEAD_BYTES = 4096
 _CONVERT = "Convert it to mp4 first, for example: ffmpeg -i INPUT -c:v libx264 output.mp4"
 _ONLY_LOCAL = "Give a local video file; addresses and playlists are not opened"
 
-_MOV_BOXES = {
-    b"ftyp",
-    b"moov",
-    b"mdat",
-    b"free",
-    b"skip",
-    b"wide",
-    b"pnot",
-    b"styp",
-    b"sidx",
-    b"moof",
-    b"uuid",
-    b"pdin",
-}
-_MOV_DATA_BOXES = {b"mdat", b"moov", b"moof"}
-_SAMPLE_TABLE = re.compile(rb"(?=stsz....(....)(....)|trun....(....))", re.DOTALL)  # (bytes of each, count) or (count)
-_SCAN_BYTES = 2**20
 _ASF_GUID = bytes.fromhex("3026b2758e66cf11")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(concat|concatf|subfile|data|pipe|fd|file|crypto|cache|async)[:,]")
 _EBML_MAGIC = b"\x1a\x45\xdf\xa3"
-_SEGMENT_ID = b"\x18\x53\x80\x67"
 
 
 @dataclass(frozen=True)
@@ -83,6 +68,37 @@ class Limits:
                 hint = "Leave it out for the default."
                 raise ConfigError(f"Limits.{field.name} must be a number above 0, not {value!r}. {hint}")
 
+    @classmethod
+    def parse(cls, text: str) -> "Limits":
+        """What ``--limits`` takes: ``none``, or some of them: ``seconds=50000,timeout=600``; ``frames=none`` lifts one.
+
+        Raises:
+            ConfigError: an unknown name, or a value that is no number above 0.
+
+        >>> Limits.parse("seconds=50000").max_seconds
+        50000.0
+        """
+        names = {field.name.removeprefix("max_").removesuffix("_s"): field.name for field in fields(cls)}
+        if text.strip().lower() == "none":
+            return cls(**dict.fromkeys(names.values(), float("inf")))
+        values: dict[str, float] = {}
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            name, separator, value = (piece.strip() for piece in part.partition("="))
+            if name not in names or not separator:
+                hint = "none, or limits such as seconds=50000,timeout=600"
+                raise ConfigError(f'The limits "{text}" are not understood. Write {hint}. {nearest(name, names)}')
+            try:
+                values[names[name]] = float("inf") if value.lower() == "none" else float(value.replace("_", ""))
+            except ValueError as error:
+                raise ConfigError(f'The limit "{part}" needs a number above 0, or none.') from error
+        return cls(**values)
+
+
+def raise_limit(name: str, otherwise: str) -> str:
+    """The hint about a limit that was hit, for the command line and for Python."""
+    field = "timeout_s" if name == "timeout" else f"max_{name}"
+    return f"{otherwise}, or if you trust the file raise the limit: --limits {name}=N, in Python Limits({field}=N)"
+
 
 class Clock:
     """The wall-clock budget of one operation on the file ``name``, and whether somebody has called it off (``stop``)."""
@@ -102,7 +118,7 @@ class Clock:
             raise Interrupted(f"{self._name}: stopped while {doing}.")
         if time.monotonic() > self._deadline:
             reason = f"{doing} took longer than {self._budget_s:g} s"
-            raise VideoError(self._name, reason, "Cut the video, or raise Limits(timeout_s=...)")
+            raise VideoError(self._name, reason, raise_limit("timeout", "Cut the video"))
 
 
 @dataclass(frozen=True)
@@ -117,14 +133,10 @@ class Source:
     demuxer: str
     content: Path | bytes
 
-    def missing_bytes(self) -> int:
-        """How many bytes the container declares beyond the end of the file: above 0 if it was cut off.
-
-        MPEG program streams and wmv state no size, nor may a recording that was streamed: 0 for these.
-        """
+    def extent(self) -> Extent:
+        """Where the container says that it ends, compared with the end of the file."""
         with self.open() as file:
-            size = file.seek(0, os.SEEK_END)
-            return max(0, _declared_size(file, self.demuxer, size) - size)
+            return extent_of(file, self.demuxer)
 
     def open(self) -> BinaryIO:
         """The content as a binary file."""
@@ -151,7 +163,7 @@ def find_source(source: str | Path | bytes, name: str | None = None) -> Source:
     found = Source(label, demuxer, content)
     if demuxer == "mov":
         with found.open() as file:
-            _refuse_inflated_tables(file, file.seek(0, os.SEEK_END), label)
+            refuse_inflated_tables(file, file.seek(0, os.SEEK_END), label)
     return found
 
 
@@ -166,18 +178,26 @@ def _read_head(path: str, label: str) -> tuple[Path, bytes]:
         with open(descriptor, "rb") as file:
             _require_regular(os.fstat(descriptor).st_mode, label)
             return resolved, file.read(_HEAD_BYTES)
-    except FileNotFoundError:
-        hint = _ONLY_LOCAL if ":" in path else "Check the path"
-        raise VideoError(label, "the file was not found", hint) from None
-    except PermissionError:
-        raise VideoError(label, "no permission to read the file", "Check the file's rights (ls -l)") from None
+    except FileNotFoundError as error:
+        raise VideoError(label, "the file was not found", _hint_about(path)) from error
+    except PermissionError as error:
+        raise VideoError(label, "no permission to read the file", "Check the file's rights (ls -l)") from error
     except (
         OSError,
         ValueError,
         RuntimeError,
     ) as error:  # too long a name, a NUL byte, a loop of links, a bad disk
         reason = getattr(error, "strerror", None) or str(error)
-        raise VideoError(label, f"the file cannot be read ({reason})", "Check the path") from None
+        raise VideoError(label, f"the file cannot be read ({reason})", "Check the path") from error
+
+
+def _hint_about(path: str) -> str:
+    """Why there may be no such file: what people write in place of a path."""
+    if _ADDRESS.match(path):
+        return _ONLY_LOCAL
+    if any(mark in path for mark in "*?["):
+        return "No file matches this pattern; check the folder, or name the files"
+    return "Check the path"
 
 
 def _require_regular(mode: int, label: str) -> None:
@@ -189,7 +209,7 @@ def _require_regular(mode: int, label: str) -> None:
 
 def _container_of(head: bytes) -> str | None:
     """The demuxer for a file that starts with ``head``, or None."""
-    if head[4:8] in _MOV_BOXES:
+    if head[4:8] in MOV_BOXES:
         return "mov"
     if head.startswith(_EBML_MAGIC):
         return "matroska"
@@ -203,22 +223,8 @@ def _container_of(head: bytes) -> str | None:
         return "asf"
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "gif"
-    if _sync_of(head):
+    if packet_grid(head):
         return "mpegts"
-    return None
-
-
-def _sync_of(head: bytes) -> tuple[int, int] | None:
-    """(first sync byte, packet length) of a transport stream: plain, Blu-ray, or with error correction.
-
-    A recording may start inside a packet, so the first sync byte (0x47) is looked for within one length. All
-    packets of the head have to agree: text repeats a letter by chance, but not 5 times at one distance.
-    """
-    for length in (188, 192, 204):
-        for start in range(length):
-            syncs = head[start::length]
-            if len(syncs) >= 5 and set(syncs) == {0x47}:
-                return start, length
     return None
 
 
@@ -227,6 +233,8 @@ def _refusal(label: str, head: bytes) -> VideoError:
         return VideoError(label, "the file starts with zeros only, it holds no video", "Copy or download it again")
     if head.startswith((b"\x00\x00\x00\x01", b"\x00\x00\x01")):
         return VideoError(label, "this is a raw video stream without a container, so it has no time stamps", _CONVERT)
+    if head.startswith(b"OggS"):
+        return VideoError(label, "this is an Ogg file, which is not read", _CONVERT)
     if _is_text(head):
         return VideoError(label, "this is a text file (or a playlist), not a video", _ONLY_LOCAL)
     known = "; ".join(CONTAINERS.values())
@@ -236,92 +244,3 @@ def _refusal(label: str, head: bytes) -> VideoError:
 def _is_text(head: bytes) -> bool:
     printable = sum(byte >= 32 or byte in b"\t\r\n\f" for byte in head)
     return b"\x00" not in head and printable >= 0.97 * len(head)
-
-
-def _declared_size(file: BinaryIO, demuxer: str, size: int) -> int:
-    """The size in bytes that the container's own length fields add up to; 0 where they state none."""
-    if demuxer == "mov":
-        return _mov_size(file, size)
-    if demuxer == "flv":
-        return _flv_size(file, size)
-    file.seek(0)
-    head = file.read(_HEAD_BYTES)
-    if demuxer == "matroska":
-        return _matroska_size(head)
-    if demuxer == "avi":
-        return 8 + int.from_bytes(head[4:8], "little")
-    if demuxer == "mpegts" and (sync := _sync_of(head)):
-        start, length = sync
-        return size + (start - size) % length  # whole packets
-    if demuxer == "gif":
-        file.seek(max(0, size - _HEAD_BYTES))
-        return 0 if file.read().rstrip(b"\0").endswith(b"\x3b") else size + 1  # the byte that ends every gif
-    return 0
-
-
-def _top_boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start, end) of the top-level boxes of an mp4; the end may lie behind the end of the file."""
-    start = 0
-    while start + 8 <= size:
-        file.seek(start)
-        header = file.read(16)
-        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
-        if length == 1 and len(header) == 16:
-            length = int.from_bytes(header[8:], "big")
-        elif length == 0:  # up to the end of the file
-            length = size - start
-        if length < 8:  # nonsense; the demuxer stops here, too
-            return
-        yield kind, start, start + length
-        start += length
-
-
-def _mov_size(file: BinaryIO, size: int) -> int:
-    """The end of the last box. One of an unknown kind is trailing rubbish and proves nothing."""
-    return max((end for kind, _, end in _top_boxes(file, size) if kind in _MOV_DATA_BOXES), default=0)
-
-
-def _refuse_inflated_tables(file: BinaryIO, size: int, label: str) -> None:
-    """Refuse an mp4 that lists more samples than its bytes can hold: FFmpeg would allocate 36 bytes for each.
-
-    Sample tables may state a size for all samples together, and then a count of any height costs the file nothing.
-    The tables are looked for by name rather than by the tree of boxes, since FFmpeg takes them from odd places, too.
-    """
-    for kind, start, end in _top_boxes(file, size):
-        if kind == b"mdat":
-            continue
-        for offset in range(start, min(end, size), _SCAN_BYTES):
-            file.seek(offset)
-            block = file.read(min(_SCAN_BYTES + 16, end - offset))  # 16: a table may straddle two blocks
-            for table in _SAMPLE_TABLE.finditer(block):
-                each, count, in_fragment = (int.from_bytes(part or b"", "big") for part in table.groups())
-                if max(count * max(1, each), in_fragment) > size:
-                    reason = f"its tables list {count or in_fragment:,} samples, more than {size:,} bytes can hold"
-                    raise VideoError(label, reason, "Do not trust this file; get a sound copy")
-            if b"cmov" in block:
-                raise VideoError(label, "its header is compressed, which hides what it would cost", _CONVERT)
-
-
-def _flv_size(file: BinaryIO, size: int) -> int:
-    """The end of the last tag (its header, its body, its length once more, which some writers leave out)."""
-    start = 13
-    while start < size:
-        file.seek(start)
-        header = file.read(11)
-        end = start + 11 + int.from_bytes(header[1:4], "big") + 4
-        if len(header) < 11 or (end > size and end - 4 != size):
-            return end
-        start = end
-    return 0
-
-
-def _matroska_size(head: bytes) -> int:
-    """The end of the segment, if stated (a live recording leaves it unknown: all bits set)."""
-    segment = head.find(_SEGMENT_ID)
-    if segment < 0 or segment + 5 > len(head):
-        return 0
-    width = 9 - head[segment + 4].bit_length()  # bytes of the length field, told by its leading zeros
-    field = head[segment + 4 : segment + 4 + width]
-    length = int.from_bytes(field, "big") & ((1 << 7 * width) - 1)
-    unknown = length == (1 << 7 * width) - 1
-    return 0 if unknown or width > 8 else segment + 4 + width + length

@@ -16,8 +16,10 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
-from videoswin.data.annotations import Row
-from videoswin.data.decode import Video, open_video
+from videoswin.data.clips import Clip
+from videoswin.data.containers import Limits
+from videoswin.data.decode import Video
+from videoswin.data.part import Part, open_clip
 from videoswin.data.preprocessing import Preprocessing, check_shape
 from videoswin.data.transforms import (
     ColourJitter,
@@ -31,9 +33,11 @@ from videoswin.data.transforms import (
     random_resized_crop,
     uniform,
 )
-from videoswin.errors import ConfigError, VideoError, nearest
+from videoswin.errors import ConfigError, OutOfMemoryError, VideoError, nearest
 
 __all__ = ["Augment", "ClipDataset", "ClipLoader", "FrameCache", "Preparation"]
+
+_DEFAULT_LIMITS = Limits()
 
 logger = logging.getLogger(__name__)
 
@@ -113,43 +117,44 @@ class FrameCache:
     threads.
     """
 
-    def __init__(self, max_bytes: int | None = None, max_frames: int = 640) -> None:
+    def __init__(self, max_bytes: int | None = None, max_frames: int = 640, limits: Limits = _DEFAULT_LIMITS) -> None:
         self.max_bytes = _default_budget() if max_bytes is None else max_bytes
         self.max_frames = max_frames
+        self.limits = limits
         self.used_bytes = 0
-        self._clips: dict[tuple[Path, Resize], _Kept] = {}
+        self._clips: dict[tuple[Path, float, float | None, Resize], _Kept] = {}
 
     def __len__(self) -> int:
         return len(self._clips)
 
-    def read(self, path: Path, resize: Resize, pick: Callable[[Tensor], Tensor]) -> Tensor:
+    def read(self, clip: Clip, resize: Resize, pick: Callable[[Tensor], Tensor]) -> Tensor:
         """Resized frames, uint8 ``(n, h, w, 3)``. ``pick`` gets the frame times, ``(N,)`` seconds, and
         returns the int64 ``(n,)`` indices wanted. VideoError if the file cannot be decoded."""
-        kept = self._clips.get((path, resize))
+        kept = self._clips.get((clip.path, clip.start, clip.end, resize))
         if kept is None:
-            with open_video(path) as video:
+            with open_clip(clip, limits=self.limits) as video:
                 check_shape(video, resize)
-                kept = self._keep(video, path, resize)
+                kept = self._keep(video, clip, resize)
                 if kept is None:
                     wanted, places = torch.unique(pick(video.times), return_inverse=True)
                     return video.get_frames(wanted, each=resize).data[places]
         return kept.frames[pick(kept.times)]
 
-    def fill(self, path: Path, resize: Resize) -> bool:
+    def fill(self, clip: Clip, resize: Resize) -> bool:
         """Open the file, which finds most damage, and keep its frames if they fit. Whether they are kept."""
-        if (path, resize) in self._clips:
+        if (clip.path, clip.start, clip.end, resize) in self._clips:
             return True
-        with open_video(path) as video:
+        with open_clip(clip, limits=self.limits) as video:
             check_shape(video, resize)
-            return self._keep(video, path, resize) is not None
+            return self._keep(video, clip, resize) is not None
 
-    def _keep(self, video: Video, path: Path, resize: Resize) -> _Kept | None:
+    def _keep(self, video: Video | Part, clip: Clip, resize: Resize) -> _Kept | None:
         height, width = resize.shape(video.info.height, video.info.width)
         needed = len(video) * height * width * 3
         if get_worker_info() is not None or len(video) > self.max_frames or self.used_bytes + needed > self.max_bytes:
             return None
         kept = _Kept(video.read(each=resize).data, video.times)
-        self._clips[path, resize] = kept
+        self._clips[clip.path, clip.start, clip.end, resize] = kept
         self.used_bytes += needed
         return kept
 
@@ -163,7 +168,7 @@ class Preparation:
     clips: int
     cached: int
     cached_bytes: int
-    skipped: tuple[tuple[Row, str], ...]
+    skipped: tuple[tuple[Clip, str], ...]
 
 
 class ClipDataset(Dataset[tuple[Tensor, int, int]]):
@@ -179,7 +184,7 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
 
     def __init__(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[Clip],
         labels: Sequence[str],
         preprocessing: Preprocessing,
         augment: Augment | None = None,
@@ -222,12 +227,12 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         row, preprocessing = self.rows[index], self.preprocessing
         label = self._numbers[row.label]
         if self.augment is None:
-            frames = self.cache.read(row.path, self._resize, lambda times: preprocessing.indices(times)[0])
+            frames = self.cache.read(row, self._resize, lambda times: preprocessing.indices(times)[0])
             return preprocessing.to_clip(center_crop(frames, preprocessing.size)), label, index
         generator = clip_generator(self.seed, self.epoch, index)
         jitter = self.augment.speed_jitter
         frames = self.cache.read(
-            row.path, self._resize, lambda times: preprocessing.random_indices(times, generator, jitter)
+            row, self._resize, lambda times: preprocessing.random_indices(times, generator, jitter)
         )
         frames, label = self.augment(frames, label, preprocessing.view_resize, self._flip_labels, generator)
         return preprocessing.to_clip(frames), label, index
@@ -246,7 +251,9 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         cached = 0
         for number, row in enumerate(self.rows):
             try:
-                cached += self.cache.fill(row.path, self._resize)
+                cached += self.cache.fill(row, self._resize)
+            except OutOfMemoryError:  # of the machine, and no reason to leave a clip out
+                raise
             except VideoError as error:
                 bad[number] = error
                 logger.warning("unreadable clip: %s", error)

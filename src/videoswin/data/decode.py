@@ -1,4 +1,4 @@
-"""Video files in, RGB frames with their times out. With live_decode.py and record.py all that imports PyAV (FFmpeg).
+"""Video files in, RGB frames with their times out.
 
     with open_video("clip.mp4") as video:
         frames = video.get_frames(range(0, 64, 2))  # data: uint8 (32, H, W, 3), times: (32,) seconds
@@ -11,59 +11,47 @@ What a caller can rely on:
   :class:`VideoError`, never a neighbour, a black picture or a shorter result; so is a file that was cut off.
 * The file is judged untrusted: one demuxer, one protocol, no second file (:mod:`videoswin.data.containers`), and
   :class:`Limits` on pixels, frames, bytes, seconds and wall-clock time.
-* Rotation (phones) is applied once, in steps of 90 degrees; mirroring and non-square pixels are not.
+* Rotation and mirroring (phones, front cameras) are applied once, in the nearest of the eight ways that a picture can lie;
+  non-square pixels are not.
+* Recordings that were joined by copying one behind the other come in their order, with times that go on.
 * Colours become RGB by the stream's own matrix and range, as FFmpeg's swscale does by default (unmarked streams:
   BT.601, limited). 10 and 12 bits are reduced to 8, HDR is not tone-mapped, alpha is dropped.
 * Interlaced frames stay woven: both fields in one frame.
 * If the resolution changes midstream, all frames are scaled to the size of the first.
 * Of several video streams, the one FFmpeg calls best is read; a cover picture is no video.
 
-Known limits. Damage that the codec conceals without saying so cannot be seen; nor can an MPEG program stream, or
-another stream without a table, that was cut exactly between two packets. A stream without true key frames (H.264
+Known limits. Damage that the codec conceals without saying so cannot be seen. Some containers do not say where they end
+(:mod:`videoswin.data.extent`): for these ``VideoInfo.complete`` is None. A stream without true key frames (H.264
 intra refresh) may differ in a few pixels after a seek. FLV hides its size from the header check, so one frame of up
 to FFmpeg's own bound may be decoded before it is refused.
 """
 
-import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
-from io import BytesIO
-from itertools import chain, islice
 from pathlib import Path
 from threading import Event
-from typing import NoReturn, Self
+from typing import Self
 
-import av
 import numpy as np
 import torch
-from av.container import InputContainer
-from av.error import FFmpegError
-from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 from torch import Tensor
 
-from videoswin.data.containers import Clock, Limits, Source, find_source
-from videoswin.data.frame_index import FrameIndex, KeyFrame, is_shown
-from videoswin.errors import ConfigError, VideoError
+from videoswin.data.containers import Clock, Limits, Source, find_source, raise_limit
+from videoswin.data.ffmpeg import DAMAGED, as_video_error, orientation_of
+from videoswin.data.frame_index import FrameIndex, KeyFrame, going_on, is_set_back, is_shown
+from videoswin.data.reader import Joints, Reader, require_uncut
+from videoswin.errors import ConfigError, OutOfMemoryError, VideoError
 
 __all__ = ["DECODER_THREADS", "Frames", "Limits", "Video", "VideoInfo", "open_video"]
 
-_DECODER_ERRORS = (FFmpegError, UnicodeDecodeError, MemoryError, EOFError)  # all of these escape from PyAV
-_DAMAGED = "Get a sound copy, or repair it with: ffmpeg -i INPUT repaired.mp4"
 _MAX_PACKETS = 10_000_000  # 46 hours at 60 frames per second; the index of that many takes 160 MB
 DECODER_THREADS = 4  # more gain little at 256 to 1080 lines, and every data worker has its own decoder
-_TABLED_CONTAINERS = {"mov", "avi"}  # they list every frame in a table
-_TIMED_CONTAINERS = {"matroska", "flv"}  # they state a duration and no table
-_LOOSE_CONTAINERS = {"avi", "asf", "flv", "mpeg", "mpegts"}  # their time stamps may be FFmpeg's guesses
-_LOOSE_CODECS = {"mpeg4", "msmpeg4v2", "msmpeg4v3"}  # DivX and Xvid pack two frames into one packet
-_PROBED_FRAMES = 24
+_SET_BACK_S = 0.5  # a clock that falls by more was set back; by less, its stamps are in disorder
 _DEFAULT = Limits()
 
 
@@ -87,8 +75,10 @@ class VideoInfo:
     """Facts from the content of a video.
 
     ``width``, ``height``: pixels after rotation. ``rotation``: degrees counter-clockwise that were applied (0, 90,
-    180 or 270). ``fps``: average over the whole video, 0.0 if it has a single frame. ``duration_s``: seconds up to
-    the end of the last frame, taken to last 1 / ``fps``.
+    180 or 270), after mirroring left to right if ``mirrored``. ``fps``: average over the whole video, 0.0 if it has a
+    single frame. ``duration_s``: seconds up to the end of the last frame, taken to last 1 / ``fps``. ``complete``: True if
+    the end that the container states was found; None if it states none, so that a file that was cut off cannot be told
+    from a whole one (one that is known to be cut off does not open).
     """
 
     path: str
@@ -99,6 +89,8 @@ class VideoInfo:
     fps: float
     duration_s: float
     num_frames: int
+    mirrored: bool = False
+    complete: bool | None = None
 
 
 def open_video(
@@ -129,20 +121,22 @@ class Video:
         self._source = source
         self._limits = limits
         self._clock = partial(Clock, source.name, limits, stop)
-        self._new_reader = partial(_Reader, source, limits, threads)
+        self._new_reader = partial(Reader, source, limits, threads)
         self._closed = False
         self._reformatter = VideoReformatter()
-        self._reader = self._new_reader()
+        with _told_if_cut_off(source):
+            self._reader = self._new_reader()
         try:
-            clock = self._clock()
-            self._index = _build_index(self._reader, clock)
-            self.times = self._reader.times_of(self._index.stamps)
-            first = self._reader.first_frame(self._index, clock)
+            with _told_if_cut_off(source), as_video_error(source.name):
+                clock = self._clock()
+                self._index = _build_index(self._reader, clock)
+                self.times = self._reader.times_of(self._index.stamps)
+                first = self._reader.first_frame(self._index, clock)
+                self._stored_size = first.width, first.height
+                self._orientation = orientation_of(first)
         except BaseException:
             self._reader.close()
             raise
-        self._stored_size = first.width, first.height
-        self._quarter_turns = round(first.rotation / 90) % 4
         self.info = self._describe()
 
     def __enter__(self) -> Self:
@@ -209,7 +203,8 @@ class Video:
             reader.close()
 
     def _describe(self) -> VideoInfo:
-        width, height = self._stored_size if self._quarter_turns % 2 == 0 else self._stored_size[::-1]
+        turns, mirrored = self._orientation
+        width, height = self._stored_size if turns % 2 == 0 else self._stored_size[::-1]
         span = float(self.times[-1])
         fps = (len(self) - 1) / span if span > 0 else 0.0
         return VideoInfo(
@@ -217,13 +212,15 @@ class Video:
             codec=self._reader.codec,
             width=width,
             height=height,
-            rotation=self._quarter_turns * 90,
+            rotation=turns * 90,
+            mirrored=mirrored,
             fps=fps,
             duration_s=span + (1 / fps if fps else 0.0),
             num_frames=len(self),
+            complete=self._reader.complete,
         )
 
-    def _decode(self, reader: "_Reader", wanted: Sequence[int], clock: Clock) -> Iterator[tuple[int, Tensor]]:
+    def _decode(self, reader: Reader, wanted: Sequence[int], clock: Clock) -> Iterator[tuple[int, Tensor]]:
         """Yield (number, RGB frame) for the sorted numbers ``wanted``, seeking where that saves decoding."""
         self._require_open()
         done = 0
@@ -242,21 +239,20 @@ class Video:
                     break  # the next one has a starting point of its own
             else:
                 reason = f"frame {wanted[done]} of {len(self)} (0 to {len(self) - 1}) does not decode"
-                raise VideoError(self._source.name, reason, _DAMAGED)
+                raise VideoError(self._source.name, reason, DAMAGED)
 
     def _to_rgb(self, frame: VideoFrame) -> Tensor:
         """uint8 ``(H, W, 3)``, upright."""
         width, height = self._stored_size
-        with _as_video_error(self._source.name):
+        with as_video_error(self._source.name):
             rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
-            pixels = np.rot90(rgb.to_ndarray(), k=self._quarter_turns)
-        return torch.from_numpy(np.ascontiguousarray(pixels))
+            return torch.from_numpy(self._orientation.apply(rgb.to_ndarray()))
 
     def _check_request(self, wanted: list[int]) -> None:
         self._require_open()
         if len(wanted) > self._limits.max_frames:
             reason = f"{len(wanted)} frames were asked for at once, the limit is {self._limits.max_frames:,}"
-            raise VideoError(self._source.name, reason, "Ask for fewer, iterate, or raise Limits(max_frames=...)")
+            raise VideoError(self._source.name, reason, raise_limit("frames", "Ask for fewer, iterate"))
         outside = next((number for number in wanted if not 0 <= number < len(self)), None)
         if outside is not None:
             reason = f"frame {outside} was asked for, the video has {len(self)} frames (0 to {len(self) - 1})"
@@ -266,33 +262,46 @@ class Video:
         size = count * frame.nbytes
         if size > self._limits.max_bytes:
             reason = f"the frames asked for take {size:,} bytes, the limit is {self._limits.max_bytes:,}"
-            hint = "Ask for fewer, resize with `each`, or raise Limits(max_bytes=...)"
-            raise VideoError(self._source.name, reason, hint)
-        return frame.new_empty((count, *frame.shape))
+            raise VideoError(self._source.name, reason, raise_limit("bytes", "Ask for fewer, resize with `each`"))
+        with as_video_error(self._source.name):
+            return frame.new_empty((count, *frame.shape))
 
     def _require_open(self) -> None:
         if self._closed:
             raise VideoError(self._source.name, "the video was closed", "Open it again with open_video")
 
 
-def _build_index(reader: "_Reader", clock: Clock) -> FrameIndex:
+@contextmanager
+def _told_if_cut_off(source: Source) -> Iterator[None]:
+    """Where FFmpeg stumbles over the end of a file that was cut off, that is the better reason."""
+    try:
+        yield
+    except VideoError as error:
+        if error.__cause__ is not None and not isinstance(error, OutOfMemoryError):
+            require_uncut(source, error.__cause__)
+        raise
+
+
+def _build_index(reader: Reader, clock: Clock) -> FrameIndex:
     """Read all packets, not decoding them. If they leave doubts about the frames, decode the file once."""
     stamps, keys, doubtful = array("q"), [], False
+    joints = Joints(reader)
+    last_dts: int | None = None
     for order, packet in enumerate(reader.packets()):
         clock.check("reading the packets")
         if order >= _MAX_PACKETS:
             reader.fail(f"it holds more than {_MAX_PACKETS:,} packets", "Cut it into shorter files")
-        if packet.is_corrupt:
-            reader.check_complete()  # says by how much the file was cut, if it was
-            reader.fail(f"packet {order + 1} is damaged", _DAMAGED)
         reader.total = order + 1
+        joints.look_at(packet)
+        doubtful = doubtful or packet.pts is None or is_set_back(last_dts, packet.dts, reader.wraps)
+        last_dts = packet.dts if packet.dts is not None else last_dts
         if packet.pts is None:
-            doubtful = True
             continue
         if packet.is_keyframe:
             keys.append(KeyFrame(packet.pts, packet.dts, order))
         if not packet.is_discard and is_shown(reader.codec, memoryview(packet)):  # discard: outside the edit list
             stamps.append(packet.pts)
+    joints.end()
     reader.check_complete()
     index = None if doubtful else FrameIndex.of_packets(np.asarray(stamps, np.int64), keys)
     if index and reader.agrees_with(index, clock):
@@ -300,225 +309,18 @@ def _build_index(reader: "_Reader", clock: Clock) -> FrameIndex:
     return _count_frames(reader, clock)
 
 
-def _count_frames(reader: "_Reader", clock: Clock) -> FrameIndex:
+def _count_frames(reader: Reader, clock: Clock) -> FrameIndex:
     """Decode everything once, converting no pixels; the decoder's output order is the display order."""
     stamps = array("q")
     for frame in reader.decode_all(clock):
         stamp = frame.pts if frame.pts is not None else frame.dts
         stamps.append(stamp if stamp is not None else stamps[-1] + reader.nominal_interval if stamps else 0)
     if not stamps:
-        reader.fail(f"none of its {reader.total} packets gives a frame", _DAMAGED)
-    return FrameIndex(np.sort(np.asarray(stamps, np.int64)), [], counted=True)
-
-
-class _Reader:
-    """One open container with its video decoder. It can be rewound, or put to a key frame."""
-
-    def __init__(self, source: Source, limits: Limits, threads: int) -> None:
-        self._source = source
-        self._limits = limits
-        self._threads = threads
-        self._container: InputContainer | None = None
-        self.position = 0  # packets given to the decoder, counted from the beginning of the file
-        self.total = 0  # packets in the file, once they were read
-        self._content_end_s = 0.0  # over all streams
-        self._rewind()
-
-    def close(self) -> None:
-        if self._container is not None:
-            self._container.close()
-            self._container = None
-
-    @property
-    def codec(self) -> str:
-        return self._stream.codec_context.codec.canonical_name
-
-    @property
-    def nominal_interval(self) -> int:
-        """Time base units between two frames by the header, for streams without any time stamp."""
-        rate = self._stream.average_rate or self._stream.base_rate or Fraction(25)
-        return max(1, round(1 / (rate * self._time_base)))
-
-    def fail(self, reason: str, hint: str) -> NoReturn:
-        raise VideoError(self._source.name, reason, hint)
-
-    def packets(self) -> Iterator[Packet]:
-        """The packets from here on; empty ones, which would tell the decoder to finish, are left out."""
-        assert self._container is not None
-        with _as_video_error(self._source.name):
-            for packet in self._container.demux():
-                if packet.pts is not None and packet.time_base:
-                    end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                    self._content_end_s = max(self._content_end_s, end_s)
-                if packet.size and packet.stream_index == self._stream.index:
-                    yield packet
-
-    def decode_all(self, clock: Clock) -> Iterator[VideoFrame]:
-        """Every frame from the beginning, in the decoder's order."""
-        self._rewind()
-        yield from self._decoded(self.packets(), clock)
-
-    def decode_from(self, key: KeyFrame | None, index: FrameIndex, clock: Clock) -> Iterator[tuple[int, VideoFrame]]:
-        """(number, frame) from a key frame on; the number is -1 for frames that ``index`` does not list."""
-        if index.counted:
-            return enumerate(self.decode_all(clock))
-        frames = self._decoded(self._packets_from(key, clock), clock) if key else self.decode_all(clock)
-        return ((index.number_of(frame.pts), frame) for frame in frames)
-
-    def first_frame(self, index: FrameIndex, clock: Clock) -> VideoFrame:
-        for key in index.starting_points(0):
-            for _, frame in islice(self.decode_from(key, index, clock), 1):
-                return frame
-        raise VideoError(self._source.name, f"none of its {len(index)} frames decodes", _DAMAGED)
-
-    def agrees_with(self, index: FrameIndex, clock: Clock) -> bool:
-        """Whether the decoder gives the frames that the packets announce, tried where experience says it may not."""
-        source, reorders = self._source.demuxer, self._stream.codec_context.reorder_depth > 0
-        if reorders and source in {"avi", "asf"}:
-            return False  # these store decoding times only: with B-frames the stamps are wrong
-        if not (source in _LOOSE_CONTAINERS or self.codec in _LOOSE_CODECS or (reorders and not index.reordered)):
-            return True
-        seen = [frame.pts for frame in islice(self.decode_all(clock), _PROBED_FRAMES)]
-        return bool(seen) and seen == index.stamps[: len(seen)].tolist()
-
-    def times_of(self, stamps: np.ndarray) -> Tensor:
-        """Seconds since the first stamp, float64; checked against ``Limits.max_seconds``."""
-        base = self._time_base
-        seconds = float((int(stamps[-1]) - int(stamps[0])) * base)  # Python integers do not overflow
-        if seconds > self._limits.max_seconds:
-            reason = f"it lasts {seconds:,.0f} seconds, the limit is {self._limits.max_seconds:,.0f}"
-            self.fail(reason, "Cut it, or raise Limits(max_seconds=...)")
-        return torch.from_numpy((stamps - stamps[0]).astype(np.float64) * base.numerator / base.denominator)
-
-    def check_complete(self) -> None:
-        """Compare the packets that were read with what the container's own tables and lengths announce."""
-        cut = "the file is cut off or damaged"
-        listed = len(self._stream.index_entries) if self._source.demuxer in _TABLED_CONTAINERS else 0
-        if self.total < listed:
-            self.fail(f"{cut}: it lists {listed} frames and holds {self.total}", _DAMAGED)
-        if missing := self._source.missing_bytes():
-            self.fail(f"{cut}: {missing:,} bytes are missing ({self.total} packets found)", _DAMAGED)
-        stated_s = (self._container.duration or 0) / 1e6 if self._container else 0.0
-        if self._source.demuxer in _TIMED_CONTAINERS and self._content_end_s < 0.9 * stated_s - 1:
-            reason = f"it announces {stated_s:.1f} s and ends at {self._content_end_s:.1f} s"
-            self.fail(f"{cut}: {reason} ({self.total} packets found)", _DAMAGED)
-        if not self.total:
-            self.fail(f"the video stream holds no frames (the header says {self._stream.frames})", _DAMAGED)
-
-    def _rewind(self) -> None:
-        """Open the container afresh: the one way to the beginning that no seek table can spoil."""
-        self.close()
-        with _as_video_error(self._source.name):
-            self._container = _open_container(self._source, self._limits)
-        try:
-            self._stream = _video_stream(self._container, self._source.name)
-            self._prepare_decoder()
-        except BaseException:
-            self.close()
-            raise
-        self.position = 0
-
-    def _prepare_decoder(self) -> None:
-        context, limit = self._stream.codec_context, self._limits.max_pixels
-        if (pixels := context.width * context.height) > limit:
-            reason = f"its frames have {context.width} x {context.height} pixels, the limit is {limit:,} pixels"
-            self.fail(reason, "Scale it down, or raise Limits(max_pixels=...)")
-        if not pixels:  # a broken header, or FFmpeg has wiped the size after checking the limit itself
-            reason = f"its header gives no frame size, or one above the limit of {limit:,} pixels"
-            self.fail(reason, "Get a sound copy, or raise Limits(max_pixels=...)")
-        if not self._stream.time_base:
-            self.fail("the video stream has no time base", _DAMAGED)
-        self._time_base = self._stream.time_base
-        context.options = {"max_pixels": _as_int32(limit)}
-        context.thread_type = "AUTO"
-        context.thread_count = min(self._threads, os.cpu_count() or 1)
-
-    def _decoded(self, packets: Iterable[Packet], clock: Clock) -> Iterator[VideoFrame]:
-        decoder = self._stream.codec_context
-        try:
-            for packet in packets:
-                clock.check("decoding")
-                self.position += 1
-                yield from map(self._sound, decoder.decode(packet))
-            yield from map(self._sound, decoder.decode(None))  # the frames that the decoder still holds
-        except _DECODER_ERRORS as error:
-            reason = f"decoding stops at packet {self.position} of {self.total or 'the file'} ({_reason(error)})"
-            raise VideoError(self._source.name, reason, _DAMAGED) from error
-
-    def _sound(self, frame: VideoFrame) -> VideoFrame:
-        if frame.is_corrupt:
-            at = "" if frame.time is None else f" at {frame.time:.2f} s"
-            self.fail(f"the decoder reports a damaged frame{at}", _DAMAGED)
-        return frame
-
-    def _packets_from(self, key: KeyFrame, clock: Clock) -> Iterator[Packet]:
-        """The packets from ``key`` on, or none if no seek finds it.
-
-        Demuxers seek by presentation time, decoding time or a guess of the byte position, so where one landed is
-        checked.
-        """
-        assert self._container is not None
-        for aim in (key.pts, key.dts):
-            if aim is None:
-                continue
-            with _as_video_error(self._source.name):
-                self._container.seek(aim, stream=self._stream)
-            packets = self.packets()
-            for packet in packets:
-                clock.check("seeking")
-                if packet.is_keyframe and packet.pts == key.pts:
-                    self.position = key.order
-                    yield from chain([packet], packets)
-                    return
-                if packet.is_keyframe and packet.pts is not None and packet.pts > key.pts:
-                    break  # landed behind it
-
-
-@contextmanager
-def _as_video_error(name: str) -> Iterator[None]:
-    """Everything that FFmpeg and PyAV raise becomes a :class:`VideoError`."""
-    try:
-        yield
-    except _DECODER_ERRORS as error:
-        raise VideoError(name, f"FFmpeg cannot read it ({_reason(error)})", _DAMAGED) from error
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
-
-
-def _open_container(source: Source, limits: Limits) -> InputContainer:
-    """Open with the demuxer that the magic bytes named, and no way to any other file or address."""
-    options = {
-        "format_whitelist": source.demuxer,
-        "protocol_whitelist": "none" if isinstance(source.content, bytes) else "file",
-        "max_pixels": _as_int32(limits.max_pixels),  # FFmpeg decodes a frame of some files while it probes them
-    }
-    return av.open(
-        BytesIO(source.content) if isinstance(source.content, bytes) else f"file:{source.content}",
-        mode="r",
-        format=source.demuxer,
-        options=options,
-        metadata_errors="ignore",  # titles in another encoding are no reason to refuse a video
-        timeout=max(1.0, limits.timeout_s) if limits.timeout_s < 1e6 else None,  # for a disk that hangs
-    )
-
-
-def _video_stream(container: InputContainer, name: str) -> VideoStream:
-    stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
-        what = "a cover picture only" if stream else "sound or text only" if container.streams else "nothing at all"
-        raise VideoError(name, f"no video stream (it holds {what})", "Give a file with moving pictures")
-    if stream.codec_context is None:
-        hint = "Convert it with another program: ffmpeg -i INPUT -c:v libx264 output.mp4"
-        raise VideoError(name, "there is no decoder for its video codec", hint)
-    return stream
+        reader.fail(f"none of its {reader.total} packets gives a frame", DAMAGED)
+    jump = max(1, round(_SET_BACK_S / reader.seconds_of(1)))
+    return FrameIndex(going_on(np.asarray(stamps, np.int64), jump, reader.wraps), [], counted=True)
 
 
 def _bytes_of(tensor: Tensor) -> np.ndarray:
     """A view to copy by. torch splits even small copies over threads: 100 times slower on a busy machine."""
     return tensor.contiguous().view(torch.uint8).numpy()
-
-
-def _as_int32(value: float) -> str:
-    return str(int(min(value, 2**31 - 1)))

@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["FrameIndex", "KeyFrame", "is_shown"]
+__all__ = ["FrameIndex", "KeyFrame", "going_on", "is_set_back", "is_shown"]
 
+_CLOCK_LEAP = (
+    2**31
+)  # ticks of 1/90,000 s, 6.6 hours: FFmpeg takes an MPEG clock that was set back for one that has run over
 _SEEK_GAP = 16  # packets; walking over fewer than these is cheaper than flushing the decoder
 
 
@@ -45,7 +48,7 @@ class FrameIndex:
         pictures that are not there, so they may or may not decode).
         """
         reordered = bool((np.diff(stamps) < 0).any())
-        stamps, keys = np.sort(stamps), sorted(keys)
+        stamps, keys = np.sort(stamps), sorted(keys, key=lambda key: (key.pts, key.order))
         if not len(stamps) or not keys or not (np.diff(stamps) > 0).all():
             return None
         starts_with_key = keys[0].order == 0 and keys[0].pts <= stamps[0]
@@ -72,6 +75,38 @@ class FrameIndex:
     def _key_before(self, number: int) -> int:
         # By presentation time: frames shown before a key frame but stored after it need the scene before.
         return bisect_right(self.keys, int(self.stamps[number]), key=lambda key: key.pts) - 1
+
+
+def is_set_back(last: int | None, now: int | None, wraps: bool) -> bool:
+    """Whether the decoding times ``last`` and ``now`` of two packets, one behind the other, are of different recordings.
+
+    ``wraps``: a clock that runs over, so that a great leap forward is a step back, too.
+    """
+    if last is None or now is None:
+        return False
+    return now < last or (wraps and now - last > _CLOCK_LEAP)
+
+
+def going_on(stamps: np.ndarray, jump: int, wraps: bool) -> np.ndarray:
+    """Times of frames in the order they are shown, int64 ``(N,)``, never falling.
+
+    ``stamps``: as they were stored. Where they fall behind the start of the recording, or by more than ``jump``, another
+    recording was joined: it goes on one interval after the last frame. Smaller disorder is sorted.
+    """
+    steps = np.diff(stamps)
+    cuts, start = [0], int(stamps[0])
+    for place in np.flatnonzero((steps < 0) | (wraps & (steps > _CLOCK_LEAP))):
+        now = int(stamps[place + 1])
+        if now <= start or steps[place] < -jump or steps[place] > 0:
+            cuts.append(int(place) + 1)
+            start = now
+    usual = steps[steps > 0]
+    interval = int(np.median(usual)) if len(usual) else 1
+    parts: list[np.ndarray] = []
+    for part in np.split(stamps, cuts[1:]):
+        part = np.sort(part)
+        parts.append(part if not parts else part - part[0] + parts[-1][-1] + interval)
+    return np.concatenate(parts)
 
 
 def is_shown(codec: str, data: memoryview) -> bool:

@@ -22,13 +22,25 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from videoswin.data.clips import Clip
 from videoswin.data.decode import DECODER_THREADS, Frames, Limits, Video, open_video
+from videoswin.data.ffmpeg import video_error
+from videoswin.data.part import Part, open_clip
 from videoswin.data.preprocessing import Preprocessing, ViewBatch, Views
 from videoswin.data.transforms import Resize
-from videoswin.errors import VideoError
+from videoswin.errors import VideoError, VideoSwinError
 from videoswin.predict.profile import Profile, TimedVideo, timed
 
-__all__ = ["READ_AHEAD_BYTES", "Looked", "VideoReader", "read_ahead", "score_in_groups", "views_at_once"]
+__all__ = [
+    "READ_AHEAD_BYTES",
+    "Looked",
+    "VideoReader",
+    "VideoSource",
+    "name_of",
+    "read_ahead",
+    "score_in_groups",
+    "views_at_once",
+]
 
 READ_AHEAD_BYTES = 512 * 2**20
 _MAX_READERS = 4  # threads; more only take time from the model
@@ -38,6 +50,9 @@ _MAX_VIEWS = 16  # more in one forward pass are no quicker, and a person waits l
 _PIXELS_AT_ONCE = {"cpu": 2**21}
 _PIXELS_ELSEWHERE = 2**23
 _FILM_BOX = (160, 288)  # height, width in pixels: readable beside the scores, 10 kB a frame
+
+VideoSource = str | Path | bytes | Clip
+"""What is read as one video: a file, the bytes of one, or a row of a list, which may be a part of a file."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,6 +66,7 @@ class Looked:
     duration_s: float
     batch: ViewBatch
     film: Frames | None
+    complete: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -63,17 +79,28 @@ class VideoReader:
     limits: Limits
     profile: Profile | None = None
 
-    def __call__(self, source: str | Path | bytes, stop: Event | None = None) -> Looked | VideoError:
-        """An error about the video is a result: the others must not suffer. ``stop``: beside others, see :func:`read_ahead`."""
+    def __call__(self, source: VideoSource, stop: Event | None = None) -> Looked | VideoError:
+        """Whatever goes wrong with a video is a result: the others must not suffer, also from an error that nobody has thought
+        of. ``stop``: beside others, see :func:`read_ahead`.
+        """
         # Beside other readers one decoder thread each does the most work in all; alone, several are quicker.
         threads = 1 if stop else DECODER_THREADS
         try:
             with timed(self.profile, "open"):
-                opened = open_video(source, limits=self.limits, threads=threads, stop=stop)
+                if isinstance(source, Clip):
+                    opened = open_clip(source, limits=self.limits, threads=threads, stop=stop)
+                else:
+                    opened = open_video(source, limits=self.limits, threads=threads, stop=stop)
             with opened as video:
                 return self._look(video)
         except VideoError as error:
             return error
+        except VideoSwinError:  # a setting that no video would suit, or a wish to stop
+            raise
+        except Exception as error:  # noqa: BLE001  # becomes the result, with its cause
+            failure = video_error(name_of(source), error, "it cannot be read")
+            failure.__cause__ = error  # as `raise ... from` would set it
+            return failure
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
@@ -85,14 +112,14 @@ class VideoReader:
         """What the views of one video take in memory, about."""
         return 4 * len(self.views) * math.prod(self.clip_shape)
 
-    def _look(self, video: Video) -> Looked:
+    def _look(self, video: Video | Part) -> Looked:
         watched = TimedVideo(video, self.profile) if self.profile else video
         with timed(self.profile, "crop"):
             batch = self.preprocessing.views(watched, self.views)
         film = self._film(video) if self.film else None
-        return Looked(video.info.path, video.info.duration_s, batch, film)
+        return Looked(video.info.path, video.info.duration_s, batch, film, video.info.complete)
 
-    def _film(self, video: Video) -> Frames:
+    def _film(self, video: Video | Part) -> Frames:
         """Some of the frames that the views show, evenly spread, in the video's own shape, (film, h, w, 3)."""
         seen = self.preprocessing.indices(video.times, self.views.num_clips).unique()
         chosen = seen[torch.linspace(0, len(seen) - 1, min(self.film, len(seen))).round().long()]
@@ -100,6 +127,13 @@ class VideoReader:
         scale = min(_FILM_BOX[0] / height, _FILM_BOX[1] / width, 1.0)
         size = max(1, round(height * scale)), max(1, round(width * scale))
         return video.get_frames(chosen, each=Resize(None, size))
+
+
+def name_of(source: VideoSource) -> str:
+    """What messages call a video."""
+    if isinstance(source, bytes):
+        return "video in memory"
+    return str(source.path if isinstance(source, Clip) else source)
 
 
 def read_ahead(

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videoswin.data.annotations import Row
+from videoswin.data.clips import Clip
 from videoswin.data.decode import Limits
 from videoswin.data.preprocessing import Views
-from videoswin.errors import ConfigError, VideoError, nearest
+from videoswin.errors import ConfigError, OutOfMemoryError, VideoError, nearest
 from videoswin.predict.confusion import write_confusion
+from videoswin.predict.plain_text import csv_cell
 from videoswin.predict.profile import Profile
 from videoswin.predict.results import Failure, LabelScore, Prediction
 from videoswin.predict.scoring import DEFAULT_LIMITS, VideoClassifier, predict_each
@@ -32,7 +33,7 @@ _TOP = 5
 class RowResult:
     """One labelled video: what it is, the best labels with their scores (none if unreadable), and the error."""
 
-    row: Row
+    row: Clip
     predictions: tuple[LabelScore, ...]
     error: VideoError | None = None
 
@@ -133,14 +134,19 @@ class Evaluation:
         }
 
     def write_csv(self, path: str | Path) -> None:
-        """One line per video: path, label, predicted label and its score, right or wrong, error if unreadable."""
+        """One line per video: path, label, predicted label and its score, right or wrong, error if unreadable.
+
+        Where clips are parts of videos, the columns start and end say which. Texts are safe: see :func:`csv_cell`.
+        """
         with replace_file(path) as new, new.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["path", "label", "predicted", "score", "correct", "in_top5", "error"])
+            parts = ["start", "end"] if any(r.row.is_part for r in self.rows) else []
+            writer.writerow(["path", *parts, "label", "predicted", "score", "correct", "in_top5", "error"])
             for r in self.rows:
+                seconds = [r.row.start, "" if r.row.end is None else r.row.end] if parts else []
                 score = f"{r.predictions[0].score:.6f}" if r.predictions else ""
-                verdicts = int(r.correct), int(r.in_top5)
-                writer.writerow([r.row.path, r.row.label, r.predicted or "", score, *verdicts, r.error or ""])
+                texts = [csv_cell(text) for text in (r.row.path, r.row.label, r.predicted or "", r.error or "")]
+                writer.writerow([texts[0], *seconds, *texts[1:3], score, int(r.correct), int(r.in_top5), texts[3]])
 
     def write_confusion(self, path: str | Path, title: str = "") -> None:
         """The confusion matrix as a PNG: colour is the part of the row's class, the number is the count of videos."""
@@ -152,7 +158,7 @@ class Evaluation:
 
 
 def evaluate(
-    classifier: VideoClassifier, rows: Sequence[Row], views: Views | str = "1x1", *, limits: Limits = DEFAULT_LIMITS
+    classifier: VideoClassifier, rows: Sequence[Clip], views: Views | str = "1x1", *, limits: Limits = DEFAULT_LIMITS
 ) -> Evaluation:
     """Classify all rows (of :func:`videoswin.data.annotations.read_index`) and compare with their labels.
 
@@ -165,7 +171,7 @@ def evaluate(
 
 def evaluate_rows(
     classifier: VideoClassifier,
-    rows: Sequence[Row],
+    rows: Sequence[Clip],
     views: Views | str = "1x1",
     *,
     limits: Limits = DEFAULT_LIMITS,
@@ -173,18 +179,23 @@ def evaluate_rows(
 ) -> Iterator[RowResult]:
     """As :func:`evaluate`, one result at a time, for callers that show progress. Checks everything when called.
 
-    ``profile``: gets to know where the time went.
+    ``profile``: gets to know where the time went. Raises :class:`OutOfMemoryError` where memory runs out: a video that this
+    machine could not read is not a wrong answer of the model.
     """
     _check_labels(rows, classifier.labels)
-    results = predict_each(classifier, [row.path for row in rows], views, _TOP, limits=limits, profile=profile)
+    results = predict_each(classifier, rows, views, _TOP, limits=limits, profile=profile)
     return (_row_result(row, result) for row, result in zip(rows, results, strict=True))
 
 
-def _row_result(row: Row, result: Prediction | Failure) -> RowResult:
-    return RowResult(row, (), result.error) if isinstance(result, Failure) else RowResult(row, result.predictions)
+def _row_result(row: Clip, result: Prediction | Failure) -> RowResult:
+    if not isinstance(result, Failure):
+        return RowResult(row, result.predictions)
+    if isinstance(result.error, OutOfMemoryError):  # that says something about the machine, and nothing about the model
+        raise result.error
+    return RowResult(row, (), result.error)
 
 
-def _check_labels(rows: Sequence[Row], labels: Sequence[str]) -> None:
+def _check_labels(rows: Sequence[Clip], labels: Sequence[str]) -> None:
     if not rows:
         raise ConfigError("There are no videos to evaluate. Check the data and the split.")
     for row in rows:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from videoswin.data.decode import Frames
 from videoswin.data.preprocessing import Views
-from videoswin.errors import VideoError
+from videoswin.errors import TruncatedError, VideoError
 
 __all__ = ["Failure", "LabelScore", "Prediction", "Span"]
 
@@ -32,6 +32,8 @@ class Prediction:
     ``predictions`` are the best labels with their scores, best first, whatever the threshold. ``spans`` tell what part
     of the video each view showed; ``repeated`` counts the frames of a view that repeat others because the video is
     shorter than the clip. ``film`` holds some of the frames that were looked at, for people, if they were asked for.
+    ``complete``: True if the file reaches to the end that its container states; None if the container states none, so that
+    a file that was cut off cannot be told from a whole one.
     """
 
     path: str
@@ -42,6 +44,7 @@ class Prediction:
     spans: tuple[Span, ...]
     repeated: int
     film: Frames | None = None
+    complete: bool | None = None
 
     @property
     def span(self) -> Span:
@@ -51,7 +54,7 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """The line that ``videoswin predict --json`` prints."""
         predictions = [{"label": label, "score": round(score, 6)} for label, score in self.predictions]
-        return _line(self.path, round(self.duration_s, 3), self.views, predictions, None)
+        return _line(self.path, round(self.duration_s, 3), self.views, self.complete, predictions, None)
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,23 @@ class Failure:
 
     def to_dict(self) -> dict[str, Any]:
         """The line that ``videoswin predict --json`` prints."""
-        return _line(self.path, None, self.views, [], " ".join(str(self.error).split()))
+        complete = False if isinstance(self.error, TruncatedError) else None
+        return _line(self.path, None, self.views, complete, [], " ".join(str(self.error).split()))
 
 
 def _line(
-    path: str, duration_s: float | None, views: Views, predictions: list[dict[str, Any]], error: str | None
+    path: str,
+    duration_s: float | None,
+    views: Views,
+    complete: bool | None,
+    predictions: list[dict[str, Any]],
+    error: str | None,
 ) -> dict[str, Any]:
-    return {"path": path, "duration_s": duration_s, "views": str(views), "predictions": predictions, "error": error}
+    return {
+        "path": path,
+        "duration_s": duration_s,
+        "views": str(views),
+        "complete": complete,
+        "predictions": predictions,
+        "error": error,
+    }

@@ -14,11 +14,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from videoswin.data.annotations import VIDEO_SUFFIXES
 from videoswin.data.decode import Limits
+from videoswin.data.folders import FOLDER_SUFFIXES, find_videos
 from videoswin.data.preprocessing import Preprocessing, Views
 from videoswin.errors import ConfigError, VideoError, WeightsError
-from videoswin.predict.batches import Looked, VideoReader, read_ahead, score_in_groups, views_at_once
+from videoswin.predict.batches import (
+    Looked,
+    VideoReader,
+    VideoSource,
+    name_of,
+    read_ahead,
+    score_in_groups,
+    views_at_once,
+)
 from videoswin.predict.profile import Profile, running, timed, waited
 from videoswin.predict.results import Failure, LabelScore, Prediction, Span
 
@@ -27,7 +35,7 @@ __all__ = [
     "score_each_view",
 ]  # fmt: skip
 DEFAULT_LIMITS = Limits()
-_SUFFIX_HINT = f"Known are {' '.join(sorted(VIDEO_SUFFIXES))}; other files can be named one by one"
+_SUFFIX_HINT = f"Known are {' '.join(sorted(FOLDER_SUFFIXES))}; other files can be named one by one"
 
 
 class VideoClassifier(ABC):
@@ -121,7 +129,7 @@ def predict_many(
 
 def predict_each(
     classifier: VideoClassifier,
-    sources: Sequence[str | Path | bytes],
+    sources: Sequence[VideoSource],
     views: Views | str = "1x1",
     top_k: int = 5,
     *,
@@ -129,7 +137,10 @@ def predict_each(
     limits: Limits = DEFAULT_LIMITS,
     profile: Profile | None = None,
 ) -> Iterator[Prediction | Failure]:
-    """As :func:`predict_many`, one result for each source: a file, or the bytes of one. Checks the settings when called."""
+    """As :func:`predict_many`, one result for each source: a file, the bytes of one, or a row of a list of clips.
+
+    Checks the settings when called.
+    """
     views = Views.of(views)
     _require_top_k(top_k)
     read = VideoReader(classifier.preprocessing, views, film, limits, profile)
@@ -137,7 +148,7 @@ def predict_each(
 
 
 def _predict_each(
-    classifier: VideoClassifier, sources: Sequence[str | Path | bytes], read: VideoReader, top_k: int
+    classifier: VideoClassifier, sources: Sequence[VideoSource], read: VideoReader, top_k: int
 ) -> Iterator[Prediction | Failure]:
     def score(clips: Tensor) -> Tensor:
         with timed(read.profile, "model"):
@@ -149,7 +160,7 @@ def _predict_each(
         scored = score_in_groups(waited(read.profile, looks), score, at_once)
         for source, result in zip(sources, scored, strict=True):
             if isinstance(result, VideoError):
-                yield Failure(result.path if isinstance(source, bytes) else str(source), read.views, result)
+                yield Failure(result.path if isinstance(source, bytes) else name_of(source), read.views, result)
             else:
                 yield _prediction(classifier, read.views, top_k, *result)
 
@@ -166,33 +177,8 @@ def _prediction(classifier: VideoClassifier, views: Views, top_k: int, look: Loo
         spans=tuple(Span(start, end) for start, end in look.batch.spans.tolist()),
         repeated=int(look.batch.repeated.max()),
         film=look.film,
+        complete=look.complete,
     )
-
-
-def find_videos(paths: Iterable[str | Path]) -> list[str | Path]:
-    """The paths, with each folder replaced by the video files in it and below it, sorted.
-
-    Files are taken as they are given, whatever their suffix; inside folders the suffix decides, names that start with a
-    dot are passed over, and links to other folders are not followed. A folder without videos, or one that cannot be
-    opened, stays in the list, so that it is reported.
-    """
-    found: list[str | Path] = []
-    for path in paths:
-        found.extend(_videos_below(path) if os.path.isdir(path) else [path])
-    return found
-
-
-def _videos_below(folder: str | Path) -> list[Path]:
-    closed: list[Path] = []
-    files: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if _is_video_name(name)]
-    return sorted([*files, *closed]) or [Path(folder)]
-
-
-def _is_video_name(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
 def score_each_view(classifier: VideoClassifier, clips: Tensor) -> Tensor:

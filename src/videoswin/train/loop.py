@@ -239,7 +239,8 @@ class Trainer:
         """All that a resumed run has to share with the one it continues, in the plain values of JSON."""
         clips = self.train_clips
         # Names without their folders, so that the data may move.
-        listed = blake2b(repr([(row.path.name, row.label) for row in clips.rows]).encode(), digest_size=4)
+        parts = [(row.path.name, row.label, *((row.start, row.end) if row.is_part else ())) for row in clips.rows]
+        listed = blake2b(repr(parts).encode(), digest_size=4)
         values = {
             **self.settings.what_shapes_the_weights(),
             "train_clips": f"{len(clips)} clips, list {listed.hexdigest()}",

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import torch
 
-from videoswin.data.annotations import Row
+from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError
 
 __all__ = ["hold_out", "k_folds"]
 
 
-def hold_out(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[list[Row], list[Row]]:
+def hold_out(rows: Sequence[Clip], share: float, seed: int = 0) -> tuple[list[Clip], list[Clip]]:
     """Rows to train on and rows to validate on, about ``share`` of them, with all classes on both sides if possible.
 
     A few groups are parted more coarsely: two of them one to one. A class that stands in one group only is trained on.
@@ -22,7 +22,7 @@ def hold_out(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[list[Row
     Raises:
         ConfigError: fewer than two groups (or clips), so nothing can be held out.
     """
-    groups = len({row.group for row in rows if row.group}) + sum(not row.group for row in rows)
+    groups = len({row.unit for row in rows})
     folds = k_folds(rows, max(2, min(round(1 / share), groups)), seed)
     classes = {row.label for row in rows}
 
@@ -34,14 +34,15 @@ def hold_out(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[list[Row
     return [row for fold in folds[:chosen] + folds[chosen + 1 :] for row in fold], folds[chosen]
 
 
-def k_folds(rows: Sequence[Row], folds: int, seed: int = 0) -> list[list[Row]]:
-    """``folds`` parts of about equal size and class mix; a group is in one part only.
+def k_folds(rows: Sequence[Clip], folds: int, seed: int = 0) -> list[list[Clip]]:
+    """``folds`` parts of about equal size and class mix; a group is in one part only, and so are the clips of one file.
 
     Large groups are placed first, each where it makes the class counts most even. The seed decides between equals.
     """
-    members: dict[str, list[Row]] = defaultdict(list)
+    members: dict[str, list[Clip]] = defaultdict(list)
+    first: dict[str, int] = {}
     for number, row in enumerate(rows):
-        members[row.group or f"\0{number}"].append(row)
+        members[row.group or f"\0{first.setdefault(row.unit, number)}"].append(row)
     if len(members) < folds:
         raise ConfigError(
             f"Too few groups or single clips ({len(members)}) to make {folds} parts of; add some, or make a val split."
@@ -49,7 +50,7 @@ def k_folds(rows: Sequence[Row], folds: int, seed: int = 0) -> list[list[Row]]:
     names = sorted(members)
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).tolist()
     by_size = sorted((names[i] for i in order), key=lambda name: -len(members[name]))
-    parts: list[list[Row]] = [[] for _ in range(folds)]
+    parts: list[list[Clip]] = [[] for _ in range(folds)]
     counts: list[Counter[str]] = [Counter() for _ in range(folds)]
     for name in by_size:
         labels = Counter(row.label for row in members[name])

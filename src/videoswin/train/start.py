@@ -10,7 +10,8 @@ import torch
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
-from videoswin.data.annotations import Index, Row, read_index
+from videoswin.data.annotations import Clip, ClipList, read_index
+from videoswin.data.containers import Limits
 from videoswin.data.dataset import Augment, ClipDataset, FrameCache
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine
@@ -71,6 +72,9 @@ class Preferences:
             raise ConfigError('flip needs augmentation; choose another augment than "none".')
 
 
+_DEFAULT_LIMITS = Limits()
+
+
 @dataclass(frozen=True)
 class Plan:
     """A run, ready to start. ``notes`` say in words what was decided."""
@@ -82,7 +86,14 @@ class Plan:
 
 
 def make_plan(
-    data: str | Path, out: Path, model: str | None, weights: str | None, wanted: Preferences, seed: int, resume: bool
+    data: str | Path,
+    out: Path,
+    model: str | None,
+    weights: str | None,
+    wanted: Preferences,
+    seed: int,
+    resume: bool,
+    limits: Limits = _DEFAULT_LIMITS,
 ) -> Plan:
     """Reads and checks the list of clips and builds the classifier to train.
 
@@ -100,12 +111,13 @@ def make_plan(
     if resume:
         require_state(out / "last")
     index = read_index(data)
+    index.require_two_classes()
     train_rows, val_rows, split_note = _rows(index, wanted.val_share, seed)
     classifier, start_note = _classifier(index.labels, model, weights, wanted, seed)
     augment = AUGMENTS[wanted.augment]
     if augment is not None and wanted.flip:
         augment = replace(augment, flip=True)
-    notes = [split_note, start_note, *_left_out(index, train_rows, val_rows)]
+    notes = [*index.notes, split_note, start_note, *_left_out(index, train_rows, val_rows)]
     if model == "swin3d_micro" and len(train_rows) < _FEW_CLIPS:
         notes.append(
             "few clips for fresh weights: those that know motion already learn from far fewer. "
@@ -119,7 +131,7 @@ def make_plan(
     if index.shared_groups:
         named = ", ".join(index.shared_groups[:5])
         notes.append(f"beware: groups on both sides of a split make every figure look too good: {named}")
-    cache = FrameCache()
+    cache = FrameCache(limits=limits)
     return Plan(
         classifier=classifier,
         train_clips=ClipDataset(train_rows, classifier.labels, classifier.preprocessing, augment, cache, seed),
@@ -146,7 +158,7 @@ def adopt(source: Classifier, labels: tuple[str, ...], **overrides: Any) -> tupl
     return model, fresh
 
 
-def _rows(index: Index, val_share: float, seed: int) -> tuple[list[Row], list[Row], str]:
+def _rows(index: ClipList, val_share: float, seed: int) -> tuple[list[Clip], list[Clip], str]:
     by_split = {name: [row for row in index.rows if row.split == name] for name in index.splits}
     validation = next((name for name in ("val", "valid", "validation") if by_split.get(name)), None)
     if index.splits and not by_split.get("train"):
@@ -167,7 +179,7 @@ def _rows(index: Index, val_share: float, seed: int) -> tuple[list[Row], list[Ro
     return kept, held_out, f"{len(kept)} training clips; {len(held_out)} held out for validation ({by})."
 
 
-def _left_out(index: Index, train: list[Row], validation: list[Row]) -> list[str]:
+def _left_out(index: ClipList, train: list[Clip], validation: list[Clip]) -> list[str]:
     """Notes on clips that no part of the run sees, and classes that nothing is learnt about."""
     notes = []
     used = {row.split for row in (*train, *validation)}
