@@ -224,7 +224,7 @@ def _unit(
 
 
 def _conv(config: InceptionConfig, channels: int, out: int, kernel: Grid, stride: Grid) -> ConvNorm:
-    if config.padding == "same" and max(stride) == 1 or max(kernel) == 1 or config.padding == "fixed":
+    if (config.padding == "same" and max(stride) == 1) or max(kernel) == 1 or config.padding == "fixed":
         # Without a stride, and with odd kernels, both rules give half the kernel on both sides.
         conv = nn.Conv3d(channels, out, kernel, stride, (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2), bias=False)
     else:

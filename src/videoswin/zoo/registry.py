@@ -9,9 +9,14 @@ from videoswin.model.model_config import ModelConfig
 from videoswin.zoo.c3d import C3D, C3DConfig
 from videoswin.zoo.context import ContextConfig
 from videoswin.zoo.inception import Inception3d, InceptionConfig
+from videoswin.zoo.mvit import MViT, MViTConfig
 from videoswin.zoo.p3d import P3D, P3DConfig
 from videoswin.zoo.r2plus1d import VideoResNet, VideoResNetConfig
 from videoswin.zoo.resnet import ResNet, ResNetConfig
+from videoswin.zoo.timesformer import TimeSformer, TimeSformerConfig
+from videoswin.zoo.vit import ViT, ViTConfig
+from videoswin.zoo.vivit import ViViT, ViViTConfig
+from videoswin.zoo.vtn import VTN, VTNConfig
 
 __all__ = ["CONFIGS", "SwinName", "build", "config_from_dict", "config_to_dict", "create_model", "get_config"]
 
@@ -27,6 +32,11 @@ _CLASSES: dict[type[ModelConfig], Callable[[Any], VideoModel]] = {
     ResNetConfig: ResNet,
     VideoResNetConfig: VideoResNet,
     P3DConfig: P3D,
+    ViTConfig: ViT,
+    VTNConfig: VTN,
+    TimeSformerConfig: TimeSformer,
+    ViViTConfig: ViViT,
+    MViTConfig: MViT,
 }
 _SYSTEMS = {getattr(config, "system", "swin"): config for config in _CLASSES}
 
@@ -61,6 +71,19 @@ _R21D_MICRO = VideoResNetConfig(
     width=20, middle="conv", stem="pooled", shortcut="factorised", eps=1e-3, dropout=0.5, **_MICRO
 )
 
+_VIT_SIZES: dict[str, dict[str, Any]] = {
+    "ti": {"embed_dim": 192, "num_heads": 3},
+    "s": {"embed_dim": 384, "num_heads": 6},
+    "b": {"embed_dim": 768, "num_heads": 12},
+    "l": {"embed_dim": 1024, "num_heads": 16, "depth": 24},
+}
+_TIMESFORMERS = ("space", "joint", "divided", "local_global", "axial")
+_VIVITS = (1, 2, 3, 4)
+_SMALL_VIT: dict[str, Any] = {"embed_dim": 192, "num_heads": 6, "depth": 6, "patch_size": 8, **_MICRO}
+_MVIT_V2 = MViTConfig(version=2)
+# Attention that halves the frame needs an even number of patches.
+_EVEN: dict[str, dict[str, Any]] = {"local_global": {"patch_size": 7}}
+
 CONFIGS: dict[str, ModelConfig] = {
     **PRESETS,
     # Video Swin's backbone on frames.
@@ -89,6 +112,25 @@ CONFIGS: dict[str, ModelConfig] = {
     "slowonly_r50": _SLOWONLY,
     "slowonly_r50_nl": _SLOWONLY.replace(**_NL),
     "slowonly_r50_gc": _SLOWONLY.replace(**_GC),
+    # Transformers.
+    **{f"vit_{size}_16": ViTConfig(**sizes) for size, sizes in _VIT_SIZES.items()},
+    **{f"deit_{size}_16": ViTConfig(drop_path=0.1, **_VIT_SIZES[size]) for size in ("ti", "s", "b")},
+    **{
+        f"deit_{size}_16_distilled": ViTConfig(drop_path=0.1, distilled=True, second_head=True, **_VIT_SIZES[size])
+        for size in ("ti", "s", "b")
+    },
+    "vtn_b": VTNConfig(),
+    **{f"timesformer_b_{kind}": TimeSformerConfig(attention=kind) for kind in _TIMESFORMERS},
+    "timesformer_hr_divided": TimeSformerConfig(clip_len=16, crop_size=448),
+    "timesformer_l_divided": TimeSformerConfig(clip_len=96),
+    **{f"vivit_b_16x2_model{n}": ViViTConfig(model=n) for n in _VIVITS},
+    **{f"vivit_l_16x2_model{n}": ViViTConfig(model=n, **_VIT_SIZES["l"]) for n in (1, 2)},
+    "mvit_v1_b": MViTConfig(),
+    "mvit_v2_s": _MVIT_V2,
+    "mvit_v2_b": _MVIT_V2.replace(depth=24, scale_at=(2, 5, 21), clip_len=32, drop_path=0.3),
+    "mvit_v2_l": _MVIT_V2.replace(
+        embed_dim=144, num_heads=2, depth=48, scale_at=(2, 8, 44), clip_len=40, crop_size=312, drop_path=0.75
+    ),
     # Small ones.
     "c3d_micro": C3DConfig(width=16, fc_width=256, **_MICRO),
     "i3d_micro": InceptionConfig(width=32, **_MICRO),
@@ -104,6 +146,16 @@ CONFIGS: dict[str, ModelConfig] = {
     "i3d_r50_nl_micro": _I3D_R50.replace(**_NL | _SMALL_R50),
     "i3d_r50_gc_micro": _I3D_R50.replace(**_GC | _SMALL_R50),
     "i3d_r50_dnl_micro": _I3D_R50.replace(**_DNL | _SMALL_R50),
+    "vit_micro": ViTConfig(**_SMALL_VIT),
+    "deit_micro_distilled": ViTConfig(distilled=True, second_head=True, **_SMALL_VIT),
+    "vtn_micro": VTNConfig(**_SMALL_VIT | {"depth": 4, "temporal_depth": 1}),
+    **{
+        f"timesformer_micro_{kind}": TimeSformerConfig(attention=kind, **_SMALL_VIT | _EVEN.get(kind, {}))
+        for kind in _TIMESFORMERS
+    },
+    "mvit_v1_micro": MViTConfig(embed_dim=32, depth=10, scale_at=(1, 3, 8), **_MICRO),
+    "mvit_v2_micro": _MVIT_V2.replace(embed_dim=32, depth=10, scale_at=(1, 3, 8), **_MICRO),
+    **{f"vivit_micro_model{n}": ViViTConfig(model=n, temporal_depth=2 if n == 2 else 4, **_SMALL_VIT) for n in _VIVITS},
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from videoswin.weights.formats.zoo_rules import Rule, Shapes, ZooFamily, configured, depth, need_shape
+from videoswin.weights.formats.zoo_rules import Rule, Shapes, ZooFamily, configured, depth, need_shape, renamed
 from videoswin.zoo.context import ContextConfig
 from videoswin.zoo.r2plus1d import VideoResNetConfig
 from videoswin.zoo.resnet import ResNetConfig
@@ -81,7 +81,7 @@ def _read_resnet(family: str, rules: tuple[Rule, ...], defaults: Mapping[str, An
     """The configuration from shapes under our names, which the rules give."""
 
     def read(shapes: Shapes, given: Mapping[str, Any]) -> ResNetConfig:
-        ours = _renamed(rules, shapes)
+        ours = renamed(rules, shapes)
         conv1 = need_shape(ours, "conv1.conv.weight")
         depths = tuple(n for i in range(1, 9) if (n := depth(ours, f"layer{i}.{{i}}.conv1.conv.weight")))
         kernels = tuple(
@@ -114,17 +114,6 @@ def _read_context(ours: Shapes, theirs: Shapes, family: str) -> ContextConfig:
         subsample="after" if pooled else "none",
         reduction=channels // inner,
     )
-
-
-def _renamed(rules: tuple[Rule, ...], shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    renamed = {}
-    for name, shape in shapes.items():
-        for rule in rules:
-            values = rule.parts[0].match(name)
-            if values is not None:
-                renamed[rule.our_name.fill(values)] = tuple(shape)
-                break
-    return renamed
 
 
 _EIGHT = {"clip_len": 8, "conv1_stride_t": 1, "pool1_stride_t": 1}

@@ -22,9 +22,10 @@ from videoswin.zoo.base import ZooConfig
 __all__ = [
     "AS_CONV",
     "CONV2D",
-    "FLAT",
     "QKV",
     "SAME",
+    "TABLE",
+    "VECTOR",
     "Change",
     "Rule",
     "Shapes",
@@ -32,6 +33,7 @@ __all__ = [
     "configured",
     "depth",
     "need_shape",
+    "renamed",
 ]
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -56,8 +58,10 @@ CONV2D = Change(lambda t: t[0].unsqueeze(2), lambda t: [t.squeeze(2)])
 """A 2D convolution in the file, one of a single frame here."""
 AS_CONV = Change(lambda t: t[0].flatten(1), lambda t: [t[:, :, None, None, None]])
 """A 1x1x1 convolution in the file, a linear layer here."""
-FLAT = Change(lambda t: t[0].flatten(), lambda t: [t[None, None]])
-"""A token (1, 1, C) in the file, a vector (C,) here."""
+VECTOR = Change(lambda t: t[0][None, None], lambda t: [t.flatten()])
+"""A token (C,) in the file, (1, 1, C) here."""
+TABLE = Change(lambda t: t[0][None], lambda t: [t.squeeze(0)])
+"""A table (N, C) in the file, (1, N, C) here."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,18 @@ def depth(shapes: Shapes, template: str) -> int:
     while compiled.fill({"i": str(count)}) in shapes:
         count += 1
     return count
+
+
+def renamed(rules: tuple[Rule, ...], shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """Shapes under our names: of tensors that the file keeps apart, the first one's."""
+    renamed = {}
+    for name, shape in shapes.items():
+        for rule in rules:
+            values = rule.parts[0].match(name)
+            if values is not None:
+                renamed[rule.our_name.fill(values)] = tuple(shape)
+                break
+    return renamed
 
 
 def need_shape(shapes: Shapes, name: str) -> tuple[int, ...]:
