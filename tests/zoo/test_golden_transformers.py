@@ -7,7 +7,7 @@ import torch
 
 from tests.zoo.flax_file import read_flax
 from tests.zoo.golden import DATA, as_theirs, clip, error, filled, golden, loaded
-from videoswin.weights.formats import zoo_mvit, zoo_timesformer, zoo_vit, zoo_vivit
+from videoswin.weights.formats import FAMILIES, zoo_mvit, zoo_timesformer, zoo_vit, zoo_vivit
 from videoswin.weights.formats.zoo_rules import ZooFamily
 from videoswin.zoo import create_model
 
@@ -68,6 +68,29 @@ def test_small_files(file: str, family: ZooFamily, given: dict[str, Any], shape:
         assert error(model(video), expected["logits"]) < 1e-5
         if "feature" in expected:
             assert error(model.features(video), expected["feature"]) < 1e-5
+
+
+def test_videomae_by_the_library() -> None:
+    pytest.importorskip("transformers")
+    given = {**HEADS, "clip_len": 4, "crop_size": 32}
+    model = loaded(zoo_vit.VIDEOMAE_HUB, golden("transformers_small/videomae/model.safetensors"), **given)
+    video = clip((2, 4, 3, 32, 32)).transpose(1, 2)
+    with torch.no_grad():
+        assert error(model(video), golden("transformers_small/videomae/expected.safetensors")["logits"]) < 1e-5
+
+
+def test_swin_for_images_is_swin_on_frames() -> None:
+    """Our backbone with patches and windows of one frame; its file is read by the rules for image Swins."""
+    tensors = golden("transformers_small/swin/model.safetensors")
+    translation = FAMILIES["transformers"].to_canonical(tensors)
+    model = create_model(
+        "swin2d_micro", 10, embed_dim=24, depths=(2, 2), num_heads=(2, 4), window_size=(1, 7, 7), init="paper"
+    )
+    ours = {n: t.unsqueeze(2) if t.ndim == 4 else t for n, t in translation.tensors.items()}
+    model.load_state_dict(ours, strict=True)
+    with torch.no_grad():
+        logits = model.eval()(clip((2, 3, 56, 56)).unsqueeze(2))
+    assert error(logits, golden("transformers_small/swin/expected.safetensors")["logits"]) < 1e-5
 
 
 def test_timesformer_resizes_its_embeddings_to_the_nearest() -> None:

@@ -2,5 +2,15 @@
 
 from videoswin.zoo.macs import count_macs
 from videoswin.zoo.registry import CONFIGS, build, config_from_dict, config_to_dict, create_model, get_config
+from videoswin.zoo.starts import start_from_image
 
-__all__ = ["CONFIGS", "build", "config_from_dict", "config_to_dict", "count_macs", "create_model", "get_config"]
+__all__ = [
+    "CONFIGS",
+    "build",
+    "config_from_dict",
+    "config_to_dict",
+    "count_macs",
+    "create_model",
+    "get_config",
+    "start_from_image",
+]

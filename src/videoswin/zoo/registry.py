@@ -17,6 +17,7 @@ from videoswin.zoo.timesformer import TimeSformer, TimeSformerConfig
 from videoswin.zoo.vit import ViT, ViTConfig
 from videoswin.zoo.vivit import ViViT, ViViTConfig
 from videoswin.zoo.vtn import VTN, VTNConfig
+from videoswin.zoo.wrapped import HubVideoModel, HubVideoModelConfig
 
 __all__ = ["CONFIGS", "SwinName", "build", "config_from_dict", "config_to_dict", "create_model", "get_config"]
 
@@ -37,6 +38,7 @@ _CLASSES: dict[type[ModelConfig], Callable[[Any], VideoModel]] = {
     TimeSformerConfig: TimeSformer,
     ViViTConfig: ViViT,
     MViTConfig: MViT,
+    HubVideoModelConfig: HubVideoModel,
 }
 _SYSTEMS = {getattr(config, "system", "swin"): config for config in _CLASSES}
 
@@ -130,6 +132,18 @@ CONFIGS: dict[str, ModelConfig] = {
     "mvit_v2_b": _MVIT_V2.replace(depth=24, scale_at=(2, 5, 21), clip_len=32, drop_path=0.3),
     "mvit_v2_l": _MVIT_V2.replace(
         embed_dim=144, num_heads=2, depth=48, scale_at=(2, 8, 44), clip_len=40, crop_size=312, drop_path=0.75
+    ),
+    # Points of reference of today, by the transformers library (extra "zoo").
+    "videomae_b": HubVideoModelConfig(),
+    "vjepa2_l": HubVideoModelConfig(
+        architecture="vjepa2",
+        embed_dim=1024,
+        depth=24,
+        num_heads=16,
+        clip_len=64,
+        crop_size=256,
+        eps=1e-6,
+        num_classes=174,
     ),
     # Small ones.
     "c3d_micro": C3DConfig(width=16, fc_width=256, **_MICRO),

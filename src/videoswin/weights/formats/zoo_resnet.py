@@ -116,6 +116,16 @@ def _read_context(ours: Shapes, theirs: Shapes, family: str) -> ContextConfig:
     )
 
 
+# An image ResNet-50 or -101, from which C2D, I3D and SlowOnly start (zoo/starts.py): kernels have no axis of time.
+_IMAGE = (
+    Rule("conv1.weight", "conv1.conv.weight"),
+    Rule("bn1.{end}", "conv1.bn.{end}"),
+    Rule("layer{i}.{j}.conv{k:1|2|3}.weight", "layer{i}.{j}.conv{k}.conv.weight"),
+    Rule("layer{i}.{j}.bn{k:1|2|3}.{end}", "layer{i}.{j}.conv{k}.bn.{end}"),
+    Rule("layer{i}.{j}.downsample.0.weight", "layer{i}.{j}.downsample.conv.weight"),
+    Rule("layer{i}.{j}.downsample.1.{end}", "layer{i}.{j}.downsample.bn.{end}"),
+    Rule("fc.{end}", "head.fc.{end}"),
+)
 _EIGHT = {"clip_len": 8, "conv1_stride_t": 1, "pool1_stride_t": 1}
 
 RESNET_MMACTION2 = ZooFamily(
@@ -156,6 +166,28 @@ RESNET_PYTORCHVIDEO_FLAT = ZooFamily(
     requires=(r"blocks\.0\.conv\.weight", r"blocks\.2\.res_blocks\.0\.branch2\.conv_a\.weight", r"blocks\.5\.proj\.weight"),
     read=_read_resnet("pytorchvideo", _PTV_FLAT, {**_EIGHT, "pool2": False}),
 )  # fmt: skip
+
+
+def _read_image(shapes: Shapes, given: Mapping[str, Any]) -> ResNetConfig:
+    ours = renamed(_IMAGE, shapes)
+    conv1 = need_shape(ours, "conv1.conv.weight")
+    depths = tuple(n for i in range(1, 9) if (n := depth(ours, f"layer{i}.{{i}}.conv3.conv.weight")))
+    settings: dict[str, Any] = {
+        "clip_len": 1, "depths": depths, "width": conv1[0], "in_channels": conv1[1], "conv1_kernel_t": 1,
+        "conv1_stride_t": 1, "pool1_stride_t": 1, "pool2": False, "kernels_t": ((1,),) * len(depths),
+        "num_classes": ours.get("head.fc.weight", (0,))[0],
+    }  # fmt: skip
+    return configured(ResNetConfig, given, **settings)
+
+
+RESNET_IMAGE = ZooFamily(
+    name="resnet_torchvision_2d",
+    title="ResNet-50 or -101 for images, torchvision",
+    rules=_IMAGE,
+    requires=(r"conv1\.weight", r"bn1\.running_mean", r"layer1\.0\.conv3\.weight"),
+    read=_read_image,
+    says=("an image network: a video model starts from it",),
+)
 
 
 def _r2plus1d_torchvision() -> tuple[Rule, ...]:
@@ -264,6 +296,6 @@ R2PLUS1D_MMACTION2 = ZooFamily(
 )
 
 FAMILIES = (
-    RESNET_MMACTION2, RESNET_SLOWFAST, RESNET_PYTORCHVIDEO, RESNET_PYTORCHVIDEO_FLAT,
+    RESNET_IMAGE, RESNET_MMACTION2, RESNET_SLOWFAST, RESNET_PYTORCHVIDEO, RESNET_PYTORCHVIDEO_FLAT,
     R3D_TORCHVISION, R2PLUS1D_TORCHVISION, R2PLUS1D_MMACTION2,
 )  # fmt: skip

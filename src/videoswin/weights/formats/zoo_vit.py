@@ -1,4 +1,4 @@
-"""ViT, DeiT and VTN: the names of their public files."""
+"""ViT, DeiT, VTN and VideoMAE: the names of their public files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ from videoswin.weights.formats.zoo_blocks import hub_block, read_sizes, same_blo
 from videoswin.weights.formats.zoo_rules import Rule, Shapes, ZooFamily, configured, depth, need_shape
 from videoswin.zoo.vit import ViTConfig
 from videoswin.zoo.vtn import VTNConfig
+from videoswin.zoo.wrapped import HubVideoModelConfig
 
 __all__ = ["FAMILIES"]
 
@@ -180,4 +181,39 @@ VTN_OFFICIAL = ZooFamily(
     asks=("num_heads", "window", "frame_interval"),
 )  # fmt: skip
 
-FAMILIES = (VIT_TIMM, VIT_HUB, DEIT_HUB, DEIT_DISTILLED_HUB, VTN_OFFICIAL)
+# VideoMAE. The model is the library's own, which keeps these names but for two biases.
+
+_MAE_ATTENTION = "videomae.encoder.layer.{i}.attention.attention"
+
+
+def _read_videomae(shapes: Shapes, given: Mapping[str, Any]) -> HubVideoModelConfig:
+    patch = need_shape(shapes, "videomae.embeddings.patch_embeddings.projection.weight")
+    hidden = need_shape(shapes, "videomae.encoder.layer.0.intermediate.dense.weight")
+    return configured(
+        HubVideoModelConfig,
+        given,
+        embed_dim=patch[0],
+        in_channels=patch[1],
+        patch_size=patch[3],
+        mlp_ratio=hidden[0] / patch[0],
+        depth=depth(shapes, "videomae.encoder.layer.{i}.layernorm_before.weight"),
+        num_classes=shapes.get("classifier.weight", (0,))[0],
+    )
+
+
+VIDEOMAE_HUB = ZooFamily(
+    name="videomae_transformers",
+    title="VideoMAE, transformers",
+    rules=(
+        Rule(f"{_MAE_ATTENTION}.q_bias", f"net.{_MAE_ATTENTION}.query.bias"),
+        Rule(f"{_MAE_ATTENTION}.v_bias", f"net.{_MAE_ATTENTION}.value.bias"),
+        Rule("videomae.{rest:.+}", "net.videomae.{rest}"),
+        Rule("fc_norm.{end}", "net.fc_norm.{end}"),
+        Rule("classifier.{end}", "head.fc.{end}"),
+    ),
+    requires=(r"videomae\.embeddings\.patch_embeddings\.projection\.weight", r"fc_norm\.weight"),
+    read=_read_videomae,
+    asks=("num_heads", "clip_len", "crop_size"),
+)
+
+FAMILIES = (VIT_TIMM, VIT_HUB, DEIT_HUB, DEIT_DISTILLED_HUB, VTN_OFFICIAL, VIDEOMAE_HUB)
