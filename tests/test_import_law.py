@@ -35,7 +35,7 @@ LAW: dict[str, set[str]] = {
     "classifier": {*ENGINE, "data", "streams", "weights", "predict", "root"},
     **{verb: {*BELOW_VERBS, *VERBS} for verb in VERBS},
     "cli": {*BELOW_VERBS, *VERBS},
-    "root": {"errors", "data", "model", "streams", "predict", "classifier"},
+    "root": {"errors", "data", "model", "zoo", "streams", "predict", "classifier"},
     "__main__": {"cli", "errors"},
 }
 

@@ -35,11 +35,12 @@ if TYPE_CHECKING:
         VideoSwinError,
         WeightsError,
     )
-    from videoswin.model import PRESETS, SwinConfig, VideoSwin, create_model
+    from videoswin.model import PRESETS, SwinConfig, VideoModel, VideoSwin
     from videoswin.predict.evaluation import Evaluation
     from videoswin.predict.results import LabelScore, Prediction
     from videoswin.streams.causal import Stream
     from videoswin.streams.sliding import SlidingStream
+    from videoswin.zoo import create_model
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,7 @@ __all__ = [
     "SwinConfig",
     "TrainingError",
     "VideoError",
+    "VideoModel",
     "VideoSwin",
     "VideoSwinError",
     "Views",
@@ -92,10 +94,11 @@ _HOMES = {
         "WeightsError",
     ),
     "videoswin.predict.evaluation": ("Evaluation",),
-    "videoswin.model": ("PRESETS", "SwinConfig", "VideoSwin", "create_model"),
+    "videoswin.model": ("PRESETS", "SwinConfig", "VideoModel", "VideoSwin"),
     "videoswin.streams.causal": ("Stream",),
     "videoswin.streams.sliding": ("SlidingStream",),
     "videoswin.predict.results": ("LabelScore", "Prediction"),
+    "videoswin.zoo": ("create_model",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from videoswin.model.config import SwinConfig
     from videoswin.model.macs import Macs, count_macs, stage_grids
     from videoswin.model.presets import PRESETS, create_model, get_config
+    from videoswin.model.video_model import Capability, VideoModel, need
     from videoswin.model.video_swin import VideoSwin
 
 __all__ = [
     "PRESETS",
+    "Capability",
     "Macs",
     "SwinBackbone",
     "SwinConfig",
+    "VideoModel",
     "VideoSwin",
     "count_macs",
     "create_model",
     "get_config",
+    "need",
     "stage_grids",
 ]
 
@@ -31,6 +35,7 @@ _HOMES = {
     "config": ("SwinConfig",),
     "macs": ("Macs", "count_macs", "stage_grids"),
     "presets": ("PRESETS", "create_model", "get_config"),
+    "video_model": ("Capability", "VideoModel", "need"),
     "video_swin": ("VideoSwin",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

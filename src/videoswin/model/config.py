@@ -1,12 +1,11 @@
 """The numbers that define a Video Swin Transformer, checked once, at the door."""
 
-import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 from videoswin.errors import ConfigError, nearest
+from videoswin.model.model_config import ModelConfig
 
 __all__ = ["Grid", "Init", "Padding", "RelativeBias", "SwinConfig"]
 
@@ -27,7 +26,7 @@ _MOST_STAGES, _MOST_OFFSETS = 16, 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
-class SwinConfig:
+class SwinConfig(ModelConfig):
     """Architecture of one model (paper, section 3). The defaults are Swin-T.
 
     Sizes are in tokens except ``patch_size`` (frames, pixels, pixels).
@@ -116,28 +115,6 @@ class SwinConfig:
     def num_features(self) -> int:
         """Channels of the last stage (8C for four stages)."""
         return self.stage_dims[-1]
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed; an unknown field is a :class:`ConfigError`."""
-        self._refuse_unknown(changes)
-        return dataclasses.replace(self, **changes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`; an unknown field is a :class:`ConfigError`."""
-        cls._refuse_unknown(data)
-        return cls(**data)
-
-    @classmethod
-    def _refuse_unknown(cls, data: Mapping[str, Any]) -> None:
-        known = [f.name for f in dataclasses.fields(cls)]
-        for key in data:
-            if key not in known:
-                raise ConfigError(f'SwinConfig has no field "{key}". {nearest(str(key), known)}')
 
 
 def check_clip_size(config: SwinConfig, size: Grid) -> None:

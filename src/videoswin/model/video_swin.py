@@ -1,13 +1,14 @@
 """Classification: average over space and time, dropout, one linear layer (the public code's I3DHead)."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from videoswin.errors import ConfigError
 from videoswin.model.backbone import SwinBackbone
-from videoswin.model.config import SwinConfig
+from videoswin.model.config import Grid, SwinConfig, check_clip_size
+from videoswin.model.video_model import Capability, VideoModel
 
 __all__ = ["ClassificationHead", "VideoSwin"]
 
@@ -27,16 +28,19 @@ class ClassificationHead(nn.Module):
         return self.fc(self.dropout(features.mean(dim=(2, 3, 4))))
 
 
-class VideoSwin(nn.Module):
+class VideoSwin(VideoModel):
     """Video Swin Transformer with a classification head.
 
     ``model(video)`` takes a normalised clip batch (B, 3, T, H, W) and gives logits (B, num_classes); with
     ``num_classes=0``, pooled features (B, 8C). Shapes it cannot take are a :class:`~videoswin.errors.ConfigError`.
     """
 
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({"windows", "causal", "pyramid"})
+    config: SwinConfig
+    head: ClassificationHead | None
+
     def __init__(self, config: SwinConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.backbone = SwinBackbone(config)
         self.head = (
             ClassificationHead(config.num_features, config.num_classes, config.head_dropout)
@@ -44,9 +48,10 @@ class VideoSwin(nn.Module):
             else None
         )
 
-    def forward(self, video: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> logits (B, num_classes)."""
-        return self.classify(self.forward_features(video))
+    @property
+    def num_features(self) -> int:
+        """Channels of the last stage, 8C."""
+        return self.config.num_features
 
     def classify(self, features: Tensor) -> Tensor:
         """(B, 8C, T', H', W') -> logits (B, num_classes)."""
@@ -83,6 +88,14 @@ class VideoSwin(nn.Module):
             model = type(self)(self.config.replace(causal=True))
         model.load_state_dict(self.state_dict(), assign=True)
         return model.train(self.training)
+
+    def checked(self, video: Tensor) -> Tensor:
+        """The video itself, or a :class:`~videoswin.errors.ConfigError` that names the wrong axis."""
+        return self.backbone.checked(video)
+
+    def check_clip(self, size: Grid) -> None:
+        """(T, H, W) in frames and pixels; a :class:`~videoswin.errors.ConfigError` names the axis that is too short."""
+        check_clip_size(self.config, size)
 
     def set_grad_checkpointing(self, enabled: bool = True) -> None:
         """Trade about a third more training time for less memory."""
