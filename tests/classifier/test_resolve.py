@@ -159,3 +159,16 @@ print(sorted({"torch", "numpy", "av"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
+
+
+def test_no_compiler_is_imported_to_load_or_describe() -> None:
+    """PyTorch's takes longer to import than a checkpoint to load."""
+    script = """
+import sys, videoswin
+from videoswin.cli.main import main
+videoswin.load("swin3d_micro_gestures")
+assert main(["info", "swin3d_t"]) == 0
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")

@@ -1,10 +1,12 @@
 """A model and the tensors that are to be its numbers: built without memory, compared, put in place."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from videoswin.errors import WeightsError
 from videoswin.model import SwinConfig, VideoSwin
@@ -16,8 +18,21 @@ __all__ = ["empty_model", "fill", "require_same_tensors", "shapes_of"]
 
 def empty_model(config: SwinConfig) -> VideoSwin:
     """The model on the device "meta": shapes without numbers, which would be overwritten at once."""
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         return VideoSwin(config)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Random numbers are not drawn. On "meta" there are none anyway, but for the normal distribution PyTorch imports its
+    compiler there, which takes longer than loading a checkpoint."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__name__", "") == "normal_":  # of Tensor, or of nn.init
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def shapes_of(model: VideoSwin) -> dict[str, tuple[int, ...]]:
