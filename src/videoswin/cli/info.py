@@ -104,6 +104,7 @@ def _clip(subject: _Subject, frames: int | None, size: int | None) -> tuple[int,
 def _facts(subject: _Subject, clip: tuple[int, int, int]) -> dict[str, Any]:
     import torch
 
+    from videoswin.kernels import engine_in_force
     from videoswin.model import VideoSwin, count_macs, stage_grids
 
     for name, n in zip(("frames", "size", "size"), clip, strict=True):
@@ -122,6 +123,7 @@ def _facts(subject: _Subject, clip: tuple[int, int, int]) -> dict[str, Any]:
         "clip": list(clip),
         "stages": [[dim, *grid] for dim, grid in zip(subject.config.stage_dims, grids, strict=True)],
         "config": subject.config.to_dict(),
+        "engine": engine_in_force()._asdict(),
     }
     if subject.classifier is not None:
         c = subject.classifier
@@ -143,6 +145,8 @@ def _show(facts: dict[str, Any]) -> None:
     add_row(summary, "clip", _shape(facts["clip"]) + "  (frames x height x width)")
     add_row(summary, "MACs", f"{_macs(facts['macs'])}  (as the paper counts)")
     add_row(summary, "", f"{_macs(facts['macs_executed'])}  (executed)")
+    engine = facts["engine"]
+    add_row(summary, "engine", f"{engine['name']}  (attention on this CPU: {engine['reason'] or 'compiled'})")
     if facts.get("none_threshold") is not None:
         add_row(summary, "threshold", f"a best score below {facts['none_threshold']:g} means none of these")
     for name, value in facts.get("metrics", {}).items():
