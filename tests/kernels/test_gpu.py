@@ -182,6 +182,7 @@ with use_engine("gpu"):
         mixed = layer(x, boxes)
     assert mixed.dtype == torch.bfloat16 and torch.allclose(mixed.float(), expected, atol=0.02)
 
+    layer.relative_position_bias_table.requires_grad_(True)
     second = {}
     for name in ("gpu", "plain"):
         with use_engine(name):

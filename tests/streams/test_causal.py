@@ -167,6 +167,20 @@ def test_another_device_or_number_type_than_the_model_is_refused() -> None:
         Stream(causal_model()).push(tiny_clip(1, 2).double())
 
 
+def test_weights_that_change_under_way_are_told() -> None:
+    """What a stream remembers is of the weights that it began with, and so are the tables that it has read."""
+    model, video = causal_model(), tiny_clip(1, 8)
+    stream = Stream(model, "all")
+    stream.push(video[:, :, :4])
+    table = model.backbone.stages[1].blocks[0].attn.relative_position_bias_table  # type: ignore[union-attr]
+    table.data.mul_(1.5)  # type: ignore[union-attr, operator]
+    with pytest.raises(ConfigError, match=r"weights have changed since this stream began.*Call reset\(\)"):
+        stream.push(video[:, :, 4:])
+    assert stream.times == (2,)
+    stream.reset()
+    assert relative_error(stream.push(video), offline(model, video)) < TOLERANCE
+
+
 def test_bfloat16_streams() -> None:
     model, video = causal_model(), tiny_clip(1, 8)
     exact = offline(model, video)

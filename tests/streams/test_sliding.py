@@ -145,6 +145,17 @@ def test_bad_sizes_are_refused(clip_len: Any, hop: Any) -> None:
         SlidingStream(features_model(), clip_len, hop)
 
 
+def test_a_model_put_in_training_under_way_is_refused() -> None:
+    model, video = features_model(), tiny_clip(1, 8)
+    stream = SlidingStream(model, clip_len=8, hop=2)
+    expected = stream.push(video)
+    model.train()
+    with pytest.raises(ConfigError, match="in training mode"):
+        stream.push(video)
+    model.eval()
+    assert stream.push(video).equal(expected)  # type: ignore[union-attr, arg-type]
+
+
 def test_a_model_in_training_is_refused() -> None:
     with pytest.raises(ConfigError, match="in training mode"):
         SlidingStream(features_model().train(), 8, 2)

@@ -132,6 +132,7 @@ def _subject(target: "Target", as_architecture: bool) -> _Subject:
 def _facts(subject: _Subject, num_classes: int | None, frames: int | None, size: int | None) -> dict[str, Any]:
     import torch
 
+    from videoswin.kernels import engine_in_force
     from videoswin.model import count_macs, stage_grids
     from videoswin.weights.assemble import empty_model
 
@@ -158,6 +159,7 @@ def _facts(subject: _Subject, num_classes: int | None, frames: int | None, size:
         "clip": list(clip),
         "stages": [[dim, *grid] for dim, grid in zip(config.stage_dims, grids, strict=True)],
         "config": config.to_dict(),
+        "engine": engine_in_force()._asdict(),
         **subject.described(),
     }
 
@@ -194,7 +196,9 @@ def _exported(path: Path) -> dict[str, Any]:
         described = _Subject(m.name, None, *known).described()  # type: ignore[arg-type]
         clip = list(m.clip_shape[1:])
         return {"name": m.name, "parameters": m.made.num_parameters, "clip": clip, **described, "export": file}
-    return {**_facts(_Subject(m.name, m.config, *known), None, None, None), "export": file}
+    facts = _facts(_Subject(m.name, m.config, *known), None, None, None)
+    del facts["engine"]  # a library of its own computes an exported file
+    return {**facts, "export": file}
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -212,6 +216,8 @@ def _show(facts: dict[str, Any]) -> None:
     if "macs" in facts:
         add_row(summary, "MACs", f"{_macs(facts['macs'])}  (as the paper counts)")
         add_row(summary, "", f"{_macs(facts['macs_executed'])}  (executed)")
+    if engine := facts.get("engine"):
+        add_row(summary, "engine", f"{engine['name']}  (attention on this CPU: {engine['reason'] or 'compiled'})")
     if facts.get("none_threshold") is not None:
         add_row(summary, "threshold", f"a best score below {facts['none_threshold']:g} means none of these")
     for name, value in facts.get("metrics", {}).items():
