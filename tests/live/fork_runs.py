@@ -37,6 +37,8 @@ def run(arguments: list[str], stdin: str, number: int, delay_s: float) -> int | 
     os.close(reading)
     if stdin != "-":
         os.write(writing, Path(stdin).read_bytes()[:60_000])
+    if number != signal.SIGKILL:
+        wait_until_it_listens(pid)
     time.sleep(delay_s)
     os.kill(pid, number)
     code: int | str = "hangs"
@@ -52,6 +54,16 @@ def run(arguments: list[str], stdin: str, number: int, delay_s: float) -> int | 
         os.waitpid(pid, 0)
     os.close(writing)
     return code
+
+
+def wait_until_it_listens(pid: int) -> None:
+    """Until the process catches SIGTERM: before, it would just end, as any program does."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        caught = Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2].split()[0]
+        if int(caught, 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
 
 
 def runs() -> None:
