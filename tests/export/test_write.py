@@ -193,7 +193,7 @@ def test_the_fingerprint_is_of_all_bytes(make: Callable[[str], Made], tmp_path: 
     ("change", "reason"),
     [
         (lambda logits: logits * 1.01, r"outputs differ from the model's by .*it was not kept"),
-        (lambda logits: logits * float("nan"), r"gives NaN or infinity as a logit; it was not kept"),
+        (lambda logits: logits * float("nan"), r"gives NaN or infinity in place of scores; it was not kept"),
     ],
 )
 def test_a_file_that_differs_is_not_kept(

@@ -21,4 +21,4 @@ def precision_of(type_: Any, tokens: Sequence[Token]) -> str:
     if today is None or today not in get_args(type_):
         raise CoercionError(token=tokens[0], target_type=type_)
     say(f"--precision {value} is now called {today}; the old name will go.")
-    return today
+    return str(today)

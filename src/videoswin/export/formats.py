@@ -22,7 +22,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 TOLERANCES: Mapping[str, float] = {"float32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
 """Largest difference of a logit that is accepted, as a part of the largest logit."""
 FORMER_PRECISIONS = {"fp32": "float32"}
-"""Names of precisions before 2026-11-27, and today's."""
+"""Names of precisions before 2026-11-26, and today's."""
 
 
 @dataclass(frozen=True)

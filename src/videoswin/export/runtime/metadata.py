@@ -62,7 +62,7 @@ class Metadata:
     name: str = "unnamed"
     none_threshold: float | None = None
     config: SwinConfig | None = None
-    """The architecture; None: the file is of before 2026-11-27, and does not say."""
+    """The architecture; None: the file is of before 2026-11-26, and does not say."""
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
     card: dict[str, Any] = field(default_factory=dict)
