@@ -14,7 +14,7 @@ from videoswin.classifier.folder import read_facts
 from videoswin.classifier.published import PUBLISHED
 from videoswin.cli.main import main
 from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
-from videoswin.weights.pickled import read_pickled
+from videoswin.weights.containers.read import read_container
 
 
 @pytest.mark.parametrize("family", FILES)
@@ -30,7 +30,7 @@ def test_inspect_says_what_a_file_is(family: str, capsys: pytest.CaptureFixture[
 
 
 def test_inspect_tells_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tensors = read_pickled(FILES["official"]).tensors
+    tensors = read_container(FILES["official"]).tensors
     tensors.pop("backbone.norm.weight")
     torch.save(tensors, tmp_path / "w.pth")
     assert main(["inspect", str(tmp_path / "w.pth")]) == 0
@@ -114,7 +114,7 @@ def test_load_takes_public_files() -> None:
     [(400, "abseiling", "interval"), (600, "abseiling", "interval"), (174, "Approaching something", "uniform")],
 )
 def test_labels_come_with_known_numbers_of_classes(tmp_path: Path, classes: int, label: str, sampling: str) -> None:
-    tensors = read_pickled(FILES["official"]).tensors
+    tensors = read_container(FILES["official"]).tensors
     tensors["cls_head.fc_cls.weight"], tensors["cls_head.fc_cls.bias"] = torch.zeros(classes, 64), torch.zeros(classes)
     torch.save({"state_dict": tensors}, tmp_path / "w.pth")
     classifier = videoswin.load(tmp_path / "w.pth")

@@ -15,6 +15,7 @@ from videoswin.data.dataset import ClipDataset
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.train.start import AUGMENTS, MICRO_PREPROCESSING, Plan, Preferences, adopt, make_plan
+from videoswin.weights.convert import export_tensors
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +215,18 @@ def test_weights_bring_their_preprocessing(videos: Path, checkpoint: str):
     assert any("2 of 2 classes are known" in note for note in plan.notes)
     source = tiny_classifier().model.state_dict()
     assert all(torch.equal(value, source[name]) for name, value in plan.classifier.model.state_dict().items())
+
+
+def test_a_backbone_without_a_head_gets_one(videos: Path, checkpoint: str, tmp_path: Path):
+    """The official code's backbone alone, as many detectors keep it."""
+    tensors = export_tensors(load(checkpoint).model, "official")
+    bare = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items() if name.startswith("backbone.")}
+    torch.save({"state_dict": bare}, tmp_path / "bare.pth")
+    plan = plan_of(videos, str(tmp_path / "bare.pth"), size=32)
+    assert "weights of bare; 0 of 2 classes are known to its head, the others start afresh." in plan.notes
+    ours = plan.classifier.model.state_dict()
+    assert torch.equal(ours["backbone.norm.weight"], bare["norm.weight"])
+    assert ours["head.fc.weight"].shape[0] == 2
 
 
 def test_causal(videos: Path, checkpoint: str, tmp_path: Path):

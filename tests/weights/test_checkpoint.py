@@ -13,8 +13,8 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.model import SwinConfig, VideoSwin
 from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
+from videoswin.weights.containers.read import read_container
 from videoswin.weights.convert import TARGETS, convert_model
-from videoswin.weights.pickled import read_pickled
 from videoswin.weights.safetensors import write_tensors
 
 OFFICIAL = FILES["official"]
@@ -90,7 +90,7 @@ def test_family_to_ours_to_family_bit_for_bit(tmp_path: Path, to: str, family: s
     assert report.family == family
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
     if suffix == ".pth":
-        back, there = read_pickled(tmp_path / "theirs.pth").tensors, read_pickled(FILES[family]).tensors
+        back, there = read_container(tmp_path / "theirs.pth").tensors, read_container(FILES[family]).tensors
         assert back.keys() == there.keys()
         assert all(torch.equal(back[name], there[name]) for name in there)
 
@@ -162,7 +162,7 @@ def test_another_window_resamples_the_tables() -> None:
     assert model.config.window_size == (8, 3, 3)
     assert len(report.reshaped) == 8
     assert len(report.loaded) == 121 - 8
-    source = read_pickled(OFFICIAL).tensors["backbone.layers.1.blocks.0.attn.relative_position_bias_table"]
+    source = read_container(OFFICIAL).tensors["backbone.layers.1.blocks.0.attn.relative_position_bias_table"]
     table = model.state_dict()["backbone.layers.1.blocks.0.attn.relative_position_bias_table"]
     middle, new_middle = source.view(7, 25, 2)[3], table.view(15, 25, 2)[7]
     assert table.shape == (15 * 25, 2)
@@ -177,7 +177,7 @@ def edited(tmp_path: Path) -> Callable[..., Path]:
     """The official golden file with some tensors changed, renamed, or taken away (None)."""
 
     def edit(change: Callable[[dict[str, Tensor]], object]) -> Path:
-        tensors = read_pickled(OFFICIAL).tensors
+        tensors = read_container(OFFICIAL).tensors
         change(tensors)
         torch.save({"state_dict": tensors}, tmp_path / "edited.pth")
         return tmp_path / "edited.pth"
@@ -259,7 +259,7 @@ def test_other_models_are_refused_with_what_is_known(tmp_path: Path) -> None:
 
 
 def test_swin_v2_is_refused_by_name(tmp_path: Path) -> None:
-    tensors = read_pickled(FILES["microsoft"]).tensors
+    tensors = read_container(FILES["microsoft"]).tensors
     tensors["layers.0.blocks.0.attn.logit_scale"] = torch.zeros(1)
     torch.save({"model": tensors}, tmp_path / "v2.pth")
     assert "Swin V2" in refused(tmp_path / "v2.pth")

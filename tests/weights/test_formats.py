@@ -11,15 +11,15 @@ from videoswin.model import PRESETS
 from videoswin.model.config import Grid
 from videoswin.weights.architecture import read_architecture, table_windows
 from videoswin.weights.checkpoint import expected_shapes, read_checkpoint
+from videoswin.weights.containers.read import read_container
 from videoswin.weights.formats import FAMILIES, index_buffer, is_swin_v2, recognise
-from videoswin.weights.formats.names import CANONICAL
-from videoswin.weights.pickled import read_pickled
+from videoswin.weights.formats.name_map import OUR_NAMES
 from videoswin.weights.safetensors import read_tensors
 
 
 def in_file(family: str) -> dict[str, Tensor]:
     path = FILES[family]
-    return read_tensors(path) if path.suffix == ".safetensors" else read_pickled(path).tensors
+    return read_tensors(path) if path.suffix == ".safetensors" else read_container(path).tensors
 
 
 def shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -69,10 +69,10 @@ def test_names_of_deep_models_go_both_ways(family: str) -> None:
         "backbone.layers.10.blocks.0.attn.relative_position_bias_table",
         "head.fc.weight",
     ):
-        place = CANONICAL.split(ours)
-        assert place is not None
-        theirs = names.join(place)
-        assert names.split(theirs) == place
+        slot = OUR_NAMES.split(ours)
+        assert slot is not None
+        theirs = names.join(slot)
+        assert names.split(theirs) == slot
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from tests.weights.golden import FILES, IMAGE, expected, relative_error
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.weights.bias_tables import resample_table
 from videoswin.weights.checkpoint import load_checkpoint
+from videoswin.weights.containers.read import read_container
 from videoswin.weights.convert import convert_model
 from videoswin.weights.inflate import inflate_checkpoint, inflate_patch, inflate_table
-from videoswin.weights.pickled import read_pickled
 from videoswin.weights.safetensors import read_tensors
 
 MICROSOFT = FILES["microsoft"]
@@ -110,7 +110,7 @@ def test_another_window_is_resampled() -> None:
 
 
 def test_smaller_tables_of_the_last_stage_are_resampled(tmp_path: Path) -> None:
-    tensors = read_pickled(MICROSOFT).tensors
+    tensors = read_container(MICROSOFT).tensors
     for block in (0, 1):
         name = f"layers.3.blocks.{block}.attn.relative_position_bias_table"
         tensors[name] = torch.zeros(9, 8)  # a window of 2
@@ -148,7 +148,7 @@ def test_a_missing_tensor_is_named_as_the_file_names_it(tmp_path: Path) -> None:
 
 
 def test_an_absolute_position_embedding_has_no_place(tmp_path: Path) -> None:
-    tensors = read_pickled(MICROSOFT).tensors | {"absolute_pos_embed": torch.zeros(1, 576, 8)}
+    tensors = read_container(MICROSOFT).tensors | {"absolute_pos_embed": torch.zeros(1, 576, 8)}
     torch.save({"model": tensors}, tmp_path / "ape.pth")
     with pytest.raises(WeightsError, match="absolute_pos_embed"):
         inflate_checkpoint(tmp_path / "ape.pth")

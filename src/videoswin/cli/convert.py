@@ -20,6 +20,7 @@ def convert(
     to: Literal["official", "mmaction2", "torchvision", "ours"] = "ours",
     num_frames_window: int | None = None,
     num_classes: int | None = None,
+    container: str | None = None,
 ) -> int:
     """Convert a file of weights to another code base's, or to a checkpoint folder.
 
@@ -45,6 +46,9 @@ def convert(
         image models.
     num_classes
         Outputs of the head; another number than the file's own starts a new head. By default the file's own.
+    container
+        The table of IN that holds the weights, where it has more than one: state_dict_ema. By default the plain weights,
+        before averaged ones.
     """
     from videoswin.classifier.resolve import Published, resolve
     from videoswin.storage.outputs import require_writable_folder
@@ -63,15 +67,18 @@ def convert(
 
     file, facts = weights_of(meant)
     own_config = facts and facts.config
-    own = inspect_checkpoint(file, own_config=own_config)
+    own = inspect_checkpoint(file, own_config=own_config, container=container)
     published = meant.model if isinstance(meant, Published) else None
     if published is not None:
         published.require_architecture(own)
     if FAMILIES[own.family].dims == 2:
-        model, report = inflate_checkpoint(file, num_classes, window_frames=num_frames_window or 8)
+        frames = num_frames_window or 8
+        model, report = inflate_checkpoint(file, num_classes, window_frames=frames, container=container)
     else:
         window = (num_frames_window, *own.config.window_size[1:]) if num_frames_window is not None else None
-        model, report = load_checkpoint(file, num_classes, window_size=window, own_config=own_config)
+        model, report = load_checkpoint(
+            file, num_classes, window_size=window, own_config=own_config, container=container
+        )
     if to == "ours" and Path(target).suffix not in (".safetensors", ".pth", ".pt"):
         if facts is not None and not report.fresh:  # one of ours: it keeps its labels and preprocessing
             classifier = Classifier.of(model, facts)

@@ -14,13 +14,15 @@ def inspect(
     file: Annotated[str, Parameter(name="FILE")],
     /,
     *,
+    container: str | None = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> int:
     """Show what a file of weights is, and whether it is whole.
 
     The family and the architecture are read from the names and shapes of its tensors. Nothing in the file is executed,
-    and no model is built. Files: .pth, .pt and .safetensors of the official code, MMAction2, torchvision, Microsoft,
-    timm and Hugging Face, and checkpoint folders of videoswin.
+    and no model is built. Files: .safetensors, and whatever torch.save wrote (.pth, .pt, .ckpt), of the official code,
+    MMAction2, torchvision, Microsoft, timm and Hugging Face, also as a training wrote them; and checkpoint folders of
+    videoswin.
 
     For example:
 
@@ -30,6 +32,9 @@ def inspect(
     ----------
     file
         A file of weights, a checkpoint folder, an address on a hub, or a name that videoswin models lists.
+    container
+        The table of the file that holds the weights, where it has more than one: state_dict_ema. By default the plain
+        weights, before averaged ones.
     json_only
         Print one JSON object, with every name, and nothing else.
     """
@@ -40,7 +45,7 @@ def inspect(
     from videoswin.weights.checkpoint import inspect_checkpoint
 
     path, facts = weights_of(target)
-    report = inspect_checkpoint(path, own_config=facts and facts.config)
+    report = inspect_checkpoint(path, own_config=facts and facts.config, container=container)
     if json_only:
         print(json.dumps(report.to_dict()))
     else:

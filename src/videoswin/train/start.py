@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.folder import half_of
 from videoswin.classifier.loading import load
+from videoswin.classifier.resolve import WeightsFile, resolve
 from videoswin.data.annotations import Index, Row, read_index
 from videoswin.data.dataset import Augment, ClipDataset, FrameCache
 from videoswin.data.preprocessing import Preprocessing
@@ -18,6 +20,7 @@ from videoswin.model import VideoSwin, create_model
 from videoswin.storage.atomic import settled_folder
 from videoswin.train.split import hold_out
 from videoswin.train.state import require_state
+from videoswin.weights.checkpoint import inspect_checkpoint
 
 __all__ = ["AUGMENTS", "MICRO_PREPROCESSING", "Plan", "Preferences", "adopt", "make_plan"]
 
@@ -190,11 +193,20 @@ def _classifier(
         name, note = model, f"{model} with fresh weights, {len(labels)} classes."
         return Classifier(fresh, _preprocessing(base, wanted), labels, name=name), note
     assert weights is not None
-    source = load(weights)
+    # A file without a head names no classes; the fresh one that it gets is for these.
+    source = load(weights, num_classes=len(labels)) if _is_headless_file(weights) else load(weights)
     adopted, unknown = adopt(source, labels, **overrides)
     known = len(labels) - len(unknown)
     note = f"weights of {source.name}; {known} of {len(labels)} classes are known to its head, the others start afresh."
     return Classifier(adopted, _preprocessing(source.preprocessing, wanted), labels, name=source.name), note
+
+
+def _is_headless_file(weights: str) -> bool:
+    match resolve(weights):
+        case WeightsFile(path) if half_of(path) is None:
+            return inspect_checkpoint(path).config.num_classes == 0
+        case _:
+            return False
 
 
 def _preprocessing(base: Preprocessing, wanted: Preferences) -> Preprocessing:

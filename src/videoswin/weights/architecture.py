@@ -7,12 +7,13 @@ from pathlib import Path
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.model.config import Grid, SwinConfig
 from videoswin.weights.formats.base import Family
-from videoswin.weights.formats.names import CANONICAL, Place
+from videoswin.weights.formats.name_map import OUR_NAMES, TensorSlot
 
 __all__ = ["read_architecture", "table_windows"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+_MAX_BLOCKS = 200  # eight times Swin-L's; building thousands, even without memory, takes many seconds
 _INCOMPLETE = "It is incomplete, or of another architecture; download it again"
 _MAX_WINDOW = 64  # tokens along an axis; larger "windows" that fit a row count are arithmetic, not architectures
 
@@ -30,14 +31,14 @@ def read_architecture(
     Raises:
         WeightsError: the tensors describe no Swin transformer, or more than one window fits.
     """
-    places = {place: shape for name, shape in ours.items() if (place := CANONICAL.split(name)) is not None}
-    patch = _need(path, family, places, Place("patch_proj.weight"), family.dims + 2)
-    depths = _depths(path, places)
-    tables = [_need(path, family, places, Place("table", stage, 0), 2) for stage in range(len(depths))]
-    hidden = _need(path, family, places, Place("fc1.weight"), 2)
+    slots = {slot: shape for name, shape in ours.items() if (slot := OUR_NAMES.split(name)) is not None}
+    patch = _need(path, family, slots, TensorSlot("patch_proj.weight"), family.dims + 2)
+    depths = _depths(path, slots)
+    tables = [_need(path, family, slots, TensorSlot("table", stage, 0), 2) for stage in range(len(depths))]
+    hidden = _need(path, family, slots, TensorSlot("fc1.weight"), 2)
     rows = max(table[0] for table in tables)
     window = _window(path, family, rows, max(index_sizes.values(), default=None), window_in_file)
-    classes = places.get(Place("head.weight"), (0,))
+    classes = slots.get(TensorSlot("head.weight"), (0,))
     try:
         return SwinConfig(
             embed_dim=patch[0],
@@ -47,12 +48,12 @@ def read_architecture(
             patch_size=(1, patch[2], patch[3]) if family.dims == 2 else (patch[2], patch[3], patch[4]),
             in_channels=patch[1],
             mlp_ratio=hidden[0] / patch[0],
-            patch_norm=Place("patch_norm.weight") in places,
+            patch_norm=TensorSlot("patch_norm.weight") in slots,
             num_classes=classes[0],
             relative_bias=family.relative_bias,
         )
     except (ConfigError, ZeroDivisionError, IndexError) as error:
-        raise WeightsError(path, f"its tensors describe no Swin transformer ({error})", _INCOMPLETE) from None
+        raise WeightsError(path, f"its tensors describe no Swin transformer ({error})", _INCOMPLETE) from error
 
 
 def table_windows(rows: int, dims: int) -> list[Grid]:
@@ -90,20 +91,22 @@ def _advice(fits: list[Grid]) -> str:
     return f"Say which it is: window_in_file={fits[0]}" if fits else _INCOMPLETE
 
 
-def _depths(path: Path, places: Mapping[Place, tuple[int, ...]]) -> tuple[int, ...]:
+def _depths(path: Path, slots: Mapping[TensorSlot, tuple[int, ...]]) -> tuple[int, ...]:
     """Blocks of each stage. A gap is no question here: it will show as missing tensors."""
-    blocks = [(place.stage, place.block) for place in places if place.part == "table"]
+    blocks = [(slot.stage, slot.block) for slot in slots if slot.part == "table"]
     stages = 1 + max((stage for stage, _ in blocks), default=-1)
     depths = tuple(1 + max((b for s, b in blocks if s == stage), default=-1) for stage in range(stages))
     if not depths or 0 in depths or sum(depths) > len(blocks):
         raise WeightsError(path, f"it has {len(blocks)} bias tables for {max(sum(depths), 1)} blocks", _INCOMPLETE)
+    if sum(depths) > _MAX_BLOCKS:
+        raise WeightsError(path, f"it has {sum(depths):,} blocks, more than any Swin transformer", _INCOMPLETE)
     return depths
 
 
 def _need(
-    path: Path, family: Family, places: Mapping[Place, tuple[int, ...]], place: Place, ndim: int
+    path: Path, family: Family, slots: Mapping[TensorSlot, tuple[int, ...]], slot: TensorSlot, ndim: int
 ) -> tuple[int, ...]:
-    shape, name = places.get(place), family.theirs(CANONICAL.join(place))
+    shape, name = slots.get(slot), family.theirs(OUR_NAMES.join(slot))
     if shape is None:
         raise WeightsError(path, f'the tensor "{name}" is missing', _INCOMPLETE)
     if len(shape) != ndim:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from videoswin.errors import WeightsError
 from videoswin.model import SwinConfig, VideoSwin
-from videoswin.weights.load_report import some
+from videoswin.weights.load_report import first_few
 from videoswin.weights.safetensors import own_float32, require_floats
 
 __all__ = ["empty_model", "fill", "require_same_tensors", "shapes_of"]
@@ -60,7 +60,7 @@ def require_same_tensors(
         ("not part of the model", [name for name in found if name not in expected]),
         ("of another shape", shapes),
     ]
-    if differences := [f"{len(items)} {group}: {some(items)}" for group, items in groups if items]:
+    if differences := [f"{len(items)} {group}: {first_few(items)}" for group, items in groups if items]:
         raise WeightsError(path, f"the tensors do not fit {what} ({'; '.join(differences)})", hint)
 
 

@@ -18,13 +18,15 @@ from videoswin.model.video_swin import ClassificationHead
 from videoswin.weights.architecture import read_architecture
 from videoswin.weights.assemble import empty_model, fill, shapes_of
 from videoswin.weights.bias_tables import resample_table
-from videoswin.weights.formats import FAMILIES, Family, is_swin_v2, recognise
-from videoswin.weights.load_report import LoadReport, some
-from videoswin.weights.pickled import Contents, read_pickled
-from videoswin.weights.safetensors import read_tensors, require_floats
+from videoswin.weights.containers.read import Contents, read_container
+from videoswin.weights.formats import FAMILIES, Family, is_swin_v2
+from videoswin.weights.load_report import LoadReport, first_few
+from videoswin.weights.safetensors import require_floats
+from videoswin.weights.unwrapping import FoundModel, find_models, without_wrappers
 
 __all__ = ["Checkpoint", "inspect_checkpoint", "load_checkpoint", "read_checkpoint"]
 
+_MAX_TENSORS = 20_000
 _ANOTHER = "Give a complete checkpoint of a Swin transformer"
 
 
@@ -48,7 +50,7 @@ class Checkpoint:
         wrong = [text for text in self.report.wrong_shape if head or not text.startswith(is_head)]
         foreign = [name for name in self.report.unexpected if self.family.in_backbone(name)]
         problems = [
-            f"{len(found)} {what}: {some(found)}"
+            f"{len(found)} {what}: {first_few(found)}"
             for what, found in (
                 ("missing", missing),
                 ("of another shape", wrong),
@@ -70,11 +72,13 @@ def load_checkpoint(
     window_size: Grid | None = None,
     window_in_file: Grid | None = None,
     own_config: SwinConfig | None = None,
+    container: str | None = None,
 ) -> tuple[VideoSwin, LoadReport]:
     """A 3D checkpoint of any family, as a model in evaluation mode, in float32, on the CPU.
 
     Args:
-        path: a ``.pth``, ``.pt`` or ``.safetensors`` file.
+        path: a file of weights, or of a training that holds some: ``.safetensors``, or ``.pth``, ``.pt``, ``.ckpt`` and
+            whatever else ``torch.save`` wrote.
         num_classes: outputs of the head. None: the file's own. Another number: the head starts anew. 0: no head.
         relative_bias: how windows clipped in space read the bias table. None: as the file's own code does it, "official"
             for the official code, MMAction2 and torchvision, so that the numbers are theirs; for ours, what
@@ -86,13 +90,16 @@ def load_checkpoint(
         window_in_file: for the rare file where two windows fit the tables; the error says so.
         own_config: of the weights of a checkpoint folder, what its config.json says: it also knows what tensors cannot
             tell. Both have to agree.
+        container: the table of the file that holds the weights, where it has more than one: "state_dict_ema", or
+            "state_dict/student" for the tensors of that name in it. None: the plain weights come before averaged ones; the
+            report says what was taken, and what else is there.
 
     Raises:
         WeightsError: the file cannot be read or recognised, is for images, lacks a tensor of the backbone, has one of
             another shape, or one that holds NaN or infinity.
         ConfigError: ``num_classes`` or ``window_size`` is out of range.
     """
-    checkpoint = read_checkpoint(path, window_in_file, own_config)
+    checkpoint = read_checkpoint(path, window_in_file, own_config, container)
     if checkpoint.family.dims == 2:
         hint = "Inflate it to a video model: videoswin.inflate(FILE) in Python"
         raise WeightsError(path, f"it is a model for images ({checkpoint.family.title})", hint)
@@ -109,18 +116,24 @@ def load_checkpoint(
 
 
 def inspect_checkpoint(
-    path: str | Path, window_in_file: Grid | None = None, own_config: SwinConfig | None = None
+    path: str | Path,
+    window_in_file: Grid | None = None,
+    own_config: SwinConfig | None = None,
+    container: str | None = None,
 ) -> LoadReport:
     """What a file is and whether it is whole; no model is built, and missing tensors are reported, not refused.
 
     Raises:
         WeightsError: the file cannot be read or recognised.
     """
-    return read_checkpoint(path, window_in_file, own_config).report
+    return read_checkpoint(path, window_in_file, own_config, container).report
 
 
 def read_checkpoint(
-    path: str | Path, window_in_file: Grid | None = None, own_config: SwinConfig | None = None
+    path: str | Path,
+    window_in_file: Grid | None = None,
+    own_config: SwinConfig | None = None,
+    container: str | None = None,
 ) -> Checkpoint:
     """Read a file and recognise it, by its names and shapes alone.
 
@@ -131,16 +144,10 @@ def read_checkpoint(
     if path.is_dir():
         hint = "Load a checkpoint folder by videoswin.load(FOLDER)"
         raise WeightsError(path, "this is a folder, not a file of weights", hint)
-    contents = _read(path)
-    shapes = {name: tuple(tensor.shape) for name, tensor in contents.tensors.items()}
-    family = recognise(shapes)
-    if is_swin_v2(shapes):
-        reason = "it is a Swin V2 (cosine attention, its bias from a small network), which is another architecture"
-        raise WeightsError(path, reason, "Give a Swin V1 checkpoint; V2's weights mean nothing here")
-    if family is None:
-        titles = ", ".join(dict.fromkeys(known.title for known in FAMILIES.values()))
-        reason = f"its tensors ({some(list(shapes))}) are of no Swin transformer known here"
-        raise WeightsError(path, reason, f"Known are: {titles}")
+    contents = read_container(path, container)
+    bare = without_wrappers(list(contents.tensors))
+    model = _model(path, contents, bare)
+    family, contents = model.family, _below(contents, bare, model.prefix)
     translation = family.to_canonical(contents.tensors)
     ours = {name: tuple(tensor.shape) for name, tensor in translation.tensors.items()}
     index_sizes = {
@@ -150,7 +157,10 @@ def read_checkpoint(
     config = read_architecture(path, family, ours, index_sizes, known_window)
     if own_config is not None:
         config = _agreed(path, own_config, config)
-    expected = expected_shapes(config, family.dims)
+    try:
+        expected = expected_shapes(config, family.dims)
+    except (RuntimeError, OverflowError) as error:  # of PyTorch, about sizes that no tensor can have
+        raise WeightsError(path, f"its tensors describe a model that cannot be built ({error})", _ANOTHER) from error
     report = LoadReport(
         path=path,
         family=family.name,
@@ -166,6 +176,10 @@ def read_checkpoint(
         unexpected=(*translation.unexpected, *(family.theirs(name) for name in ours if name not in expected)),
         dropped=translation.dropped,
         ignored=contents.ignored,
+        not_built=contents.not_built,
+        container=contents.container,
+        other_containers=contents.others,
+        prefix=model.prefix_in_file(bare),
     )
     require_floats(path, translation.tensors)
     return Checkpoint(path, family, config, translation.tensors, report)
@@ -211,21 +225,38 @@ def _resampled(tensors: Mapping[str, Tensor], source: Grid, target: Grid) -> tup
     return {**tensors, **{name: resample_table(tensors[name], source, target) for name in tables}}, tables
 
 
-def _read(path: Path) -> Contents:
-    """The tensors of a file, whatever its kind; the ``module.`` that DataParallel puts before all names is taken away."""
-    contents = Contents(read_tensors(path)) if _is_safetensors(path) else read_pickled(path)
-    tensors = contents.tensors
-    if tensors and all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return replace(contents, tensors=tensors)
+def _model(path: Path, contents: Contents, bare: Mapping[str, str]) -> FoundModel:
+    """The one model in a file. ``bare``: its names without the words of wrappers."""
+    if len(bare) > _MAX_TENSORS:
+        raise WeightsError(path, f"it holds {len(bare):,} tensors, more than any model known here", _ANOTHER)
+    shapes = {bare[name]: tuple(tensor.shape) for name, tensor in contents.tensors.items()}
+    if is_swin_v2(shapes):
+        reason = "it is a Swin V2 (cosine attention, its bias from a small network), which is another architecture"
+        raise WeightsError(path, reason, "Give a Swin V1 checkpoint; V2's weights mean nothing here")
+    found = find_models(shapes)
+    if len(found) > 1:
+        names = [model.prefix_in_file(bare).rstrip(".") for model in found]
+        table = contents.container + "/" if contents.container else ""
+        reason = f"it holds {len(found)} models, below {first_few(names)}"
+        raise WeightsError(path, reason, f'Say which: container="{table}{names[0]}"')
+    if not found:
+        titles = ", ".join(dict.fromkeys(known.title for known in FAMILIES.values()))
+        reason = f"its tensors ({first_few(list(shapes))}) are of no Swin transformer known here"
+        raise WeightsError(path, reason, f"Known are: {titles}")
+    return found[0]
 
 
-def _is_safetensors(path: Path) -> bool:
-    """By the name, or by the header's opening brace: the hub's files are called all sorts of things."""
-    if path.suffix == ".safetensors" or not path.is_file():
-        return path.suffix == ".safetensors"
-    with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
+def _below(contents: Contents, bare: Mapping[str, str], prefix: str) -> Contents:
+    """The tensors below a prefix, by their names there. Others are ignored, and so is a count of steps beside the model
+    (``n_averaged``)."""
+    inside = {
+        name: tensor
+        for name, tensor in contents.tensors.items()
+        if bare[name].startswith(prefix) and ("." in name or tensor.ndim or tensor.is_floating_point())
+    }
+    beside = tuple(name for name in contents.tensors if name not in inside)
+    tensors = {bare[name].removeprefix(prefix): tensor for name, tensor in inside.items()}
+    return replace(contents, tensors=tensors, ignored=contents.ignored + beside)
 
 
 def _agreed(path: Path, own: SwinConfig, read: SwinConfig) -> SwinConfig:

@@ -39,6 +39,7 @@ def inflate_checkpoint(
     window: tuple[int, int] | None = None,
     embed: Embed = "inflate",
     bias: Bias = "duplicate",
+    container: str | None = None,
 ) -> tuple[VideoSwin, LoadReport]:
     """A video model from a 2D checkpoint: Microsoft's, timm's, torchvision's or Hugging Face's.
 
@@ -55,6 +56,7 @@ def inflate_checkpoint(
             middle frame and zeros on the others.
         bias: "duplicate" repeats the bias table for every offset in time; "center" keeps it for offset 0 and sets -4.6 for
             others, so that tokens look at their own frame at first (no longer exactly the image model).
+        container: see :func:`~videoswin.weights.checkpoint.load_checkpoint`.
 
     Raises:
         WeightsError: as :func:`~videoswin.weights.checkpoint.load_checkpoint`; or the file is a video model already.
@@ -62,7 +64,7 @@ def inflate_checkpoint(
     """
     _check_choice("embed", embed, get_args(Embed))
     _check_choice("bias", bias, get_args(Bias))
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, container=container)
     if checkpoint.family.dims == 3:
         hint = "Load it as it is: videoswin.load(FILE)"
         raise WeightsError(path, f"it is a video model already ({checkpoint.family.title})", hint)

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from videoswin.model.config import SwinConfig
+from videoswin.weights.containers.choose import AVERAGED
 
-__all__ = ["LoadReport", "some"]
+__all__ = ["LoadReport", "first_few"]
 
 _MAX_LISTED = 5
+_MAX_LETTERS = 120
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,14 @@ class LoadReport:
     """Our tensors that start anew: the head for another number of classes."""
     ignored: tuple[str, ...] = ()
     """Values of the file that are no tensors of the model: ``meta``, ``optimizer``."""
+    not_built: tuple[str, ...] = ()
+    """Classes and functions that the file's pickle names, ``argparse.Namespace``: read past, nothing was made or run."""
+    container: str = ""
+    """The table of the file that the tensors were taken from, "state_dict"; "" if they lie open in it."""
+    other_containers: tuple[str, ...] = ()
+    """Other tables of tensors in the file, averaged copies mostly: ``load_checkpoint(FILE, container=...)`` takes one."""
+    prefix: str = ""
+    """What the names in the file begin with before the family's own: "module.model."."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -55,6 +65,7 @@ class LoadReport:
         lines = [
             f"{self.path}: {self.title}",
             f"  architecture  {architecture}",
+            *(f"  {what:<13} {text}" for what, text in self._origin().items() if text),
             f"  loaded        {len(self.loaded)} tensors",
         ]
         groups = {
@@ -65,15 +76,36 @@ class LoadReport:
             "fresh": self.fresh,
             "dropped": self.dropped,
             "ignored": self.ignored,
+            "not built": self.not_built,
         }
-        lines += [f"  {what:<13} {len(names)}: {some(names)}" for what, names in groups.items() if names]
+        lines += [f"  {what:<13} {len(names)}: {first_few(names)}" for what, names in groups.items() if names]
         return "\n".join(lines)
 
+    def _origin(self) -> dict[str, str]:
+        """Where in the file the weights were, as far as that is not plain."""
+        container = self.container
+        if container.rpartition("/")[2] in AVERAGED:
+            container += ", an average of the weights"
+        if self.other_containers:
+            if self.container == "state_dict" and "ema_state_dict" in self.other_containers:
+                container += ", in files of MMEngine the average of ema_state_dict"
+            container = (
+                f"{container or 'none: the tensors lie open'}; also there: {first_few(self.other_containers)}"
+                f' (taken with container="{self.other_containers[0]}")'
+            )
+        headless = not self.config.num_classes and not self.fresh
+        head = "none: a backbone, from which a training starts with a fresh head" if headless else ""
+        plain = not self.other_containers and self.container in ("", "state_dict", "model")
+        return {"head": head, "container": "" if plain else container, "prefix": self.prefix}
 
-def some(names: tuple[str, ...] | list[str]) -> str:
+
+def first_few(names: tuple[str, ...] | list[str]) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more
+    return (
+        ", ".join(name if len(name) <= _MAX_LETTERS else f"{name[:_MAX_LETTERS]}..." for name in names[:_MAX_LISTED])
+        + more
+    )
 
 
 def _dashed(numbers: tuple[int, ...]) -> str:

@@ -1,25 +1,27 @@
 """Safetensors files, read with suspicion.
 
-Such a file is 8 bytes of header length, a JSON header and the raw numbers: nothing in it is executed. Its header is checked
-here before a single number is read, since "the header is wrong" helps nobody: every refusal names the tensor and says what
-to do. The safetensors library then checks once more. Numbers have to be finite.
+Such a file is 8 bytes of header length, a JSON header and the raw numbers: nothing in it is executed. The header is parsed
+here and not by the library, which maps files into memory and says of a wrong one that it is wrong: here every refusal names
+the tensor and says what to do, and nothing in a header can be larger than what it describes. Numbers have to be finite.
 """
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from videoswin.errors import WeightsError
 from videoswin.storage.atomic import replace_file
+from videoswin.weights.containers.stored import MAX_AXES, read_into_memory
+from videoswin.weights.containers.unreadable import Unreadable
 
 __all__ = [
     "TensorInfo",
@@ -31,7 +33,10 @@ __all__ = [
     "require_regular_file",
     "write_tensors",
 ]
-_MAX_HEADER_BYTES = 100_000_000  # the cap of the safetensors format itself
+_MAX_HEADER_BYTES = 8 * 2**20  # the format's own cap, 100 MB, is half a minute and 2 GB of JSON
+_MAX_ENTRIES = 60_000  # tensors; each is two lists and a table, ten times as large in memory as in the file
+_MAX_NAME = 1000
+_MAX_DIGITS = 19  # of 2**63
 _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
@@ -55,26 +60,21 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: the file is missing, damaged, dishonest about its size, no safetensors, or holds NaN or infinity.
     """
-    header, start = _read_header(Path(path))
+    path = Path(path)
+    header, start = _read_header(path)
     tensors: dict[str, Tensor] = {}
     try:
-        with safe_open(path, framework="pt"), Path(path).open("rb") as file:  # the library's own check, once more
+        with path.open("rb", buffering=0) as file:
             for name, info in sorted(header.items(), key=lambda item: item[1].start):
                 file.seek(start + info.start)
-                tensors[name] = _read_tensor(file, info)
-    except (SafetensorError, OSError, MemoryError) as error:
-        raise WeightsError(path, f"the tensors cannot be read ({error})", _DAMAGED) from None
+                raw = read_into_memory(file, info.stop - info.start)
+                tensors[name] = raw.view(_DTYPES[info.dtype]).view(info.shape)
+    except Unreadable as error:
+        raise WeightsError(path, error.reason, error.hint) from error
+    except OSError as error:
+        raise _no_access(path, error) from error
     require_finite(path, tensors)
     return tensors
-
-
-def _read_tensor(file: BinaryIO, info: TensorInfo) -> Tensor:
-    """Straight into memory of its own. A mapped file would count twice once it is copied, and while it is not, whoever
-    writes to the file changes the model."""
-    buffer = torch.empty(info.stop - info.start, dtype=torch.uint8)
-    if buffer.numel() and file.readinto(memoryview(buffer.numpy())) != buffer.numel():  # type: ignore[attr-defined]
-        raise OSError("the file became shorter while it was read")
-    return buffer.view(_DTYPES[info.dtype]).view(info.shape)
 
 
 def read_header(path: str | Path) -> dict[str, TensorInfo]:
@@ -96,7 +96,7 @@ def _read_header(path: Path) -> tuple[dict[str, TensorInfo], int]:
             _require_plausible_length(path, length, size)
             raw = file.read(length)
     except OSError as error:
-        raise WeightsError(path, f"the file cannot be read ({error.strerror})", "Check its rights (ls -l)") from None
+        raise _no_access(path, error) from error
     header = _parse_header(path, raw)
     tensors = {name: _tensor_info(path, name, entry) for name, entry in header.items() if name != "__metadata__"}
     _require_gapless(path, tensors, size - 8 - length)
@@ -108,11 +108,15 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
 
     Raises:
         WeightsError: a tensor holds NaN or infinity: nothing is written that :func:`read_tensors` would refuse.
+        OutputError: the disk is full, or the file cannot be written there.
     """
     require_finite(path, tensors)
     with replace_file(path) as new:
-        new.touch()  # the library would make a file that its owner alone can read, whatever the umask says
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, new)
+
+
+def _no_access(path: Path, error: OSError) -> WeightsError:
+    return WeightsError(path, f"the file cannot be read ({error.strerror})", "Check its rights (ls -l)")
 
 
 def require_regular_file(path: Path) -> None:
@@ -120,7 +124,7 @@ def require_regular_file(path: Path) -> None:
     try:
         exists, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:  # too long a name, a NUL byte
-        raise WeightsError(str(path), f"the path cannot be used ({error})", "Check the path") from None
+        raise WeightsError(str(path), f"the path cannot be used ({error})", "Check the path") from error
     if not exists:
         raise WeightsError(path, "the file was not found", "Check the path")
     if is_folder:
@@ -138,10 +142,12 @@ def _require_plausible_length(path: Path, length: int, size: int) -> None:
 
 
 def _parse_header(path: Path, raw: bytes) -> dict[str, Any]:
+    if raw.count(b"[") + raw.count(b"{") > 3 * _MAX_ENTRIES or raw.count(b":") > 4 * _MAX_ENTRIES:
+        raise WeightsError(path, "the header has more parts than any list of tensors", _DAMAGED)
     try:
-        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_int=_small_integer)
     except (ValueError, RecursionError) as error:
-        raise WeightsError(path, f"the header is no valid JSON ({error}): no safetensors file", _DAMAGED) from None
+        raise WeightsError(path, f"the header is no valid JSON ({error}): no safetensors file", _DAMAGED) from error
     if not isinstance(header, dict):
         raise WeightsError(path, "the header is no table of tensors: no safetensors file", _DAMAGED)
     return header
@@ -150,13 +156,21 @@ def _parse_header(path: Path, raw: bytes) -> dict[str, Any]:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise ValueError(f'"{twice}" occurs twice')
     return table
 
 
+def _small_integer(digits: str) -> int:
+    """Sizes that fit no machine would be multiplied, and printed, for minutes."""
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"it holds a number of {len(digits):,} digits")
+    return int(digits)
+
+
 def _tensor_info(path: Path, name: str, entry: Any) -> TensorInfo:
+    if len(name) > _MAX_NAME:
+        raise WeightsError(path, f"the header has a name of {len(name):,} letters", _DAMAGED)
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(stop)]} if len(entry) == 3:
             pass
@@ -167,7 +181,9 @@ def _tensor_info(path: Path, name: str, entry: Any) -> TensorInfo:
         raise WeightsError(
             path, f'tensor "{name}" has the type {dtype}, which is not read', f"Save it as one of {known}"
         )
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in shape):
+    if len(shape) > MAX_AXES:
+        raise WeightsError(path, f'tensor "{name}" has {len(shape):,} axes, more than any layer', _DAMAGED)
+    if any(type(n) is not int or n < 0 for n in shape):
         raise WeightsError(path, f'tensor "{name}" has the shape {shape}, which is no list of sizes', _DAMAGED)
     need = math.prod(shape) * _DTYPES[dtype].itemsize
     if not 0 <= start <= stop or stop - start != need:
@@ -175,6 +191,8 @@ def _tensor_info(path: Path, name: str, entry: Any) -> TensorInfo:
             f'tensor "{name}" of shape {shape} and type {dtype} needs {need:,} bytes, its place has {stop - start:,}'
         )
         raise WeightsError(path, reason, _DAMAGED)
+    if math.prod(max(n, 1) for n in shape) >= 2**62:  # empty, and yet too large for PyTorch to count
+        raise WeightsError(path, f'tensor "{name}" has a shape that fits no memory', _DAMAGED)
     return TensorInfo(dtype, tuple(shape), start, stop)
 
 

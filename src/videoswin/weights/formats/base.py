@@ -10,7 +10,7 @@ from torch import Tensor
 
 from videoswin.model.config import Grid, RelativeBias
 from videoswin.model.windows import bias_index
-from videoswin.weights.formats.names import CANONICAL, Names, Place
+from videoswin.weights.formats.name_map import OUR_NAMES, NameMap, TensorSlot
 
 __all__ = ["Family", "Translation", "index_buffer"]
 
@@ -19,13 +19,13 @@ _BUFFER = re.compile(r"(.*\.)?(relative_position_index|attn_mask)")
 
 @dataclass(frozen=True)
 class Translation:
-    """A file's tensors under our names. Names in ``dropped`` and ``unexpected`` are the file's."""
+    """A file's tensors under our names. NameMap in ``dropped`` and ``unexpected`` are the file's."""
 
     tensors: dict[str, Tensor]
     dropped: tuple[str, ...]
     """Buffers that are computed, not learned: index tables, masks."""
     unexpected: tuple[str, ...]
-    """Names that the family does not know."""
+    """NameMap that the family does not know."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Family:
     name: str
     title: str
     dims: Literal[2, 3]
-    names: Names
+    names: NameMap
     requires: tuple[str, ...]
-    """Names that a file of this family has, beside the patch embedding."""
+    """NameMap that a file of this family has, beside the patch embedding."""
     forbids: tuple[str, ...] = ()
-    """Names that it has not."""
+    """NameMap that it has not."""
     relative_bias: RelativeBias = "official"
     """How its own code reads the bias table in a window that is clipped in space (SwinConfig.relative_bias)."""
     index: Literal["none", "square", "flat"] = "none"
@@ -49,6 +49,11 @@ class Family:
     harmless: tuple[str, ...] = field(default=())
     """Patterns of names inside the backbone that change nothing in classification."""
 
+    @property
+    def anchor(self) -> str:
+        """The tensor that every file of this family has, and by whose name it is found."""
+        return f"{self.names.patch_proj}.weight"
+
     def in_backbone(self, name: str) -> bool:
         """Whether an unknown name lies where the backbone's tensors are: then the file is of another architecture."""
         roots = {template.partition(".")[0] for part, template in self.names.templates.items() if part[:5] != "head."}
@@ -56,7 +61,7 @@ class Family:
 
     def claims(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         """Whether tensors with these names and shapes are a file of this family."""
-        patch = shapes.get(f"{self.names.patch_proj}.weight", ())
+        patch = shapes.get(self.anchor, ())
         return (
             len(patch) == self.dims + 2
             and all(_occurs(pattern, shapes) for pattern in self.requires)
@@ -65,25 +70,25 @@ class Family:
 
     def to_canonical(self, tensors: Mapping[str, Tensor]) -> Translation:
         """The file's tensors under our names, numbers untouched (queries, keys and values put together)."""
-        found: dict[Place, Tensor] = {}
+        found: dict[TensorSlot, Tensor] = {}
         dropped, unexpected = [], []
         for name, tensor in tensors.items():
-            place = self.names.split(name)
-            if place is not None:
-                found[place] = tensor
+            slot = self.names.split(name)
+            if slot is not None:
+                found[slot] = tensor
             elif _BUFFER.fullmatch(name) or any(re.fullmatch(pattern, name) for pattern in self.harmless):
                 dropped.append(name)
             else:
                 unexpected.append(name)
-        ours = {CANONICAL.join(place): tensor for place, tensor in _joined(found).items() if place.part not in _APART}
+        ours = {OUR_NAMES.join(slot): tensor for slot, tensor in _joined(found).items() if slot.part not in _APART}
         return Translation(ours, tuple(dropped), tuple(unexpected))
 
     def from_canonical(self, tensors: Mapping[str, Tensor], window_size: Grid) -> dict[str, Tensor]:
         """Our tensors under the family's names, with the index buffers that its own code expects."""
-        places = {_placed(name): tensor for name, tensor in tensors.items()}
+        slots = {_slot_of(name): tensor for name, tensor in tensors.items()}
         if not isinstance(self.names.qkv, str):
-            places = _apart(places)
-        theirs = {self.names.join(place): tensor for place, tensor in places.items()}
+            slots = _apart(slots)
+        theirs = {self.names.join(slot): tensor for slot, tensor in slots.items()}
         if self.index != "none":
             buffer = index_buffer(window_size)
             buffer = buffer.flatten() if self.index == "flat" else buffer
@@ -93,10 +98,10 @@ class Family:
 
     def theirs(self, name: str) -> str:
         """One of our names in the family's words; of q, k and v, the first."""
-        place = _placed(name)
-        if place.part.startswith("qkv.") and not isinstance(self.names.qkv, str):
-            place = Place("q." + place.part.removeprefix("qkv."), place.stage, place.block)
-        return self.names.join(place)
+        slot = _slot_of(name)
+        if slot.part.startswith("qkv.") and not isinstance(self.names.qkv, str):
+            slot = TensorSlot("q." + slot.part.removeprefix("qkv."), slot.stage, slot.block)
+        return self.names.join(slot)
 
 
 _APART = tuple(f"{part}.{end}" for part in "qkv" for end in ("weight", "bias"))
@@ -111,34 +116,34 @@ def _occurs(pattern: str, names: Mapping[str, object]) -> bool:
     return any(re.fullmatch(pattern, name) for name in names)
 
 
-def _placed(name: str) -> Place:
-    place = CANONICAL.split(name)
-    if place is None:
+def _slot_of(name: str) -> TensorSlot:
+    slot = OUR_NAMES.split(name)
+    if slot is None:
         raise KeyError(name)  # our own model has no such tensor: a mistake in the package, not in a file
-    return place
+    return slot
 
 
-def _joined(places: dict[Place, Tensor]) -> dict[Place, Tensor]:
+def _joined(slots: dict[TensorSlot, Tensor]) -> dict[TensorSlot, Tensor]:
     """Queries, keys and values that stand apart, put together; an incomplete three stays apart, and is missing later."""
-    whole = dict(places)
-    for place in places:
-        if place.part.startswith("q."):
-            end = place.part.removeprefix("q.")
-            three = [places.get(Place(f"{part}.{end}", place.stage, place.block)) for part in "qkv"]
+    whole = dict(slots)
+    for slot in slots:
+        if slot.part.startswith("q."):
+            end = slot.part.removeprefix("q.")
+            three = [slots.get(TensorSlot(f"{part}.{end}", slot.stage, slot.block)) for part in "qkv"]
             present = [tensor for tensor in three if tensor is not None]
             if len(present) == 3 and len({tensor.shape for tensor in present}) == 1:
-                whole[Place(f"qkv.{end}", place.stage, place.block)] = torch.cat(present)
+                whole[TensorSlot(f"qkv.{end}", slot.stage, slot.block)] = torch.cat(present)
     return whole
 
 
-def _apart(places: dict[Place, Tensor]) -> dict[Place, Tensor]:
+def _apart(slots: dict[TensorSlot, Tensor]) -> dict[TensorSlot, Tensor]:
     """The inverse of :func:`_joined`."""
-    apart: dict[Place, Tensor] = {}
-    for place, tensor in places.items():
-        if place.part.startswith("qkv."):
-            end = place.part.removeprefix("qkv.")
+    apart: dict[TensorSlot, Tensor] = {}
+    for slot, tensor in slots.items():
+        if slot.part.startswith("qkv."):
+            end = slot.part.removeprefix("qkv.")
             for part, third in zip("qkv", tensor.chunk(3), strict=True):
-                apart[Place(f"{part}.{end}", place.stage, place.block)] = third.contiguous()
+                apart[TensorSlot(f"{part}.{end}", slot.stage, slot.block)] = third.contiguous()
         else:
-            apart[place] = tensor
+            apart[slot] = tensor
     return apart

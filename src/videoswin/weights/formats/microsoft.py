@@ -1,7 +1,7 @@
 """microsoft/Swin-Transformer, images: under ``model``, with index buffers and masks. timm before 0.9 is the same."""
 
 from videoswin.weights.formats.base import Family
-from videoswin.weights.formats.names import BARE
+from videoswin.weights.formats.name_map import BARE
 
 MICROSOFT = Family(
     name="microsoft",

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from videoswin.weights.formats.base import Family
-from videoswin.weights.formats.names import CANONICAL
+from videoswin.weights.formats.name_map import OUR_NAMES
 
 MMACTION2 = Family(
     name="mmaction2",
     title="MMAction2 1.x",
     dims=3,
-    names=replace(CANONICAL, norm="backbone.norm3", head="cls_head.fc_cls"),
+    names=replace(OUR_NAMES, norm="backbone.norm3", head="cls_head.fc_cls"),
     requires=(r"backbone\.norm3\.weight",),
     index="square",
     container="state_dict",

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from videoswin.weights.formats.base import Family
-from videoswin.weights.formats.names import BARE, CANONICAL
+from videoswin.weights.formats.name_map import BARE, OUR_NAMES
 
 OFFICIAL = Family(
     name="official",
     title="official Video-Swin-Transformer",
     dims=3,
-    names=replace(CANONICAL, head="cls_head.fc_cls"),
+    names=replace(OUR_NAMES, head="cls_head.fc_cls"),
     # Ours has the same names in the backbone, and no index buffers.
     requires=(r"backbone\.layers\.0\.blocks\.0\.attn\.relative_position_index|cls_head\.fc_cls\.weight",),
     forbids=(r"backbone\.norm3\.weight",),

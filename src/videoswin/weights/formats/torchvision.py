@@ -1,13 +1,13 @@
 """torchvision's ``swin3d_*`` and ``swin_*``: a bare dict; stages and mergings take turns in ``features.N``."""
 
 from videoswin.weights.formats.base import Family
-from videoswin.weights.formats.names import Names
+from videoswin.weights.formats.name_map import NameMap
 
 TORCHVISION_3D = Family(
     name="torchvision_3d",
     title="torchvision swin3d",
     dims=3,
-    names=Names(
+    names=NameMap(
         patch_proj="patch_embed.proj",
         patch_norm="patch_embed.norm",
         block="features.{2i}.{j}",
@@ -25,7 +25,7 @@ TORCHVISION_2D = Family(
     name="torchvision_2d",
     title="torchvision swin (images)",
     dims=2,
-    names=Names(
+    names=NameMap(
         patch_proj="features.0.0",
         patch_norm="features.0.2",
         block="features.{2i+1}.{j}",

@@ -7,9 +7,9 @@ Two namings: as on the hub and in every saved file, and as transformers 5 holds 
 from dataclasses import replace
 
 from videoswin.weights.formats.base import Family
-from videoswin.weights.formats.names import BACKBONE, TABLE, Names
+from videoswin.weights.formats.name_map import BACKBONE, TABLE, NameMap
 
-_HUB = Names(
+_HUB = NameMap(
     patch_proj="swin.embeddings.patch_embeddings.projection",
     patch_norm="swin.embeddings.norm",
     block="swin.encoder.layers.{i}.blocks.{j}",
@@ -34,11 +34,11 @@ _MEMORY = replace(
 )
 
 
-def _bare(names: Names) -> Names:
+def _bare(names: NameMap) -> NameMap:
     return replace(names, **{part: getattr(names, part).removeprefix("swin.") for part in BACKBONE})
 
 
-def _family(name: str, title: str, names: Names, query: str) -> Family:
+def _family(name: str, title: str, names: NameMap, query: str) -> Family:
     return Family(
         name=name,
         title=title,

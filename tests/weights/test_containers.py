@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from videoswin.errors import WeightsError
-from videoswin.weights.pickled import read_pickled
+from videoswin.weights.containers.read import read_container
 
 WEIGHTS = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 
@@ -25,7 +25,7 @@ def saved(path: Path, tree: Any) -> Path:
 
 def refused(path: Path) -> str:
     with pytest.raises(WeightsError) as caught:
-        read_pickled(path)
+        read_container(path)
     message = str(caught.value)
     assert path.name in message
     assert "\n" not in message
@@ -47,7 +47,7 @@ def refused(path: Path) -> str:
     ids=["bare", "state_dict", "model", "a number among them"],
 )
 def test_every_container_gives_the_same_tensors(tmp_path: Path, tree: Any, ignored: tuple[str, ...]) -> None:
-    contents = read_pickled(saved(tmp_path / "w.pth", tree))
+    contents = read_container(saved(tmp_path / "w.pth", tree))
     assert list(contents.tensors) == list(WEIGHTS)
     assert all(torch.equal(contents.tensors[name], tensor) for name, tensor in WEIGHTS.items())
     assert contents.ignored == ignored
@@ -70,13 +70,13 @@ def test_values_of_numpy_beside_the_weights_are_passed_over(tmp_path: Path, sinc
     )
     wanted = b"cnumpy._core.multiarray\n" if since_numpy_2 else b"cnumpy.core.multiarray\n"
     rename_in_pickle(path, named, wanted)
-    contents = read_pickled(path)
+    contents = read_container(path)
     assert all(torch.equal(contents.tensors[name], tensor) for name, tensor in WEIGHTS.items())
     assert contents.ignored == ("meta",)
 
 
 def test_a_value_of_numpy_is_no_weight(tmp_path: Path) -> None:
-    contents = read_pickled(saved(tmp_path / "w.pth", {**WEIGHTS, "b": np.ones(2), "c": np.float32(1)}))
+    contents = read_container(saved(tmp_path / "w.pth", {**WEIGHTS, "b": np.ones(2), "c": np.float32(1)}))
     assert (list(contents.tensors), contents.ignored) == (list(WEIGHTS), ("b", "c"))
 
 
@@ -93,7 +93,7 @@ def test_no_other_function_of_numpy_is_called(tmp_path: Path, name: str) -> None
 def test_what_numpy_is_said_to_be_made_of_is_not_looked_at(tmp_path: Path) -> None:
     """A forged dtype can make numpy itself read beyond its memory; numpy is not asked."""
     path = saved(tmp_path / "w.pth", {"state_dict": WEIGHTS, "meta": Forged()})
-    assert read_pickled(path).ignored == ("meta",)
+    assert read_container(path).ignored == ("meta",)
 
 
 class Forged:
@@ -113,7 +113,7 @@ def rename_in_pickle(path: Path, old: bytes, new: bytes) -> None:
 
 
 def test_a_transposed_view_is_read_as_it_was(tmp_path: Path) -> None:
-    contents = read_pickled(saved(tmp_path / "w.pth", {"a": WEIGHTS["a.weight"].T}))
+    contents = read_container(saved(tmp_path / "w.pth", {"a": WEIGHTS["a.weight"].T}))
     assert torch.equal(contents.tensors["a"], WEIGHTS["a.weight"].T)
 
 
@@ -136,7 +136,8 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path, legacy: bool) -> None:
     torch.save({"state_dict": WEIGHTS, "meta": Canary(canary)}, path, _use_new_zipfile_serialization=not legacy)
     message = refused(path)
     assert not canary.exists()
-    assert ("before 1.6" if legacy else "more than weights") in message
+    assert "more than weights" in message
+    assert "mkdir" in message
     assert "weights_only=False" not in message
 
 
@@ -162,11 +163,10 @@ def rewritten(path: Path, contents: list[tuple[str, bytes]], packed: bool = Fals
     return path
 
 
-def test_a_zip_bomb_is_refused_from_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_bomb_is_refused_from_its_directory(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pth", {"a": torch.zeros(2**20)})
     rewritten(path, members(path), packed=True)
     assert path.stat().st_size < 2**14
-    monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("PyTorch saw the bomb"))
     assert "packed" in refused(path)
 
 
@@ -216,7 +216,7 @@ def test_a_damaged_pickle(tmp_path: Path, seed: int) -> None:
     contents[name] = bytes(data)
     rewritten(path, list(contents.items()))
     with contextlib.suppress(WeightsError):
-        read_pickled(path)
+        read_container(path)
 
 
 def test_other_archives_and_other_files(tmp_path: Path) -> None:
@@ -256,4 +256,4 @@ def test_sparse_tensors_are_refused(tmp_path: Path) -> None:
 def test_a_buffer_is_no_path() -> None:
     """Only files are read: a stream could not be checked first."""
     with pytest.raises(TypeError):
-        read_pickled(io.BytesIO())  # pyright: ignore[reportArgumentType]
+        read_container(io.BytesIO())  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""Names of tensors, ours and theirs, as pairs of templates that work in both directions.
+"""NameMap of tensors, ours and theirs, as pairs of templates that work in both directions.
 
 A template is a name with the stage ``{i}`` and the block ``{j}`` left open, with a little arithmetic: torchvision's
 ``features.{2i+1}.{j}.attn.qkv`` is our ``backbone.layers.{i}.blocks.{j}.attn.qkv``. A family writes down eight
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-__all__ = ["BACKBONE", "BARE", "CANONICAL", "Names", "Place"]
+__all__ = ["BACKBONE", "BARE", "OUR_NAMES", "NameMap", "TensorSlot"]
 
 _FIELD = re.compile(r"\{(\d*)([ij])([+-]\d+)?\}")
 TABLE = "relative_position_bias_table"
 
 
 @dataclass(frozen=True)
-class Names:
+class NameMap:
     """How one family names the parts of a Swin transformer (modules, without ``.weight`` and ``.bias``)."""
 
     patch_proj: str
@@ -54,20 +54,20 @@ class Names:
     def patterns(self) -> list[tuple[str, "_Template"]]:
         return [(part, _Template(template)) for part, template in self.templates.items()]
 
-    def split(self, name: str) -> "Place | None":
+    def split(self, name: str) -> "TensorSlot | None":
         """Which tensor of which stage and block a name means; None if it is none of this family's."""
         for part, template in self.patterns:
-            if (place := template.match(name)) is not None:
-                return Place(part, *place)
+            if (slot := template.match(name)) is not None:
+                return TensorSlot(part, *slot)
         return None
 
-    def join(self, place: "Place") -> str:
+    def join(self, slot: "TensorSlot") -> str:
         """The inverse of :meth:`split`."""
-        return _Template(self.templates[place.part]).fill(place.stage, place.block)
+        return _Template(self.templates[slot.part]).fill(slot.stage, slot.block)
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorSlot:
     """One tensor of a Swin transformer. Stage and block are 0 where a part has none."""
 
     part: str
@@ -75,7 +75,7 @@ class Place:
     block: int = 0
 
 
-CANONICAL = Names(
+OUR_NAMES = NameMap(
     patch_proj="backbone.patch_embed.proj",
     patch_norm="backbone.patch_embed.norm",
     block="backbone.layers.{i}.blocks.{j}",
@@ -86,10 +86,10 @@ CANONICAL = Names(
 """Ours: the official code's names for the backbone."""
 
 BACKBONE = ("patch_proj", "patch_norm", "block", "merge", "norm")
-"""The fields of :class:`Names` that lie in the backbone, and share its prefix where a family has one."""
+"""The fields of :class:`NameMap` that lie in the backbone, and share its prefix where a family has one."""
 
 BARE = replace(
-    CANONICAL, **{part: getattr(CANONICAL, part).removeprefix("backbone.") for part in BACKBONE}, head="head"
+    OUR_NAMES, **{part: getattr(OUR_NAMES, part).removeprefix("backbone.") for part in BACKBONE}, head="head"
 )
 """The official code's backbone alone, and Microsoft's code for images, which it grew out of."""
 
