@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from videoswin.model.config import SwinConfig
-from videoswin.weights.containers.choose import AVERAGED
+from videoswin.weights.containers.names import AVERAGED
 
 __all__ = ["LoadReport", "first_few"]
 

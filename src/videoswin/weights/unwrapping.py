@@ -9,7 +9,7 @@ has: wherever such a tensor stands, the names before it are tried as a prefix.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from videoswin.weights.containers.choose import AVERAGED
+from videoswin.weights.containers.names import AVERAGED
 from videoswin.weights.formats import FAMILIES, Family, recognise
 
 __all__ = ["FoundModel", "find_models", "without_wrappers"]

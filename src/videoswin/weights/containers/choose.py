@@ -9,29 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from videoswin.weights.containers.names import AVERAGED, KNOWN, PLAIN
 from videoswin.weights.containers.pickle_objects import NotBuilt, as_tensor
 from videoswin.weights.containers.stored import StoredTensor
 from videoswin.weights.containers.unreadable import RESAVE, UNTRUSTED, Unreadable
 
-__all__ = ["AVERAGED", "Choice", "choose"]
+__all__ = ["Choice", "choose"]
 
-_PLAIN = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "module",
-    "net",
-    "network",
-    "weights",
-    "params",
-    "target",
-    "blobs",
-)
-AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "swa", "averaged_model")
-"""Names of averaged copies. MMEngine's files are the other way round: there ``state_dict`` is the average, and
-``ema_state_dict`` what it is the average of."""
-_KNOWN = (*_PLAIN, *AVERAGED)
 _MAX_DEPTH = 3
 _MAX_NAME = 1000
 _MAX_MODULES = 100_000
@@ -114,11 +98,11 @@ def _rank(path: str) -> int:
     """The smaller, the likelier."""
     parts = path.split("/")
     if not path:
-        return len(_PLAIN)
-    if any(part not in _KNOWN for part in parts):
+        return len(PLAIN)
+    if any(part not in KNOWN for part in parts):
         return 100
     averaged = [AVERAGED.index(part) for part in parts if part in AVERAGED]
-    return len(_PLAIN) + 1 + averaged[0] if averaged else _PLAIN.index(parts[0])
+    return len(PLAIN) + 1 + averaged[0] if averaged else PLAIN.index(parts[0])
 
 
 def _collect(value: Any, path: str, tables: dict[str, Mapping[Any, Any]], seen: set[int]) -> None:
@@ -133,7 +117,7 @@ def _collect(value: Any, path: str, tables: dict[str, Mapping[Any, Any]], seen: 
     if path.count("/") >= _MAX_DEPTH - 1:
         return
     for name, inner in table.items():
-        if isinstance(name, str) and "/" not in name and len(name) < 100 and (not path or name in _KNOWN):
+        if isinstance(name, str) and "/" not in name and len(name) < 100 and (not path or name in KNOWN):
             _collect(inner, f"{path}/{name}" if path else name, tables, seen)
 
 
