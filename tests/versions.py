@@ -23,7 +23,14 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {"torch"}
 SEEN = {"av": 19, "numpy": 2, "safetensors": 0, "cyclopts": 5, "rich": 15, "pillow": 13, "matplotlib": 3, "jinja2": 3}
 """The newest major version of each dependency that has passed these tests."""
-ROOMS = ["tests/data", "tests/faults", "tests/predict", "tests/cli/test_files.py", "tests/cli/test_cli.py"]
+ROOMS = [
+    "tests/data",
+    "tests/faults",
+    "tests/live",
+    "tests/predict",
+    "tests/cli/test_files.py",
+    "tests/cli/test_cli.py",
+]
 
 
 def requirements() -> dict[str, str]:

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from av.error import MemoryError as FFmpegMemoryError
 
 from tests.media_helpers import encode, moving_picture
 from videoswin.data import ffmpeg
@@ -76,7 +77,7 @@ def test_unknown_errors_become_the_files_and_ours_pass() -> None:
 
 
 def test_which_memory_errors_are_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = av.error.MemoryError(12, "Cannot allocate memory")
+    refused = FFmpegMemoryError(12, "Cannot allocate memory")
     assert isinstance(video_error("a", MemoryError()), OutOfMemoryError)
     assert isinstance(video_error("a", RuntimeError("DefaultCPUAllocator: can't allocate memory")), OutOfMemoryError)
     assert not isinstance(video_error("a", RuntimeError("odd")), OutOfMemoryError)

@@ -6,7 +6,7 @@ floor stands in pyproject.toml, and ``make test-versions`` runs the tests of thi
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import av
 import numpy as np
@@ -30,9 +30,9 @@ _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.p
 
 
 def open_input(
-    file: str | BinaryIO, *, form: str | None = None, options: dict[str, str], timeout_s: float | None = None
+    file: Any, *, form: str | None = None, options: dict[str, str] | None = None, timeout_s: float | None = None
 ) -> InputContainer:
-    """``av.open`` for reading. ``form``: the one demuxer to use; ``timeout_s``: of each blocking call inside FFmpeg."""
+    """``av.open`` for reading. ``file``: a name, or an object with ``read``; ``form``: the one demuxer to use; ``timeout_s``: of each blocking call inside FFmpeg."""
     container = av.open(file, mode="r", format=form, options=options, timeout=timeout_s, **_LENIENT)
     return cast(InputContainer, container)
 

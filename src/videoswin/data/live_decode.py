@@ -15,7 +15,6 @@ from http.client import HTTPException
 from typing import Any, BinaryIO, Protocol, cast
 
 import av
-import numpy as np
 import torch
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError, InvalidDataError, UndefinedError
@@ -26,6 +25,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from videoswin.data.containers import Limits
+from videoswin.data.ffmpeg import open_input, orientation_of
 from videoswin.data.live_address import Address, Redirected
 from videoswin.data.live_http import HttpBody
 from videoswin.data.live_jpeg import JpegParts
@@ -223,7 +223,7 @@ def _open_rtsp(place: Address, limits: Limits, watch: Watch) -> LiveInput:
         door = RtspDoor(place, watch)
     try:
         with _as_video_error(place.name, door):
-            container = av.open(door.url, options=options, metadata_errors="ignore")
+            container = open_input(door.url, options=options)
         return _input_of(container, place.name, limits, watch, door)
     except Redirected as error:
         door.close()
@@ -253,7 +253,7 @@ def _open_http(place: Address, limits: Limits, watch: Watch) -> LiveInput:
             return _JpegInput(body, place.name, limits, watch)
         options = {"protocol_whitelist": "none", "format_whitelist": _STREAM_FORMATS}
         with _as_video_error(place.name, body):
-            container = av.open(_Readable(body), "r", options=options, metadata_errors="ignore")
+            container = open_input(_Readable(body), options=options)
         return _input_of(container, place.name, limits, watch, body)
     except BaseException:
         body.close()
@@ -276,7 +276,7 @@ def open_camera(
             "Pipe the camera in: ffmpeg ... -f mpegts - | videoswin stream -",
         )
     with _as_video_error(name, None):
-        container = av.open(device, format=form, timeout=timeout_s, metadata_errors="ignore")
+        container = open_input(device, form=form, timeout_s=timeout_s)
     return _input_of(container, name, limits or Limits(), watch or Watch(name, timeout_s))
 
 
@@ -307,9 +307,7 @@ def open_pipe(
             form, options = _form_of(head, name), {}
             broken_off = partial(_is_inside, reader, _TS_PACKET if form == "mpegts" else 0)
         with _as_video_error(name, reader):
-            container = av.open(
-                reader, "r", format=form, options={"protocol_whitelist": "none", **options}, metadata_errors="ignore"
-            )
+            container = open_input(reader, form=form, options={"protocol_whitelist": "none", **options})
         return _input_of(container, name, limits, watch, reader, broken_off)
     except BaseException:
         watch.close()
@@ -340,9 +338,7 @@ def _form_of(head: bytes, name: str) -> str:
 
 
 def _to_rgb(frame: VideoFrame) -> Tensor:
-    turns = round(frame.rotation / 90) % 4
-    pixels = frame.to_ndarray(format="rgb24")
-    return torch.from_numpy(np.ascontiguousarray(np.rot90(pixels, k=turns)))
+    return torch.from_numpy(orientation_of(frame).apply(frame.to_ndarray(format="rgb24")))
 
 
 class _Readable:
