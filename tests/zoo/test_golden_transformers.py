@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.zoo.flax_file import read_flax
-from tests.zoo.golden import DATA, as_theirs, clip, error, filled, golden, loaded
+from tests.zoo.golden import DATA, as_theirs, clip, error, filled, golden, loaded, value
 from videoswin.weights.formats import FAMILIES, zoo_mvit, zoo_timesformer, zoo_vit, zoo_vivit
 from videoswin.weights.formats.zoo_rules import ZooFamily
 from videoswin.zoo import create_model
@@ -91,6 +91,20 @@ def test_swin_for_images_is_swin_on_frames() -> None:
     with torch.no_grad():
         logits = model.eval()(clip((2, 3, 56, 56)).unsqueeze(2))
     assert error(logits, golden("transformers_small/swin/expected.safetensors")["logits"]) < 1e-5
+
+
+@pytest.mark.slow
+def test_swin_t_for_images_at_its_published_size() -> None:
+    family = FAMILIES["transformers"]
+    model = create_model("swin2d_t", 1000)
+    flat = {n: t.squeeze(2) if t.ndim == 5 else t for n, t in model.state_dict().items()}
+    names = family.from_canonical(flat, (1, 7, 7))
+    theirs = {name: value(name, t.shape) for name, t in names.items() if t.is_floating_point()}
+    ours = family.to_canonical(theirs).tensors
+    model.load_state_dict({n: t.unsqueeze(2) if t.ndim == 4 else t for n, t in ours.items()}, strict=True)
+    with torch.no_grad():
+        logits = model.eval()(clip((1, 3, 224, 224)).unsqueeze(2))
+    assert error(logits, golden("transformers_full/swin_t.safetensors")["logits"]) < 1e-5
 
 
 def test_timesformer_resizes_its_embeddings_to_the_nearest() -> None:
