@@ -216,6 +216,18 @@ def test_a_server_that_never_answers_times_out() -> None:
                 count(f"{scheme}://127.0.0.1:{port}/x", timeout_s=0.2)
 
 
+def test_a_slow_receiver_is_no_silence_of_the_sender(clip: Path) -> None:
+    now = [0.0]
+    with server(http_file(clip)) as port:
+        watch = Watch("x", 5, clock=lambda: now[0])
+        seen = 0
+        with closing(open_address(f"http://127.0.0.1:{port}/v.ts", 5, watch=watch)) as found:
+            for _ in found:
+                seen += 1
+                now[0] += 60
+    assert seen == 12
+
+
 @pytest.mark.parametrize("kind", ["http", "rtsp"])
 @pytest.mark.parametrize("when", ["opening", "playing"])
 def test_whatever_waits_is_let_go_at_once_when_asked(clip: Path, kind: str, when: str) -> None:

@@ -33,10 +33,10 @@ from videoswin.data.live_rtsp import RtspDoor
 from videoswin.data.live_wait import PipeReader, Watch
 from videoswin.errors import VideoError
 
+__all__ = ["LiveInput", "open_address", "open_camera", "open_pipe"]
+
 Feed = HttpBody | PipeReader | RtspDoor | None
 """What FFmpeg reads from, where that is ours: it keeps its failure."""
-
-__all__ = ["LiveInput", "open_address", "open_camera", "open_pipe"]
 
 _DECODER_ERRORS = (FFmpegError, UnicodeDecodeError, EOFError)
 _STREAM_FORMATS = "mpegts,mov,matroska,flv,mpeg,h264,hevc"
@@ -48,20 +48,21 @@ _TS_PACKET = 188
 class LiveInput(Protocol):
     """One connection: iterate for ``(seconds as the source states them or None, uint8 (H, W, 3))`` until the source ends.
 
-    ``fps``: the stated rate, 0 if none. ``damaged``: frames that did not decode, so far. ``is_file``: it has a length that was
-    stated, so it comes as fast as the line allows and ends. ``finished``: that it has, or the sender said that it ended. ``head``:
-    its first bytes, where nothing said whether its end is one.
-
     Iterating raises :class:`VideoError` when the source fails or falls silent for the timeout, Interrupted when its
     :class:`~videoswin.data.live_wait.Watch` was stopped.
     """
 
     name: str
     fps: float
+    """The stated rate, 0 if none."""
     damaged: int
+    """Frames that did not decode, so far."""
     is_file: bool
+    """It has a length that was stated, so it comes as fast as the line allows, and ends."""
     finished: bool
+    """That it has ended, or the sender said that this was all."""
     head: bytes
+    """The first bytes of an HTTP answer: the same again after a reconnect is a file that begins again."""
 
     def __iter__(self) -> Iterator[tuple[float | None, Tensor]]: ...
     def close(self) -> None: ...
@@ -151,6 +152,7 @@ class _ContainerInput(_Frames):
                     if time_s is not None:
                         self._last_s = time_s
                     yield time_s, rgb
+                    self._watch.restart()  # what the receiver does with a picture is no silence of the sender
         _raise_failure(self.name, self._feed)
         if isinstance(self._feed, PipeReader):
             if broken or self._broken_off(packets, size):
@@ -185,6 +187,7 @@ class _JpegInput(_Frames):
                 self._watch.restart()
                 for _, rgb in self.decoded(lambda jpeg=jpeg: self._context.decode(Packet(jpeg))):
                     yield None, rgb
+                    self._watch.restart()
         _raise_failure(self.name, self._body)
         self.finished = self._body.finished
 
@@ -197,7 +200,7 @@ def open_address(address: str, timeout_s: float, limits: Limits | None = None, w
         watch: by which another thread can end the waiting; closed with the result.
 
     Raises:
-        VideoError: nobody answers within the timeout, or what answers is no video or somewhere else.
+        VideoError: no answer comes within the timeout, or what answers is no video or somewhere else.
         ConfigError: an address of another kind.
     """
     place = Address.parse(address)

@@ -127,7 +127,8 @@ class HttpBody:
         self._response.close()
         self._response = self._open(offset)
         stated = self._response.getheader("Content-Range", "")
-        if self._response.status != 206 or not stated.replace(" ", "").startswith(f"bytes{offset}-"):
+        right = stated.replace(" ", "").startswith(f"bytes{offset}-") if offset else self._response.status == 200
+        if not right:
             raise VideoError(self._address.name, "it changed while it was read", "Try again")
         self._at = offset
 

@@ -344,9 +344,10 @@ def find_live_source(
         connect = lambda watch: open_camera(int(text), sys.platform, timeout_s, watch=watch)  # noqa: E731
         return LiveSource(connect, f"camera {text}", reconnect=True, timeout_s=timeout_s)
     if "://" in text:
-        name = Address.parse(text).name
+        address = Address.parse(text)
         connect = lambda watch: open_address(text, timeout_s, watch=watch)  # noqa: E731
-        return LiveSource(connect, name, reconnect=True, timeout_s=timeout_s, fast=fast)
+        waits = fast and address.scheme.startswith("http")
+        return LiveSource(connect, address.name, reconnect=True, timeout_s=timeout_s, fast=waits)
     return FileSource(text, fast)
 
 
