@@ -34,7 +34,8 @@ class SwinBackbone(nn.Module):
             for i, depth in enumerate(config.depths)
         )
         self.norm = nn.LayerNorm(config.num_features)
-        self.apply(self._init_weights)
+        if not self.patch_embed.proj.weight.is_meta:  # else there are no numbers to start with
+            self.apply(self._init_weights)
 
     def forward(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W), normalised -> (B, 8C, T', H', W')."""
