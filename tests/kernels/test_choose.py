@@ -123,7 +123,7 @@ def test_a_task_names_for_itself() -> None:
         return [*seen, chosen_engine()]
 
     async def both() -> list[list[str]]:
-        return await asyncio.gather(inside("plain"), inside("cpu"))
+        return list(await asyncio.gather(inside("plain"), inside("cpu")))
 
     assert asyncio.run(both()) == [["auto", "plain", "auto"], ["auto", "cpu", "auto"]]
 

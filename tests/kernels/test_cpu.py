@@ -60,7 +60,7 @@ def test_attention_and_all_its_gradients_equal_the_plain_engine(
     torch.manual_seed(seed)
     shift = tuple(w // 2 if shifted else 0 for w in window)
     relative_bias, padding = "official" if official else "exact", "masked" if masked else "attended"
-    boxes = partition(grid, window, shift, relative_bias, padding, CPU, causal)
+    boxes = partition(grid, window, shift, relative_bias, padding, CPU, causal)  # type: ignore[arg-type]
     layer = BoxAttention(heads * head_dim, heads, window)
     with torch.no_grad():
         for parameter in layer.parameters():

@@ -55,7 +55,7 @@ def differences(
     """Of the output and all gradients, from the plain engine's in float32; in parts of the larger of their own norm and a
     twentieth of the largest gradient's, since what is 0 in exact numbers is rounding in both."""
     torch.manual_seed(0)
-    boxes = partition(grid, window, shift, bias, padding, torch.device("cpu"), causal)
+    boxes = partition(grid, window, shift, bias, padding, torch.device("cpu"), causal)  # type: ignore[arg-type]
     kind = getattr(torch, dtype)
     layer = BoxAttention(heads * dim, heads, window)
     with torch.no_grad():

@@ -335,7 +335,7 @@ def test_no_map_of_an_earlier_stage_is_kept() -> None:
     for stage in model.backbone.stages:
         # A hook sees tensors that others hold; the list is of those that are still alive when this stage starts.
         stage.register_forward_pre_hook(lambda *_: alive.append([ref() is not None for ref in maps]))
-        stage.register_forward_hook(lambda module, args, out: maps.append(weakref.ref(out)))
+        stage.register_forward_hook(lambda module, args, out: maps.append(weakref.ref(out)))  # type: ignore[arg-type]
     with torch.inference_mode():
         model(clip)
     assert alive == [[], [False], [False, False]]

@@ -37,7 +37,7 @@ def boxes_one_by_one(
     for t, h, w in product(*axes):
         places = list(product(*(range(s.start, s.stop) for s in (t, h, w))))
         inside = [tuple(p - s.start for p, s in zip(place, (t, h, w), strict=True)) for place in places]
-        tokens = tuple(flat(place, grid) if fits(place, grid) else -1 for place in places)
+        tokens = tuple(flat(place, grid) if fits(place, grid) else -1 for place in places)  # type: ignore[arg-type]
         if (
             sliced
         ):  # the tokens are numbered as in the rolled clipped window, and read as the first ones of a full window
