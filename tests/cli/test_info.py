@@ -53,7 +53,7 @@ def test_an_exported_program_is_described_and_not_run(tmp_path: Path, capsys: py
     path = write_package(tmp_path / "m.pt2", aot(machine="riscv64"))  # holds nothing that could be run
     facts = facts_of(path, capsys)
     assert facts["labels"]
-    assert facts["to"] == "aot"
+    assert facts["export"]["to"] == "aot"
     assert main(["info", str(path), "--frames", "16"]) == 2
     assert "an exported file has its own" in capsys.readouterr().err
 

@@ -8,12 +8,14 @@ architecture, and later loads are held to the sum of that first download.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from videoswin.errors import WeightsError
 from videoswin.model.config import SwinConfig
 from videoswin.model.presets import PRESETS
-from videoswin.weights.load_report import LoadReport
+
+if TYPE_CHECKING:  # these names are looked up before PyTorch is imported
+    from videoswin.weights.load_report import LoadReport
 
 __all__ = ["PUBLISHED", "PublishedModel"]
 
@@ -76,7 +78,7 @@ class PublishedModel:
         """More than any file of this model has: weights in float32, an optimiser's two moments, and index buffers."""
         return int(3 * 4 * self.parameters_m * 1e6) + 2**28
 
-    def require_architecture(self, report: LoadReport) -> None:
+    def require_architecture(self, report: "LoadReport") -> None:
         """Refuse a file that is of another architecture than published, with a :class:`WeightsError`."""
         for name in ("embed_dim", "depths", "num_heads", "window_size"):
             published, found = getattr(self.config, name), getattr(report.config, name)
@@ -86,7 +88,7 @@ class PublishedModel:
                 reason = f"it should be {self.name}, whose {name} is {published}, and has {found}"
                 raise WeightsError(report.path, reason, "Remove the file, and it will be downloaded again")
 
-    def require_file(self, report: LoadReport) -> None:
+    def require_file(self, report: "LoadReport") -> None:
         """Refuse a file that is not this model's, whole, with its own head, with a :class:`WeightsError`.
 
         Args:
