@@ -25,6 +25,7 @@ import platform
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -85,21 +86,33 @@ def main() -> None:
     watchdog.start()
     scale = arguments.seconds / sum(SECONDS[part] for part in arguments.parts)
     budgets = {part: SECONDS[part] * scale for part in arguments.parts}
-    if "kernel" in budgets:
-        largest = 8 if arguments.quick else 20
-        found = check_kernel(device, arguments.cases, Budget(budgets["kernel"]), largest)
-        results.write(kernel=found)
-        print(json.dumps({k: v for k, v in found.items() if k != "failures"}), flush=True)
-    if "speed" in budgets:
-        peak = measure_peak(device, *(512, 2**24) if arguments.quick else ())
-        results.write(peak={"flops": peak.flops, "bytes_per_s": peak.bytes_per_s})
-        for row in speed(device, sizes, peak, Budget(budgets["speed"])):
-            results.add(row)
-    if "latency" in budgets:
-        for row in latency(device, sizes, Budget(budgets["latency"]), calls=5 if arguments.quick else 50):
-            results.add(row)
+    for part, seconds in budgets.items():
+        try:
+            run(part, device, sizes, Budget(seconds), results, arguments)
+        except Exception as error:  # noqa: BLE001  what a part has found is written; the others have their turn
+            traceback.print_exc()
+            results.add({"part": part, "error": f"{type(error).__name__}: {error}"[:300]})
     results.write(complete=True, seconds=round(time.perf_counter() - BEGUN, 1))
     show(results.data)
+
+
+def run(
+    part: str, device: torch.device, sizes: Sizes, budget: Budget, results: Results, arguments: argparse.Namespace
+) -> None:
+    """One part, into the results."""
+    quick = arguments.quick
+    if part == "kernel":
+        found = check_kernel(device, arguments.cases, budget, largest=8 if quick else 20)
+        results.write(kernel=found)
+        print(json.dumps({k: v for k, v in found.items() if k != "failures"}), flush=True)
+    elif part == "speed":
+        peak = measure_peak(device, *(512, 2**24) if quick else ())
+        results.write(peak={"flops": peak.flops, "bytes_per_s": peak.bytes_per_s})
+        for row in speed(device, sizes, peak, budget):
+            results.add(row)
+    else:
+        for row in latency(device, sizes, budget, calls=5 if quick else 50):
+            results.add(row)
 
 
 def machine(device: torch.device) -> dict[str, Any]:

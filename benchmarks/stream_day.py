@@ -1,6 +1,6 @@
 """Memory of a stream over 24 simulated hours with resizes, stalls, damaged frames and restarts, on a clock that is made.
 
-python benchmarks/stream_day.py [--hours 24] [--fps 2]
+python -m benchmarks.stream_day [--hours 24] [--fps 2]
 
 The source is a `LiveSource` over connections that are made here: each sends pictures for some minutes, in one of three sizes,
 and then ends, fails or falls silent; some attempts to connect are refused. Everything behind it is the real thing, in two

@@ -160,11 +160,12 @@ class _Job:
         calls: dict[str, Callable[[], object]] = {}
         memory: dict[str, int] = {}
         for model in models:
-            call = self._call(model, clips)
+            call = None
             try:
                 if not budget.left:
                     raise OutOfTime("not measured: out of time")
                 with time_limit(_limit(model.name, budget)):
+                    call = self._call(model, clips)
                     call()  # warm; compiles where this size was not compiled
                     memory[model.name] = self._memory_of(call)
                 calls[model.name] = call

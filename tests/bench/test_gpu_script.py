@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 ONLY_THE_MODEL = """
 import runpy, sys
 
-MISSING = {"av", "safetensors", "cyclopts", "rich", "matplotlib", "huggingface_hub", "onnx", "openvino", "torchvision"}
+MISSING = {"av", "safetensors", "cyclopts", "rich", "matplotlib", "huggingface_hub", "torchvision"}
 OURS = {"model", "kernels", "errors", "storage"}
 
 
