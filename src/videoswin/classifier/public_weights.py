@@ -64,7 +64,8 @@ def describe(
         WeightsError: there is no head.
     """
     if not config.num_classes:
-        raise WeightsError(path, "it has no head, so it names no classes", "Give num_classes, for a new head")
+        hint = "Train one: videoswin train DATA --weights FILE; in Python, num_classes=N gives a new head"
+        raise WeightsError(path, "it is a backbone without a head, so it names no classes", hint)
     labels = tuple(f"class {i}" for i in range(config.num_classes))
     notes: list[str] = []
     own: dict[str, object] = {}
