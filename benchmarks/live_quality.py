@@ -13,26 +13,26 @@ import statistics
 from pathlib import Path
 
 import torch
+from benchmarks.segment_quality import score_segments
 from recipes.splice import read_parts
-from videoswin.live.quality import Span, score_segments
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
 from videoswin.data.decode import open_video
-from videoswin.live.decisions import DecisionSettings
-from videoswin.live.pace import Pace, make_engine
+from videoswin.live.decisions import DecisionSettings, Segment
+from videoswin.live.frame_selector import FrameSelector
+from videoswin.live.pace import Pace, make_tracker
+from videoswin.live.sources import Picture
 from videoswin.live.timeline import TimelineSettings, make_timeline
-from videoswin.live.tracker import FrontEnd
 
 
 def timeline_quality(classifier: Classifier, video: Path, settings: TimelineSettings) -> dict[str, float]:
     """Against the truth beside the video."""
     parts = read_parts(video.with_suffix(".csv"))
-    truth = [Span(p.start_s, p.end_s, p.label) for p in parts if p.label]
+    truth = [Segment(p.start_s, p.end_s, p.label) for p in parts if p.label]
     found = make_timeline(classifier, video, settings)
-    spans = [Span(s.start_s, s.end_s, s.label) for s in found.segments]
-    score = score_segments(truth, spans, found.duration_s)
-    facts = {"segments": len(spans), "cuts": found.cuts, "spared": found.skipped / max(1, found.samples)}
+    score = score_segments(truth, found.segments, found.duration_s)
+    facts = {"segments": len(found.segments), "cuts": found.cuts, "skipped": found.skipped / max(1, found.samples)}
     return {**{k: round(v, 3) for k, v in score._asdict().items()}, **facts}
 
 
@@ -41,11 +41,11 @@ def live_quality(classifier: Classifier, video: Path, pace: Pace, cuts: bool) ->
     answers: list[tuple[float, str]] = []
     with open_video(video) as opened:
         fps = pace.fps(classifier.preprocessing, opened.info.fps)
-        front = FrontEnd(classifier.preprocessing, fps, cuts)
-        engine = make_engine(classifier, pace, fps, DecisionSettings(smoothing_s=0))
+        selector = FrameSelector(classifier.preprocessing, fps, cuts)
+        tracker = make_tracker(classifier, pace, fps, DecisionSettings(smoothing_s=0))
         for time_s, rgb in opened:
-            for sample in front.feed(time_s, rgb):
-                for update in engine.feed([sample]):
+            for sample in selector.feed(Picture(time_s, rgb)):
+                for update in tracker.feed([sample]):
                     if update.scores:
                         best = max(range(len(update.scores)), key=update.scores.__getitem__)
                         answers.append((update.time_s, classifier.labels[best]))
