@@ -53,6 +53,7 @@ def stream(
     record: Path | None = None,
     top_k: int = 5,
     json_lines: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    limits: str | None = None,
     device: Device = "auto",
     runtime: RuntimeChoice = "auto",
     size: Annotated[str | None, Parameter(show=False)] = None,
@@ -93,10 +94,13 @@ def stream(
         How many labels to show.
     json_lines
         Print one JSON object a line and nothing else: type, time_s, and what belongs to the type.
+    limits
+        What a file may cost: none, or limits such as seconds=50000,timeout=600 (docs/video.md).
     runtime
         What runs an exported file: onnxruntime, openvino or torch. By default what suits the file.
     """
     from videoswin.cli.stream_output import open_output
+    from videoswin.data.containers import Limits
     from videoswin.errors import Interrupted, VideoSwinError
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.frame_selector import FrameSelector
@@ -114,7 +118,12 @@ def stream(
     code = DONE
     with Interruption() as interruption:
         found = find_live_source(
-            source, fast=fast, size=_size(pipe_size or size), rate=pipe_fps or rate, timeout_s=timeout
+            source,
+            fast=fast,
+            size=_size(pipe_size or size),
+            rate=pipe_fps or rate,
+            timeout_s=timeout,
+            limits=Limits.parse(limits or ""),
         )
         try:
             classifier = open_weights(weights, runtime, device)

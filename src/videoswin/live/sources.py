@@ -318,6 +318,7 @@ def find_live_source(
     size: tuple[int, int] | None = None,
     rate: float | None = None,
     timeout_s: float = 10.0,
+    limits: Limits | None = None,
     pipe: BinaryIO | None = None,
 ) -> PictureSource:
     """What ``text`` names: ``-`` is standard input, a number a camera, something with ``://`` an address, else a file.
@@ -326,6 +327,7 @@ def find_live_source(
     Args:
         size: height and width of raw pictures in the pipe, pixels.
         rate: of raw pictures in the pipe, frames per second.
+        limits: what a file may cost.
         pipe: in place of standard input.
 
     Raises:
@@ -348,7 +350,7 @@ def find_live_source(
         connect = lambda watch: open_address(text, timeout_s, watch=watch)  # noqa: E731
         waits = fast and address.scheme.startswith("http")
         return LiveSource(connect, address.name, reconnect=True, timeout_s=timeout_s, fast=waits)
-    return FileSource(text, fast)
+    return FileSource(text, fast, limits=limits)
 
 
 def _standard_input() -> BinaryIO:
