@@ -86,8 +86,9 @@ def speed(device: torch.device, sizes: Sizes, peak: Peak, budget: Budget) -> Ite
         if not budget.left:
             yield {**facts, "error": "not measured: out of time"}
             continue
-        # An equal share of what is left, and half as much again: jobs of small models leave more to the others.
-        share = budget.share(1.5 * budget.left / (len(jobs) - number))
+        # An equal share of what is left, and half as much again: jobs of small models leave more to the others. Compiling
+        # takes a minute or more, and half a compiled model is none: there, the first job may take all.
+        share = budget.share(1.5 * budget.left / (len(jobs) - number)) if turns == "eager" else budget
         names = EAGER if turns == "eager" else (*EAGER, *COMPILED)
         job = _Job(device, sizes, peak, _config(preset), precision, what, names)
         yield from ({**facts, **row} for row in job.rows(share))
@@ -295,8 +296,8 @@ def _graph(model: Model, clips: Tensor) -> Callable[[], object]:
 
 
 def _limit(name: str, budget: Budget) -> float:
-    """Seconds for getting a model ready. Compiling may take a third of what is left, so that the rest is measured."""
-    return max(5.0, budget.left / 3 if name.endswith("compiled") else budget.left)
+    """Seconds for getting a model ready. Compiling may take half of what is left, so that something is measured."""
+    return max(5.0, budget.left / 2 if name.endswith("compiled") else budget.left)
 
 
 def _config(preset: str) -> SwinConfig:
