@@ -36,12 +36,13 @@ from videoswin.data.annotations import read_index
 from videoswin.data.dataset import ClipDataset, FrameCache
 from videoswin.data.decode import open_video
 from videoswin.data.sampling import uniform_clips
+from videoswin.train.augments import AUGMENTS
 from videoswin.train.average import move_towards
 from videoswin.train.loop import Trainer
 from videoswin.train.metrics import EpochRow, Tally
 from videoswin.train.settings import TrainSettings
 from videoswin.train.split import k_folds
-from videoswin.train.start import AUGMENTS, adopt
+from videoswin.train.start import adopt
 
 FPS = 5.0
 """Sampled frames a second: what 16 frames of a middling clip (3.4 s) came to while the start was trained."""
@@ -148,8 +149,7 @@ def report(answers: dict[str, Tensor], out: Path) -> None:
 def of_fold(gestures: Path, number: int, motion: Classifier) -> Classifier:
     """The bidirectional model of a fold, as recipes/gestures.py judged it: halfway back to its own start."""
     classifier = load(gestures / f"fold-{number}" / "best")
-    began, _ = adopt(motion, classifier.labels)
-    move_towards(classifier.model, began, BACK_TO_START)
+    move_towards(classifier.model, classifier.labels, motion, BACK_TO_START)
     return classifier
 
 

@@ -29,12 +29,13 @@ from videoswin.data.dataset import ClipDataset, FrameCache
 from videoswin.data.preprocessing import Views
 from videoswin.predict.evaluation import Evaluation, RowResult, evaluate, evaluate_rows
 from videoswin.predict.scoring import predict
+from videoswin.train.augments import AUGMENTS
 from videoswin.train.average import move_towards
 from videoswin.train.loop import Trainer
 from videoswin.train.metrics import EpochRow, Tally
 from videoswin.train.settings import TrainSettings
 from videoswin.train.split import k_folds
-from videoswin.train.start import AUGMENTS, adopt
+from videoswin.train.start import adopt
 
 SETTINGS = TrainSettings(
     epochs=12, batch_size=16, lr=5e-4, backbone_lr_ratio=0.6, precision="bf16", label_smoothing=0.1, keep_epochs=0
@@ -83,8 +84,7 @@ def fine_tune(
     clips = ClipDataset(rows, labels, start.preprocessing, AUGMENTS[AUGMENT], cache, settings.seed)
     clips.prepare()
     Trainer(classifier, clips, None, settings, out).run(Quiet())
-    began, _ = adopt(start, labels)
-    move_towards(classifier.model, began, BACK_TO_START)
+    move_towards(classifier.model, labels, start, BACK_TO_START)
     return classifier
 
 

@@ -13,12 +13,12 @@ import os
 from pathlib import Path
 
 import torch
+from generated.gesture_pretraining import MotionFigures, Phase, pretrain
+from generated.hand import GESTURES
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.model import create_model
-from videoswin.train.motion import GESTURES
-from videoswin.train.pretrain import MotionFigures, Phase, pretrain
 
 LABELS = (*GESTURES, "none")
 

@@ -130,13 +130,13 @@ def test_a_new_head_and_a_run_that_starts_from_a_name(site: Site, tmp_path: Path
     assert len(videoswin.load("tiny", num_classes=3).labels) == 3
     assert "Published" not in videoswin.load("tiny", num_classes=3).notes
 
-    from videoswin.train.start import Preferences, make_plan
+    from videoswin.train.plan import Preferences, make_plan
 
     for label in ("nod", "wave"):
         for i in range(3):
             write_video(tmp_path / "data" / label / f"{i}.mp4", seed=i)
     plan = make_plan(tmp_path / "data", tmp_path / "run", None, "tiny", Preferences(), seed=0, resume=False)
-    assert plan.classifier.name == "tiny"
+    assert plan.classifier.notes == "Fine-tuned from tiny."
     assert plan.classifier.labels == ("nod", "wave")
 
 

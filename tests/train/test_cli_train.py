@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.tiny import write_video
 from tests.train.helpers import LABELS, figures, make_videos, same, tiny_classifier
@@ -30,7 +31,9 @@ def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def arguments(out: Path | str, *more: str) -> list[str]:
-    return ["train", "data", "--weights", "ck", "--out", str(out), "--batch-size", "4", *more]
+    """A fifth of the clips is held out for good."""
+    start = ["--weights", "ck", "--batch-size", "4", "--val-share", "0.2"]
+    return ["train", "data", "--out", str(out), *start, *more]
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +68,10 @@ def test_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert all("held out" in line and "clips/s" in line for line in lines[:2])
     assert lines[2].startswith("Trained 2 epochs, held-out accuracy ")
     assert lines[2].endswith(f"The checkpoint: {tmp_path / 'run' / 'best'}")
-    assert lines[3] == f"Use it:  videoswin predict clip.mp4 --weights {tmp_path / 'run' / 'best'}"
     assert len(lines) == 4
+    assert "Do not use it yet" in lines[3]  # two epochs on noise
+    assert "advice: the epoch was chosen by 2 clips: one clip is 50.0 points" in err
+    assert "advice: few clips" in err
     assert "held out for validation" in err
     assert "2 of 2 classes are known" in err
     assert "6 training clips, 6 of them kept in memory" in err
@@ -77,9 +82,7 @@ def test_fresh_weights_without_validation(tmp_path: Path, capsys: pytest.Capture
     assert main(["train", "data", "--out", str(tmp_path / "run"), *options]) == 0
     assert "Trained 1 epoch. The checkpoint" in capsys.readouterr().out
     classifier = load(tmp_path / "run" / "best")
-    assert (classifier.name, classifier.preprocessing.size, classifier.preprocessing.clip_len) == (
-        *("swin3d_micro", (32, 32), 4),
-    )
+    assert (classifier.name, classifier.preprocessing.size, classifier.preprocessing.clip_len) == ("run", (32, 32), 4)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *command: str) -> str:
@@ -95,11 +98,12 @@ def test_refusals(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no run to resume" in refused(capsys, *arguments(tmp_path / "new", "--resume"))
     assert "epochs 2 -> 3" in refused(capsys, *arguments(trained, "--epochs", "3", "--resume"))
     changed = refused(
-        capsys, *arguments(trained, "--epochs", "2", "--resume", "--augment", "strong", "--clip-len", "8")
+        capsys, *arguments(trained, "--epochs", "2", "--resume", "--augment", "gentle", "--clip-len", "8")
     )
     assert "augment 'Augment(" in changed
     assert "preprocessing.clip_len 4 -> 8" in changed
-    assert "either --model" in refused(capsys, "train", "data", "--out", str(tmp_path / "new"))
+    assert "not both" in refused(capsys, *arguments(tmp_path / "new", "--model", "swin3d_micro"))
+    assert f"seed={2**70} must be" in refused(capsys, *arguments(tmp_path / "new", "--seed", str(2**70)))
     assert "epochs=0" in refused(capsys, *arguments(tmp_path / "new", "--epochs", "0"))
     assert 'precision="half"' in refused(capsys, *arguments(tmp_path / "new", "--precision", "half"))
     assert 'augment="strongg"' in refused(capsys, *arguments(tmp_path / "new", "--augment", "strongg"))
@@ -156,3 +160,87 @@ def test_ctrl_c_saves_and_resume_goes_on(
     assert f"going on in epoch {last.split('epoch ')[1].split()[0]}" in capsys.readouterr().err
     assert figures(read_rows(cut / "metrics.csv")) == figures(read_rows(whole / "metrics.csv"))
     assert same(load(cut / "last").model.state_dict(), load(whole / "last").model.state_dict())
+
+
+# Without anything given ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def general(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny checkpoint in the place of the bundled start."""
+    monkeypatch.setattr("videoswin.train.start.GENERAL_START", "ck")
+
+
+@pytest.mark.usefixtures("general")
+def test_the_data_and_a_folder_are_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "waves"
+    assert main(["train", "data", "--out", str(out), "--epochs", "2"]) == 0
+    shown, said = capsys.readouterr()
+    assert "8 clips of 2 classes, no groups given" in said
+    assert "start: ck" in said
+    assert "frames a clip" in said
+    assert 'recipe "motion"' in said
+    assert "2 of 8 clips are held out to measure" in said
+    assert "held out: epoch   2/2" in said
+    assert "2 clips: one clip is 50.0 points" in shown
+    assert f"The checkpoint: {out / 'best'}" in shown
+    classifier = load(out / "best")
+    assert (classifier.name, classifier.notes) == ("waves", "Fine-tuned from tiny.")
+    assert classifier.metrics["held_out_clips"] == 2
+    assert len(read_rows(out / "metrics.csv")) == 2
+    assert same(classifier.model.state_dict(), load(out / "last").model.state_dict())  # that of all clips
+    assert main(["train", "data", "--out", str(out), "--epochs", "2"]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("general")
+def test_folds_and_a_test_split(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    clips = sorted((place / "data").glob("*/*.mp4"), key=lambda path: int(path.stem))
+    lines = [f"{p},{p.parent.name},{'test' if i > 5 else 'train'},{'abcd'[i // 2]}" for i, p in enumerate(clips)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,split,group", *lines]) + "\n")
+    out = tmp_path / "run"
+    command = ["train", str(tmp_path / "list.csv"), "--out", str(out), "--epochs", "1", "--folds", "3"]
+    assert main(command) == 0
+    shown, said = capsys.readouterr()
+    assert [line[:8] for line in shown.splitlines()[:3]] == ["fold 1/3", "fold 2/3", "fold 3/3"]
+    assert "of 2 clips of 1 group" in shown
+    assert "pooled over 3 folds: accuracy" in shown
+    assert "95 % interval" in shown
+    assert "most often taken for" in shown
+    assert "6 clips in 3 folds (whole groups)" in said
+    last = shown.splitlines()[-1]
+    assert last.startswith("Once, at the end (2 clips: one clip is 50.0 points):")
+    assert last.endswith(f"videoswin evaluate {tmp_path / 'list.csv'} --split test --weights {out / 'best'}")
+    assert main([*command, "--resume"]) == 0
+    assert "all epochs were done" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("general")
+def test_settings_are_compared_before_a_clip_is_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    command = ["train", "data", "--out", str(tmp_path / "run"), "--epochs", "1"]
+    assert main(command) == 0
+
+    def decoded(*_: object) -> None:
+        raise AssertionError("a clip was decoded")
+
+    monkeypatch.setattr("videoswin.data.dataset.ClipDataset.prepare", decoded)
+    capsys.readouterr()
+    assert "lr 0.0005 -> 0.1" in refused(capsys, *command, "--lr", "0.1", "--resume")
+
+
+@pytest.mark.usefixtures("general")
+def test_what_learns_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    options = ["--epochs", "1", "--val-share", "0", "--adapt", "head"]
+    assert main(["train", "data", "--out", str(tmp_path / "run"), *options]) == 0
+    assert "head: the head: 34 of " in capsys.readouterr().err
+    assert 'adapt="lorra"' in refused(capsys, "train", "data", "--out", str(tmp_path / "new"), "--adapt", "lorra")
+
+
+def test_library_code_leaves_the_callers_draws_alone(tmp_path: Path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    assert main(arguments(tmp_path / "run", "--epochs", "1")) == 0
+    assert torch.equal(torch.rand(3), expected)

@@ -14,7 +14,9 @@ from videoswin.classifier.loading import load
 from videoswin.data.dataset import ClipDataset
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError
-from videoswin.train.start import AUGMENTS, MICRO_PREPROCESSING, Plan, Preferences, adopt, make_plan
+from videoswin.train.augments import AUGMENTS
+from videoswin.train.plan import Plan, Preferences, make_plan
+from videoswin.train.start import MICRO_PREPROCESSING, adopt
 from videoswin.weights.convert import export_tensors
 
 
@@ -42,7 +44,9 @@ def clip_list(videos: Path, tmp_path: Path):
 def plan_of(
     data: Path, weights: str | None = None, model: str | None = None, out: Path | None = None, **wanted
 ) -> Plan:
+    """With a fifth held out for good, unless something else is wanted."""
     seed, resume = wanted.pop("seed", 0), wanted.pop("resume", False)
+    wanted.setdefault("val_share", 0.2)
     out = data / "no-such-run" if out is None else out
     return make_plan(data, out, model, weights, Preferences(**wanted), seed, resume)
 
@@ -63,9 +67,10 @@ def test_class_folders(videos: Path, checkpoint: str):
     assert {row.label for row in plan.val_clips.rows} == {"nod", "wave"}
     assert plan.classifier.labels == ("nod", "wave")
     assert plan.val_clips.augment is None
-    assert plan.train_clips.augment == AUGMENTS["standard"]
+    assert plan.train_clips.augment == AUGMENTS["strong"]
     assert plan.train_clips.cache is plan.val_clips.cache
     assert "9 training clips; 3 held out for validation (single clips: no groups are given)." in plan.notes
+    assert any("not for new ones" in note for note in plan.notes)
 
 
 def test_the_seed_chooses_the_clips_and_the_head(videos: Path, checkpoint: str):
@@ -164,10 +169,9 @@ def test_clips_of_other_splits_and_classes_without_clips_are_named(clip_list, ch
     assert "no training clip for 1 of the classes" in notes
 
 
-@pytest.mark.parametrize("both", [True, False])
-def test_model_or_weights(videos: Path, checkpoint: str, both: bool):
-    with pytest.raises(ConfigError, match=r"either --model.*or --weights"):
-        plan_of(videos, checkpoint if both else None, "swin3d_micro" if both else None)
+def test_model_or_weights(videos: Path, checkpoint: str):
+    with pytest.raises(ConfigError, match=r"--model.*or --weights.*not both"):
+        plan_of(videos, checkpoint, "swin3d_micro")
 
 
 def test_unknown_names(videos: Path, checkpoint: str):
@@ -203,7 +207,7 @@ def test_fresh_weights(videos: Path):
     plan = plan_of(videos, model="swin3d_micro", drop_path=0.3)
     assert plan.classifier.preprocessing == MICRO_PREPROCESSING
     assert plan.classifier.model.config.drop_path == 0.3
-    assert plan.classifier.name == "swin3d_micro"
+    assert plan.classifier.name == "no-such-run"
     assert "swin3d_micro with fresh weights, 2 classes." in plan.notes
 
 
@@ -211,7 +215,9 @@ def test_weights_bring_their_preprocessing(videos: Path, checkpoint: str):
     plan = plan_of(videos, checkpoint)
     assert plan.classifier.preprocessing == PREPROCESSING
     assert plan.train_clips.preprocessing == PREPROCESSING
-    assert plan.classifier.name == "tiny"
+    assert plan.classifier.name == "no-such-run"
+    assert plan.classifier.notes == "Fine-tuned from tiny."
+    assert plan_of(videos, checkpoint, name="mine").classifier.name == "mine"
     assert any("2 of 2 classes are known" in note for note in plan.notes)
     source = tiny_classifier().model.state_dict()
     assert all(torch.equal(value, source[name]) for name, value in plan.classifier.model.state_dict().items())

@@ -40,7 +40,7 @@ def trained(steps: int) -> tuple[Classifier, torch.optim.Optimizer]:
 def loaded(folder: Path) -> tuple[Classifier, torch.optim.Optimizer, Progress]:
     classifier = tiny_classifier(seed=4)
     optimizer = build_optimizer(classifier.model, 1e-2, 0.5, 0.05)
-    return classifier, optimizer, load_state(folder, classifier, optimizer, SETTINGS)
+    return classifier, optimizer, load_state(folder, classifier.model, optimizer, SETTINGS)
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -52,7 +52,7 @@ def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 def test_comes_back_bit_by_bit(tmp_path: Path, steps: int):
     classifier, optimizer = trained(steps)
     progress = Progress(2, 5, 0.1 + 0.2, 1, Tally(7, 1 / 3, 4), 12.5)
-    save_state(tmp_path / "last", classifier, optimizer, progress, SETTINGS)
+    save_state(tmp_path / "last", classifier, classifier.model, optimizer, progress, SETTINGS)
     new_classifier, new_optimizer, new_progress = loaded(tmp_path / "last")
     assert new_progress == progress
     assert same(classifier.model.state_dict(), new_classifier.model.state_dict())
@@ -64,7 +64,7 @@ def test_comes_back_bit_by_bit(tmp_path: Path, steps: int):
 
 def test_the_next_step_is_the_same(tmp_path: Path):
     classifier, optimizer = trained(2)
-    save_state(tmp_path / "last", classifier, optimizer, Progress(), SETTINGS)
+    save_state(tmp_path / "last", classifier, classifier.model, optimizer, Progress(), SETTINGS)
     new_classifier, new_optimizer, _ = loaded(tmp_path / "last")
     shutil.rmtree(tmp_path / "last")  # nothing may live on in the files
     for one, other in ((classifier, optimizer), (new_classifier, new_optimizer)):
@@ -121,15 +121,17 @@ def test_killed_at_any_point_of_a_save(tmp_path: Path, versions: dict[int, Versi
     found = []
     for fatal in range(1, 100):
         folder = tmp_path / str(fatal) / "last"
-        save_state(folder, *first, Progress(step=1), SETTINGS)
+        save_state(folder, first[0], first[0].model, first[1], Progress(step=1), SETTINGS)
         with monkeypatch.context() as patch:
             calls = count_disk_calls(patch, fatal, Killed())
             with suppress(Killed):
-                save_state(folder, *second, Progress(step=2), SETTINGS)
+                save_state(folder, second[0], second[0].model, second[1], Progress(step=2), SETTINGS)
         found.append(version(folder, versions))
         if calls[0] < fatal:
             break  # it was not killed any more
-        save_state(folder, *second, Progress(step=2), SETTINGS)  # what the killed one left is in nobody's way
+        save_state(
+            folder, second[0], second[0].model, second[1], Progress(step=2), SETTINGS
+        )  # what the killed one left is in nobody's way
         assert version(folder, versions) == 2
         assert [path.name for path in folder.parent.iterdir()] == ["last"]
     assert len(found) > 8
@@ -142,12 +144,12 @@ def test_a_full_disk_leaves_the_state_as_it_was(
 ):
     first, second = versions[1], versions[2]
     folder = tmp_path / "last"
-    save_state(folder, *first, Progress(step=1), SETTINGS)
+    save_state(folder, first[0], first[0].model, first[1], Progress(step=1), SETTINGS)
     for fatal in range(1, 100):
         with monkeypatch.context() as patch:
             calls = count_disk_calls(patch, fatal, OSError(errno.ENOSPC, "No space left on device"))
             try:
-                save_state(folder, *second, Progress(step=2), SETTINGS)
+                save_state(folder, second[0], second[0].model, second[1], Progress(step=2), SETTINGS)
                 failed = False
             except OutputError:
                 failed = True
@@ -162,11 +164,11 @@ def test_a_full_disk_leaves_the_state_as_it_was(
 
 def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path, versions: dict[int, Version]):
     classifier, optimizer = trained(1)
-    save_state(tmp_path / "last", classifier, optimizer, Progress(step=1), SETTINGS)
+    save_state(tmp_path / "last", classifier, classifier.model, optimizer, Progress(step=1), SETTINGS)
     with torch.no_grad():
         classifier.model.backbone.patch_embed.proj.weight[0] = torch.nan
     with pytest.raises(WeightsError, match="NaN"):
-        save_state(tmp_path / "last", classifier, optimizer, Progress(step=2), SETTINGS)
+        save_state(tmp_path / "last", classifier, classifier.model, optimizer, Progress(step=2), SETTINGS)
     assert version(tmp_path / "last", versions) == 1
 
 
@@ -180,7 +182,7 @@ def test_no_state(tmp_path: Path):
 
 def test_other_settings_are_named(tmp_path: Path):
     classifier, optimizer = trained(1)
-    save_state(tmp_path / "last", classifier, optimizer, Progress(), {**SETTINGS, "lr": 0.5})
+    save_state(tmp_path / "last", classifier, classifier.model, optimizer, Progress(), {**SETTINGS, "lr": 0.5})
     with pytest.raises(WeightsError, match=r"other settings: lr 0\.5 -> 0\.001\.") as error:
         loaded(tmp_path / "last")
     assert "epochs" not in str(error.value)
@@ -189,7 +191,7 @@ def test_other_settings_are_named(tmp_path: Path):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"progress": {"epoch": 1}, "settings": {}}'])
 def test_a_damaged_state_is_refused(tmp_path: Path, text: str):
     classifier, optimizer = trained(1)
-    save_state(tmp_path / "last", classifier, optimizer, Progress(), SETTINGS)
+    save_state(tmp_path / "last", classifier, classifier.model, optimizer, Progress(), SETTINGS)
     (tmp_path / "last" / "progress.json").write_text(text)
     with pytest.raises(WeightsError, match=r"progress\.json.*damaged"):
         loaded(tmp_path / "last")
@@ -198,7 +200,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path, text: str):
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
 def test_damaged_tensors_are_refused(tmp_path: Path, name: str):
     classifier, optimizer = trained(1)
-    save_state(tmp_path / "last", classifier, optimizer, Progress(), SETTINGS)
+    save_state(tmp_path / "last", classifier, classifier.model, optimizer, Progress(), SETTINGS)
     path = tmp_path / "last" / name
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(WeightsError, match=name):
@@ -209,7 +211,7 @@ def test_the_weights_of_another_model_are_refused(tmp_path: Path):
     other = tiny_classifier()
     del other.model.head
     other.model.head = torch.nn.Linear(3, 3)  # type: ignore[assignment]
-    save_state(tmp_path / "last", other, torch.optim.AdamW(other.model.parameters()), Progress(), SETTINGS)
+    save_state(tmp_path / "last", other, other.model, torch.optim.AdamW(other.model.parameters()), Progress(), SETTINGS)
     with pytest.raises(WeightsError, match="another model's") as error:
         loaded(tmp_path / "last")
     assert "\n" not in str(error.value)
@@ -217,7 +219,7 @@ def test_the_weights_of_another_model_are_refused(tmp_path: Path):
 
 def test_nothing_is_a_pickle(tmp_path: Path):
     classifier, optimizer = trained(1)
-    save_state(tmp_path / "last", classifier, optimizer, Progress(), SETTINGS)
+    save_state(tmp_path / "last", classifier, classifier.model, optimizer, Progress(), SETTINGS)
     assert sorted(path.name for path in (tmp_path / "last").iterdir()) == [
         *("README.md", "config.json", "model.safetensors", "optimizer.safetensors", "progress.json")
     ]

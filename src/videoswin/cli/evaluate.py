@@ -32,7 +32,7 @@ def evaluate(
 ) -> int:
     """Measure how good a checkpoint is on labelled videos.
 
-    Prints top-1, top-5 and mean class accuracy and a table of the classes. A video that cannot be read is listed and
+    Prints top-1, top-5 (of more than five classes) and mean class accuracy and a table of the classes. A video that cannot be read is listed and
     counted as wrong; the exit code is then 1.
 
     For example:
@@ -124,7 +124,8 @@ def _show(evaluation: "Evaluation") -> None:
     show()
     summary = table("what", "figure", right=["figure"], header=False)
     add_row(summary, "top-1", percent(evaluation.top1))
-    add_row(summary, "top-5", percent(evaluation.top5))
+    if len(evaluation.labels) > 5:  # else it is always 100 %
+        add_row(summary, "top-5", percent(evaluation.top5))
     add_row(summary, "mean class", percent(evaluation.mean_class))
     add_row(summary, "videos", f"{evaluation.n:,}")
     if evaluation.unreadable:

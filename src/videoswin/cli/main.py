@@ -24,6 +24,7 @@ from videoswin.cli.info import info
 from videoswin.cli.models import models
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say, say_error, set_debug
 from videoswin.cli.predict import predict
+from videoswin.cli.probe import probe
 from videoswin.cli.stream import stream
 from videoswin.cli.timeline import timeline
 from videoswin.cli.train import train
@@ -41,7 +42,7 @@ Try it on the clips that come with it:
 
 Train on a folder of class folders, see how good it is, and use it:
 
-    videoswin train DATA --model swin3d_micro --out runs/mine
+    videoswin train DATA --out runs/mine
     videoswin evaluate DATA --split test --weights runs/mine/best
     videoswin predict clip.mp4 --weights runs/mine/best
 """
@@ -76,7 +77,8 @@ def _add_verb(verb: Callable[..., int], usage: str) -> None:
 _VERBS: list[str] = []
 _add_verb(demo, "[OPTIONS]")
 _add_verb(predict, "FILE... --weights CHECKPOINT [OPTIONS]")
-_add_verb(train, "DATA --model MODEL --out RUN [OPTIONS]")
+_add_verb(train, "DATA --out RUN [OPTIONS]")
+_add_verb(probe, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(info, "MODEL [OPTIONS]")
 _add_verb(models, "[OPTIONS]")

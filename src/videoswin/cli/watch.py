@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from videoswin.cli.output import percent, show
+from videoswin.cli.output import percent, say, show
 from videoswin.train.loop import Watch
 from videoswin.train.metrics import EpochRow, Tally
 
-__all__ = ["watch_run"]
+__all__ = ["part_watch", "watch_run"]
 
 
 class _Lines:
@@ -71,3 +71,26 @@ def watch_run(epochs: int) -> Iterator[Watch]:
     console = Console(stderr=True)
     with Progress(*columns, TimeRemainingColumn(), console=console, redirect_stdout=sys.stdout.isatty()) as progress:
         yield _Bar(epochs, progress)
+
+
+class _Part(_Lines):
+    """A run among several, such as a fold: a line now and then, so that a file of them can be read."""
+
+    def __init__(self, what: str, epochs: int) -> None:
+        super().__init__(epochs)
+        self.what = what
+        self.every = max(1, epochs // 5)
+
+    def epoch(self, row: EpochRow, best: bool) -> None:
+        if row.epoch % self.every and row.epoch != self.epochs:
+            return
+        held_out = "" if row.val_top1 is None else f"   held out {percent(row.val_top1):>7}"
+        say(
+            f"{self.what}: epoch {row.epoch:>3}/{self.epochs}   loss {row.train_loss:.3f}   "
+            f"accuracy {percent(row.train_top1):>7}{held_out}   {row.seconds:.0f} s an epoch"
+        )
+
+
+def part_watch(what: str, epochs: int) -> Watch:
+    """The watcher of one of several runs; ``what`` names it."""
+    return _Part(what, epochs)

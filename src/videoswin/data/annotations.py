@@ -148,13 +148,17 @@ def _check_labels(rows: list[Clip], labels: Sequence[str] | None, has_splits: bo
         what = f'names "{repeated[0]}" twice' if repeated else "is empty"
         raise ConfigError(f"The label list {what}. Give every class one name of its own.")
     known = set(labels)
+    foreign: dict[str, list[Clip]] = {}
     for row in rows:
         if row.label not in known and (row.split or not has_splits):
-            hint = nearest(row.label, known) if len(known) <= 20 else _did_you_mean(row.label, known)
-            problems.add(
-                row.line,
-                f'the label "{row.label}" of "{row.path.name}" is not one of the {len(known)} classes. {hint}'.strip(),
-            )
+            foreign.setdefault(row.label, []).append(row)
+    for label, found in foreign.items():  # one line each: a list for another model has hundreds of such rows
+        hint = nearest(label, known) if len(known) <= 20 else _did_you_mean(label, known)
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        problems.add(
+            found[0].line,
+            f'the label "{label}" of "{found[0].path.name}"{more} is not one of the {len(known)} classes. {hint}'.strip(),
+        )
 
 
 def _check_several_labels(rows: list[Clip], problems: Problems) -> None:

@@ -304,6 +304,7 @@ class ClipLoader:
             pin_memory=pin_memory,
             timeout=timeout_s if num_workers else 0,
             persistent_workers=num_workers > 0,
+            generator=Generator(),  # for seeds of workers, which draw nothing; else the caller's is drawn from
         )
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

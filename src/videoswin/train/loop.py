@@ -14,7 +14,8 @@ middle of an epoch and resumed ends with the same weights as one that was not.
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,10 +29,12 @@ from videoswin.classifier.classifier import Classifier
 from videoswin.data.dataset import ClipDataset, ClipLoader, clip_generator
 from videoswin.errors import Interrupted, TrainingError
 from videoswin.storage.interrupt import Interruption
+from videoswin.train.adapt import Adaptation, adapt, folded, set_training
 from videoswin.train.metrics import EpochRow, Tally, draw_curves, read_rows, write_rows
 from videoswin.train.optim import build_optimizer, learning_rate_factor
+from videoswin.train.randomness import seeded
 from videoswin.train.settings import TrainSettings
-from videoswin.train.state import Progress, load_state, save_state
+from videoswin.train.state import Progress, check_state, load_state, save_state
 
 __all__ = ["Trainer", "Watch"]
 
@@ -62,9 +65,12 @@ class Trainer:
         val_clips: ClipDataset | None,
         settings: TrainSettings,
         out: str | Path,
+        adaptation: Adaptation | None = None,
     ) -> None:
         self.classifier = classifier
         self.model = classifier.model
+        self.adaptation = adaptation or Adaptation()
+        adapt(self.model, self.adaptation, settings.seed)
         self.device = next(self.model.parameters()).device
         self.train_clips = train_clips
         self.val_clips = val_clips
@@ -75,16 +81,31 @@ class Trainer:
         self.rows: list[EpochRow] = []
         self.steps_per_epoch = -(-len(train_clips) // settings.batch_size)
 
+    def check_resume(self, ignore: Sequence[str] = ()) -> None:
+        """Compare the settings with those of the run in OUT, before a clip is decoded. ``ignore``: those that reading the
+        clips may still change.
+
+        Raises:
+            WeightsError: there is no run, or it has other settings.
+        """
+        wanted = {name: value for name, value in self._what_shapes_the_weights().items() if name not in ignore}
+        check_state(self.out / "last", wanted)
+
     def resume(self) -> None:
         """Continue from OUT/last, with the same settings."""
-        self.progress = load_state(self.out / "last", self.classifier, self.optimizer, self._what_shapes_the_weights())
+        self.progress = load_state(self.out / "last", self.model, self.optimizer, self._what_shapes_the_weights())
         self.rows = read_rows(self.out / "metrics.csv")[: self.progress.epoch]
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to train: all epochs are over, or the loss has not fallen for long enough."""
+        return self.progress.epoch >= self.settings.epochs or self._stopped_early()
 
     def run(self, watch: Watch) -> list[EpochRow]:
         """Train to the end; gives one row per epoch, those of a resumed run's past included."""
         self.out.mkdir(parents=True, exist_ok=True)
         with Interruption() as interruption:
-            while self.progress.epoch < self.settings.epochs:
+            while not self.done:
                 self._train_epoch(watch, interruption)
                 row = self._finish_epoch()
                 watch.epoch(row, best=self.progress.best_epoch == row.epoch)
@@ -93,7 +114,7 @@ class Trainer:
     # One epoch --------------------------------------------------------------------------------------------------------
 
     def _train_epoch(self, watch: Watch, interruption: Interruption) -> None:
-        self.model.train()
+        set_training(self.model)
         progress = self.progress
         started = time.perf_counter() - progress.seconds
         for clips, labels, indices in self._batches():
@@ -122,13 +143,12 @@ class Trainer:
 
     def _learn(self, clips: Tensor, labels: Tensor, indices: Tensor) -> tuple[float, Tensor]:
         """One optimiser step. Gives the loss and the logits (B, num_classes)."""
-        torch.manual_seed(
-            clip_generator(self.settings.seed, self.progress.epoch, -2 - self.progress.step).initial_seed()
-        )
-        logits, loss = self._answers(clips, labels.to(self.device))
-        self._require_finite("loss", loss, indices)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        draws = clip_generator(self.settings.seed, self.progress.epoch, -2 - self.progress.step).initial_seed()
+        with seeded(draws, self.device):
+            logits, loss = self._answers(clips, labels.to(self.device))
+            self._require_finite("loss", loss, indices)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # checkpointed blocks draw once more here
         norm = clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         self._require_finite("gradient", norm, indices)  # a finite loss can have one that is not
         self.optimizer.step()
@@ -217,15 +237,25 @@ class Trainer:
         self._save_state()
         return row
 
+    def _stopped_early(self) -> bool:
+        losses = [row.val_loss for row in self.rows if row.val_loss is not None]
+        patience = self.settings.patience
+        return bool(patience) and len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
+
+    def plain(self) -> Classifier:
+        """The classifier as it is saved: without LoRA matrices beside the weights."""
+        return replace(self.classifier, model=folded(self.model))
+
     def _save_checkpoint(self, row: EpochRow) -> None:
         self.classifier.metrics = {
             k: v for k, v in row.as_dict().items() if k in ("epoch", "train_top1", "val_top1") and v is not None
         }
-        self.classifier.save(self._epoch_folder(row.epoch))
+        plain = self.plain()
+        plain.save(self._epoch_folder(row.epoch))
         score = -1.0 if row.val_top1 is None else row.val_top1
         if score >= self.progress.best:  # of equals the later, which has seen more
             self.progress.best, self.progress.best_epoch = score, row.epoch
-            self.classifier.save(self.out / "best")
+            plain.save(self.out / "best")
         for old in range(1, row.epoch - self.settings.keep_epochs + 1):
             shutil.rmtree(self._epoch_folder(old), ignore_errors=True)
 
@@ -233,7 +263,9 @@ class Trainer:
         return self.out / f"epoch-{epoch:03d}"
 
     def _save_state(self) -> None:
-        save_state(self.out / "last", self.classifier, self.optimizer, self.progress, self._what_shapes_the_weights())
+        save_state(
+            self.out / "last", self.plain(), self.model, self.optimizer, self.progress, self._what_shapes_the_weights()
+        )
 
     def _what_shapes_the_weights(self) -> dict[str, Any]:
         """All that a resumed run has to share with the one it continues, in the plain values of JSON."""
@@ -246,6 +278,7 @@ class Trainer:
             "train_clips": f"{len(clips)} clips, list {listed.hexdigest()}",
             "labels": self.classifier.labels,
             "augment": repr(clips.augment),
+            "adapt": str(self.adaptation),
             **{f"preprocessing.{k}": v for k, v in self.classifier.preprocessing.to_dict().items()},
             **{f"model.{k}": v for k, v in self.classifier.model.config.to_dict().items()},
         }

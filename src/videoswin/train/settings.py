@@ -10,6 +10,8 @@ __all__ = ["Precision", "TrainSettings"]
 
 Precision = Literal["float32", "bf16"]
 
+_SEEDS = 2**63  # what PyTorch's generators take
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
@@ -34,11 +36,15 @@ class TrainSettings:
     """Processes that prepare clips; 0 prepares them in this one, which is best once all clips are in memory."""
     keep_epochs: int = 3
     """How many of the latest epochs' checkpoints stay on the disk, beside ``best`` and ``last``."""
+    patience: int = 0
+    """Stop after so many epochs without a lower validation loss; 0 never stops early."""
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("workers", 0), ("keep_epochs", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("workers", 0), ("keep_epochs", 0), ("patience", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least {least}.")
+        if not 0 <= self.seed < _SEEDS:
+            raise ConfigError(f"seed={self.seed} must be a whole number from 0 to 2**63 - 1.")
         for name in ("lr", "backbone_lr_ratio", "max_grad_norm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}={getattr(self, name)} must be a number above 0.")

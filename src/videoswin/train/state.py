@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.folder import WEIGHTS_FILE
 from videoswin.errors import WeightsError
 from videoswin.storage.atomic import replace_folder, settled_folder
+from videoswin.train.adapt import learning, restore
 from videoswin.train.metrics import Tally
 from videoswin.weights.safetensors import read_tensors, write_tensors
 
-__all__ = ["Progress", "load_state", "require_state", "save_state"]
+__all__ = ["Progress", "check_state", "load_state", "require_state", "save_state"]
 
 OPTIMIZER_FILE, PROGRESS_FILE = "optimizer.safetensors", "progress.json"
+LEARNING_FILE = "learning.safetensors"
 
 
 @dataclass
@@ -43,15 +45,25 @@ class Progress:
 
 
 def save_state(
-    folder: Path, classifier: Classifier, optimizer: Optimizer, progress: Progress, settings: dict[str, Any]
+    folder: Path,
+    classifier: Classifier,
+    model: nn.Module,
+    optimizer: Optimizer,
+    progress: Progress,
+    settings: dict[str, Any],
 ) -> None:
-    """Replaces ``folder`` in one step; it can also be loaded as a checkpoint. ``settings`` have to be the same on resume."""
+    """Replaces ``folder`` in one step; it can also be loaded as a checkpoint. ``settings`` have to be the same on resume.
+
+    ``classifier`` is what can be loaded; ``model`` is the one that learns, which may have adapters and frozen parts.
+    """
     moments: dict[str, Tensor] = {}
     for index, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
             moments[f"{index}.{name}"] = torch.as_tensor(value)
     with replace_folder(folder, marker=PROGRESS_FILE) as new:
         classifier.write_files(new)
+        if classifier.model is not model:  # the checkpoint's tensors are sums, out of which a run cannot go on
+            write_tensors(new / LEARNING_FILE, learning(model))
         write_tensors(new / OPTIMIZER_FILE, moments)
         text = json.dumps({"progress": asdict(progress), "settings": settings}, indent=2)
         (new / PROGRESS_FILE).write_text(text + "\n", encoding="utf-8")
@@ -65,14 +77,13 @@ def require_state(folder: Path) -> Path:
     return folder
 
 
-def load_state(folder: Path, classifier: Classifier, optimizer: Optimizer, settings: dict[str, Any]) -> Progress:
-    """Fills the classifier's model and the optimiser and gives the progress.
+def check_state(folder: Path, settings: dict[str, Any]) -> Progress:
+    """Where the run in ``folder`` stands, if it was started with these settings.
 
     Raises:
         WeightsError: no state there, or it belongs to a run with other settings (each named).
     """
-    folder = require_state(folder)
-    path = folder / PROGRESS_FILE
+    path = require_state(folder) / PROGRESS_FILE
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         progress = Progress(**{**saved["progress"], "tally": Tally(**saved["progress"]["tally"])})
@@ -83,9 +94,23 @@ def load_state(folder: Path, classifier: Classifier, optimizer: Optimizer, setti
     if changed:
         reason = "the run was started with other settings: " + ", ".join(changed)
         raise WeightsError(path, reason, "Use the same ones, or another --out")
+    return progress
+
+
+def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, settings: dict[str, Any]) -> Progress:
+    """Fills the model and the optimiser and gives the progress.
+
+    Raises:
+        WeightsError: no state there, or it belongs to a run with other settings (each named).
+    """
+    folder = require_state(folder)
+    progress = check_state(folder, settings)
     try:
-        classifier.model.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
-    except RuntimeError as error:
+        if (folder / LEARNING_FILE).is_file():  # what does not learn is still that of the start
+            restore(model, read_tensors(folder / LEARNING_FILE))
+        else:
+            model.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
+    except (RuntimeError, KeyError) as error:
         raise WeightsError(
             folder / WEIGHTS_FILE, f"the weights are another model's ({error})", "Use another --out"
         ) from None

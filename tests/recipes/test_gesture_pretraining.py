@@ -4,14 +4,14 @@ import math
 
 import pytest
 import torch
+from generated import gesture_pretraining as module
+from generated.gesture_pretraining import MotionFigures, Phase, pretrain
+from generated.hand import GESTURES, draw_motion
 
 from tests.tiny import CONFIG
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import TrainingError
 from videoswin.model import create_model
-from videoswin.train import pretrain as module
-from videoswin.train.motion import GESTURES, draw_motion
-from videoswin.train.pretrain import MotionFigures, Phase, pretrain
 
 PREPROCESSING = Preprocessing(clip_len=4, sampling="uniform", size=(24, 32), short_side=None)
 PHASES = [

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
+from generated.hand import MotionBatch, draw_motion
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, TrainingError
 from videoswin.model import VideoSwin
-from videoswin.train.motion import MotionBatch, draw_motion
 
 __all__ = ["MotionFigures", "Phase", "pretrain"]
 

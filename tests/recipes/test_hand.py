@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
+from generated.hand import ASPECT, GESTURES, MotionBatch, draw_motion
 from torch import Tensor
-
-from videoswin.train.motion import ASPECT, GESTURES, MotionBatch, draw_motion
 
 NAMES = [*GESTURES, "none"]
 SIZE = (48, 64)

@@ -9,14 +9,16 @@ Lengths are in frame heights, x to the right and y down, so a 4:3 picture spans 
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["GESTURES", "MotionBatch", "draw_motion"]
+from generated.dice import Dice
+from generated.pictures import background, camera, capsule
+
+__all__ = ["ASPECT", "GESTURES", "MotionBatch", "draw_motion", "paint_hand", "tip_path"]
 
 ASPECT = 4 / 3
 
@@ -56,50 +58,23 @@ def draw_motion(
     ``clutter`` is the share of clips with a background, a moving camera and a hand like a hand. The others are plain: a
     light hand over a dark, still, even ground. A model that starts from nothing learns motion on those first.
     """
-    dice = _Dice(generator)
+    dice = Dice(generator)
     clips = [_draw_clip(clip_len, size, dice, plain=not dice.chance(clutter)) for _ in range(batch)]
     frames, tips, labels = zip(*clips, strict=True)
     return MotionBatch(torch.stack(frames), torch.stack(tips), torch.tensor(labels))
 
 
-class _Dice:
-    """Random draws from one generator, so that a seed gives the same clips everywhere."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
-
-    def uniform(self, low: float, high: float) -> float:
-        return low + (high - low) * torch.rand((), generator=self.generator).item()
-
-    def chance(self, p: float) -> bool:
-        return self.uniform(0, 1) < p
-
-    def integer(self, low: int, high: int) -> int:
-        return int(torch.randint(low, high + 1, (), generator=self.generator).item())
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self.generator)
-
-    def rand(self, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self.generator)
-
-    def smooth(self, length: int, scale: float, knots: int = 5) -> Tensor:
-        """(length,) values that wander smoothly around 0."""
-        coarse = self.normal(1, 1, knots) * scale
-        return F.interpolate(coarse, size=length, mode="linear", align_corners=True)[0, 0]
-
-
-def _draw_clip(clip_len: int, size: tuple[int, int], dice: _Dice, plain: bool) -> tuple[Tensor, Tensor, int]:
+def _draw_clip(clip_len: int, size: tuple[int, int], dice: Dice, plain: bool) -> tuple[Tensor, Tensor, int]:
     label = dice.integer(0, len(GESTURES))
-    tips = _tip_path(label, clip_len, dice)  # (T, 2), heights
+    tips = tip_path(label, clip_len, dice)  # (T, 2), heights
     if plain:
         ground = torch.full((clip_len, 3, *size), dice.uniform(0.05, 0.25))
-        hand = _paint_hand(torch.zeros(clip_len, 3, *size), tips, dice).mean(1, keepdim=True)
+        hand = paint_hand(torch.zeros(clip_len, 3, *size), tips, dice).mean(1, keepdim=True)
         picture = torch.lerp(ground, torch.tensor(dice.uniform(0.7, 1.0)), (hand > 0.01).float())
     else:
-        picture = _background(clip_len, size, dice)  # (T, 3, H, W), 0-1
-        picture = _paint_hand(picture, tips, dice)
-        picture = _camera(picture, dice)
+        picture = background(clip_len, size, dice)  # (T, 3, H, W), 0-1
+        picture = paint_hand(picture, tips, dice)
+        picture = camera(picture, dice)
     frames = (picture.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return frames, tips / torch.tensor([ASPECT, 1.0]), label
 
@@ -107,7 +82,7 @@ def _draw_clip(clip_len: int, size: tuple[int, int], dice: _Dice, plain: bool) -
 # Paths -----------------------------------------------------------------------------------------------------------------
 
 
-def _tip_path(label: int, clip_len: int, dice: _Dice) -> Tensor:
+def tip_path(label: int, clip_len: int, dice: Dice) -> Tensor:
     """(T, 2): where the fingertip is in every frame."""
     names = list(GESTURES)
     corners = _other_path(dice) if label == len(names) else _variant(names[label], dice)
@@ -127,7 +102,7 @@ def _tip_path(label: int, clip_len: int, dice: _Dice) -> Tensor:
     return centre + path + tremor
 
 
-def _variant(name: str, dice: _Dice) -> Path:
+def _variant(name: str, dice: Dice) -> Path:
     """People differ: where a circle starts, in which order a cross is drawn."""
     path = list(GESTURES[name])
     if name == "circle_ccw":
@@ -140,7 +115,7 @@ def _variant(name: str, dice: _Dice) -> Path:
     return path
 
 
-def _other_path(dice: _Dice) -> Path:
+def _other_path(dice: Dice) -> Path:
     kind = dice.integer(0, 3)
     if kind == 0:  # nearly still
         return [(dice.uniform(-0.1, 0.1), dice.uniform(-0.1, 0.1)) for _ in range(3)]
@@ -164,7 +139,7 @@ def _along(points: Tensor, progress: Tensor) -> Tensor:
     return line[low] + (line[low + 1] - line[low]) * (where - low).unsqueeze(1)
 
 
-def _progress(clip_len: int, dice: _Dice) -> Tensor:
+def _progress(clip_len: int, dice: Dice) -> Tensor:
     """(T,) monotone from 0 to 1: a rest at both ends, and a hand that slows down and speeds up."""
     speed = torch.exp(dice.smooth(clip_len - 1, 0.5, knots=6))
     walked = torch.cat([torch.zeros(1), speed.cumsum(0)]) / speed.sum()
@@ -175,50 +150,7 @@ def _progress(clip_len: int, dice: _Dice) -> Tensor:
 # Pictures --------------------------------------------------------------------------------------------------------------
 
 
-def _background(clip_len: int, size: tuple[int, int], dice: _Dice) -> Tensor:
-    """(T, 3, H, W): clutter seen by a head that is never quite still."""
-    height, width = size
-    big = (height * 3 // 2, width * 3 // 2)
-    y, x = torch.meshgrid(torch.linspace(0, 1, big[0]), torch.linspace(0, 1, big[1]), indexing="ij")
-    canvas = (
-        dice.rand(3, 1, 1) * 0.8 + 0.1 + 0.3 * dice.normal(3, 1, 1) * (x - 0.5) + 0.3 * dice.normal(3, 1, 1) * (y - 0.5)
-    )
-    for cells in (3, 6, 12, 24, 48):
-        if dice.chance(0.6):
-            noise = F.interpolate(dice.normal(1, 3, cells, cells), size=big, mode="bilinear", align_corners=True)[0]
-            grey = noise.mean(0, keepdim=True) * 1.7
-            colour = dice.uniform(0, 1)
-            canvas = canvas + dice.uniform(0, 0.18) * (colour * noise + (1 - colour) * grey)
-    if dice.chance(0.35):
-        angle, waves = dice.uniform(0, math.pi), dice.uniform(2, 16)
-        stripes = torch.sin(2 * math.pi * waves * (x * math.cos(angle) + y * math.sin(angle)) + dice.uniform(0, 6))
-        if dice.chance(0.5):
-            stripes = torch.sign(stripes)
-        canvas = canvas + 0.25 * dice.normal(3, 1, 1) * stripes
-    for _ in range(dice.integer(0, 14) if dice.chance(0.7) else 0):
-        cx, cy, w, h = dice.uniform(0, 1), dice.uniform(0, 1), dice.uniform(0.02, 0.25), dice.uniform(0.02, 0.35)
-        angle = dice.uniform(-0.3, 0.3) if dice.chance(0.5) else 0.0
-        u = (x - cx) * math.cos(angle) + (y - cy) * math.sin(angle)
-        v = (y - cy) * math.cos(angle) - (x - cx) * math.sin(angle)
-        inside = (u.abs() < w) & (v.abs() < h) if dice.chance(0.7) else (u / w) ** 2 + (v / h) ** 2 < 1
-        canvas = torch.where(inside, dice.rand(3, 1, 1) * (0.7 + 0.3 * canvas), canvas)
-    # Rooms and gardens are mostly greyish.
-    canvas = torch.lerp(canvas.mean(0, keepdim=True), canvas, dice.uniform(0, 0.8))
-    sway = dice.uniform(0, 0.06) if dice.chance(0.7) else dice.uniform(0, 0.25)
-    zoom = 0.62 * (1 + dice.smooth(clip_len, sway / 2))
-    turn = dice.smooth(clip_len, sway / 2)
-    theta = torch.stack(
-        [
-            torch.stack([zoom * torch.cos(turn), -zoom * torch.sin(turn), dice.smooth(clip_len, sway)], 1),
-            torch.stack([zoom * torch.sin(turn), zoom * torch.cos(turn), dice.smooth(clip_len, sway)], 1),
-        ],
-        1,
-    )
-    grid = F.affine_grid(theta, [clip_len, 3, height, width], align_corners=False)
-    return F.grid_sample(canvas.expand(clip_len, -1, -1, -1), grid, padding_mode="reflection", align_corners=False)
-
-
-def _paint_hand(picture: Tensor, tips: Tensor, dice: _Dice) -> Tensor:
+def paint_hand(picture: Tensor, tips: Tensor, dice: Dice) -> Tensor:
     """(T, 3, H, W) with an arm, a fist, a thumb and a stretched finger over it; the finger ends at ``tips``."""
     frames, _, height, width = picture.shape
     y, x = torch.meshgrid(
@@ -260,17 +192,17 @@ def _paint_hand(picture: Tensor, tips: Tensor, dice: _Dice) -> Tensor:
 
     soft = dice.uniform(0.004, 0.014)
     skin, light, blotches = _skin(frames, height, width, dice)
-    flesh = torch.stack([_capsule(at, a, b) - r for a, b, r in parts]).amin(0)  # (T, H, W) signed distance
+    flesh = torch.stack([capsule(at, a, b) - r for a, b, r in parts]).amin(0)  # (T, H, W) signed distance
     if dice.chance(0.4):
         shade_at = at + torch.tensor([dice.uniform(-0.15, 0.15), dice.uniform(-0.05, 0.15)])
-        shadow = torch.stack([_capsule(shade_at, a, b) - r for a, b, r in parts[:3]]).amin(0)
+        shadow = torch.stack([capsule(shade_at, a, b) - r for a, b, r in parts[:3]]).amin(0)
         picture = picture * (1 - dice.uniform(0.1, 0.5) * torch.sigmoid(-shadow / (3 * soft))).unsqueeze(1)
     tone = skin.view(3, 1, 1) * (1 + light[0] * (x - 0.6) + light[1] * (y - 0.5)) + blotches
     rounded = 1 - dice.uniform(0, 0.35) * torch.exp(flesh / 0.02).clamp(max=1).unsqueeze(1)  # darker towards the edge
     picture = torch.lerp(picture, tone * rounded, torch.sigmoid(-flesh / soft).unsqueeze(1))
     if dice.chance(0.45):  # a sleeve
         cuff = wrist + (elbow - wrist) * dice.uniform(0.02, 0.4)
-        cloth = _capsule(at, cuff, elbow + 0.3 * (elbow - cuff)) - palm * dice.uniform(0.95, 1.4)
+        cloth = capsule(at, cuff, elbow + 0.3 * (elbow - cuff)) - palm * dice.uniform(0.95, 1.4)
         colour = dice.rand(3).view(1, 3, 1, 1).expand(frames, 3, height, width)
         if dice.chance(0.5):
             checks = torch.sin(dice.uniform(40, 110) * (at - tips[:, None, None]).sum(-1))
@@ -279,7 +211,7 @@ def _paint_hand(picture: Tensor, tips: Tensor, dice: _Dice) -> Tensor:
     return picture
 
 
-def _skin(frames: int, height: int, width: int, dice: _Dice) -> tuple[Tensor, tuple[float, float], Tensor]:
+def _skin(frames: int, height: int, width: int, dice: Dice) -> tuple[Tensor, tuple[float, float], Tensor]:
     """Skin from dark to light (or a silhouette against the light), its shading and its unevenness."""
     dark, fair = torch.tensor([0.20, 0.12, 0.09]), torch.tensor([0.95, 0.76, 0.64])
     skin = torch.lerp(dark, fair, dice.uniform(0, 1)) + 0.04 * dice.normal(3)
@@ -287,25 +219,3 @@ def _skin(frames: int, height: int, width: int, dice: _Dice) -> tuple[Tensor, tu
         skin = skin * 0.25
     blotches = 0.05 * F.interpolate(dice.normal(1, 1, 5, 5), size=(height, width), mode="bilinear")[0]
     return skin.clamp(0.02, 1), (dice.uniform(-0.5, 0.5), dice.uniform(-0.5, 0.5)), blotches
-
-
-def _capsule(at: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """(T, H, W) distance of every pixel to the segments start-end (T, 2)."""
-    along = (end - start)[:, None, None]  # (T, 1, 1, 2)
-    offset = at - start[:, None, None]
-    share = ((offset * along).sum(-1) / (along.square().sum(-1) + 1e-9)).clamp(0, 1).unsqueeze(-1)
-    return (offset - share * along).norm(dim=-1)
-
-
-def _camera(picture: Tensor, dice: _Dice) -> Tensor:
-    """Exposure that drifts, white balance, gamma, blur and noise."""
-    frames = picture.shape[0]
-    drift: Callable[[float], Tensor] = lambda scale: dice.smooth(frames, scale).view(-1, 1, 1, 1)  # noqa: E731
-    picture = (
-        picture * dice.uniform(0.6, 1.25) * torch.exp(drift(dice.uniform(0, 0.25))) * (1 + 0.08 * dice.normal(3, 1, 1))
-    )
-    picture = picture.clamp(0.001, 1) ** dice.uniform(0.75, 1.5)
-    if dice.chance(0.4):
-        share = dice.uniform(0, 0.6)
-        picture = torch.lerp(picture, F.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False), share)
-    return picture + dice.normal(*picture.shape) * dice.uniform(0, 0.035)

@@ -1,0 +1,1 @@
+"""Generated motion: clips without end, with the place of everything that moves known in every frame."""

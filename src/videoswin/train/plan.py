@@ -1,0 +1,287 @@
+"""A run, planned: which clips, which start, which settings. Everything is checked before the first clip is decoded."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from videoswin.classifier.classifier import Classifier
+from videoswin.data.annotations import Clip, ClipList, read_index
+from videoswin.data.containers import Limits
+from videoswin.data.dataset import ClipDataset, FrameCache
+from videoswin.data.preprocessing import Preprocessing
+from videoswin.errors import ConfigError, nearest
+from videoswin.storage.atomic import settled_folder
+from videoswin.train.adapt import Adaptation, parse_adaptation
+from videoswin.train.augments import AUGMENTS
+from videoswin.train.footage import look_at
+from videoswin.train.loop import Trainer
+from videoswin.train.recipes import Recipe, get_recipe
+from videoswin.train.settings import TrainSettings
+from videoswin.train.split import hold_out, k_folds
+from videoswin.train.start import choose_start
+from videoswin.train.state import require_state
+
+__all__ = ["FEW_CLIPS", "Part", "Plan", "Preferences", "make_plan"]
+
+
+FEW_CLIPS = 2000
+"""Up to so many training clips, held-out ones are only lent: the model that is kept learns from them too."""
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What the caller wants otherwise than by default; None leaves it to the data, the recipe, the model or checkpoint."""
+
+    clip_len: int | None = None
+    sampling: str | None = None
+    frame_interval: int | None = None
+    fps: float | None = None
+    size: int | None = None
+    whole_frame: bool = False
+    augment: str | None = None
+    flip: bool = False
+    drop_path: float | None = None
+    val_share: float | None = None
+    """None: with few clips a fifth is held out to measure, and the model that is kept learns from all."""
+    folds: int = 0
+    causal: bool = False
+    recipe: str | None = None
+    adapt: str = "full"
+    name: str | None = None
+    """Of the classifier; None: the name of the run's folder."""
+
+    def __post_init__(self) -> None:
+        if self.augment is not None and self.augment not in AUGMENTS:
+            raise ConfigError(f'augment="{self.augment}" is unknown. {nearest(self.augment, AUGMENTS)}')
+        if self.val_share is not None and not 0 <= self.val_share <= 0.5:
+            raise ConfigError(f"val_share={self.val_share} must be in [0, 0.5]; 0.2 is usual.")
+        if self.folds and self.val_share is not None:
+            raise ConfigError("folds hold every clip out once, so val_share has no say; leave one of them out.")
+        if self.folds and self.folds < 2:
+            raise ConfigError(f"folds={self.folds} must be at least 2; 5 is usual.")
+        if self.flip and self.augment is not None and AUGMENTS[self.augment] is None:
+            raise ConfigError('flip needs augmentation; choose another augment than "none".')
+        if self.recipe is not None:
+            get_recipe(self.recipe)
+        parse_adaptation(self.adapt)
+
+    def change(self, base: Preprocessing) -> Preprocessing:
+        """``base`` with what is wanted otherwise."""
+        names = ("clip_len", "sampling", "frame_interval", "fps")
+        changes: dict[str, Any] = {n: getattr(self, n) for n in names if getattr(self, n) is not None}
+        sampling = self.sampling or base.sampling
+        if self.frame_interval is not None and sampling != "interval":
+            raise ConfigError(
+                f'frame_interval={self.frame_interval} has no say with sampling="{sampling}"; add sampling="interval", or '
+                "leave it out."
+            )
+        if sampling != "time" and self.fps is None:
+            changes["fps"] = None
+        if self.size is not None:
+            changes["size"] = (self.size, self.size)
+            if base.short_side is not None:
+                changes["short_side"] = self.size
+        if self.whole_frame:
+            changes["short_side"] = None
+        return replace(base, **changes)
+
+
+_DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Clips to learn from, and clips held out of that."""
+
+    kept: tuple[Clip, ...]
+    held: tuple[Clip, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, ready to start. ``notes`` say in words what was decided.
+
+    ``classifier``, ``train_clips`` and ``val_clips`` are those of the run whose model is kept. ``parts`` are run before it
+    to measure: the folds, or the one part that stands for them.
+    """
+
+    classifier: Classifier
+    train_clips: ClipDataset
+    val_clips: ClipDataset | None
+    parts: tuple[Part, ...]
+    settings: TrainSettings
+    adaptation: Adaptation
+    build: Callable[[], Classifier]
+    index: ClipList
+    notes: tuple[str, ...]
+
+    def trainer(self, out: Path, epochs: int | None = None) -> Trainer:
+        """The run whose model is kept, for so many epochs."""
+        settings = self.settings if epochs is None else replace(self.settings, epochs=epochs)
+        return Trainer(self.classifier, self.train_clips, self.val_clips, settings, out, self.adaptation)
+
+    def check_resume(self, out: Path, skip_bad: bool) -> None:
+        """Compare the settings with those of the run in ``out``, before a clip is decoded.
+
+        Raises:
+            WeightsError: they differ; each is named.
+        """
+        ignore = ["train_clips"] if skip_bad else []  # which clips can be read is not known yet
+        for number, part in enumerate(self.parts, 1):
+            if settled_folder(out / "folds" / f"fold-{number}" / "last").exists():
+                self.part_trainer(part, out / "folds" / f"fold-{number}").check_resume(ignore)
+        if settled_folder(out / "last").exists():
+            chosen = ["epochs"] if self.parts else []  # by the parts, unless the user did
+            model = self.build()
+            trainer = Trainer(model, self.train_clips, self.val_clips, self.settings, out, self.adaptation)
+            trainer.check_resume([*ignore, *chosen])
+
+    def part_trainer(self, part: Part, out: Path) -> Trainer:
+        """A run that measures; its clips come from the memory that all parts share."""
+        clips = self.train_clips
+        known = set(clips.rows)  # fewer than the part's, once unreadable ones were left out
+        kept, held = ([row for row in rows if row in known] for rows in (part.kept, part.held))
+        classifier = self.build()
+        classifier.model.to(self.classifier.device)
+        make = lambda rows, augment: ClipDataset(  # noqa: E731
+            rows, clips.labels, clips.preprocessing, augment, clips.cache, self.settings.seed
+        )
+        settings = replace(self.settings, keep_epochs=0)
+        return Trainer(classifier, make(kept, clips.augment), make(held, None), settings, out, self.adaptation)
+
+
+def make_plan(
+    data: str | Path,
+    out: Path,
+    model: str | None,
+    weights: str | None,
+    wanted: Preferences,
+    seed: int,
+    resume: bool,
+    limits: Limits = _DEFAULT_LIMITS,
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Reads and checks the list of clips and builds the classifier to train.
+
+    ``limits``: what one file may cost. ``settings``: fields of :class:`TrainSettings` that are wanted otherwise than the recipe has them.
+
+    Raises:
+        ConfigError: both ``model`` and ``weights``; bad rows in the list (all of them); a setting that does not fit; a run
+            already in ``out`` that is not to be resumed.
+        WeightsError: ``weights`` cannot be loaded.
+    """
+    TrainSettings(seed=seed, **dict(settings or {}))  # before anything is read
+    begun = (out / "metrics.csv", settled_folder(out / "last"), out / "folds")
+    if not resume and any(path.exists() for path in begun):
+        raise ConfigError(f"{out} holds a run already. Go on with it by --resume, or give another --out.")
+    if resume and not begun[2].exists():
+        require_state(out / "last")
+    index = read_index(data)
+    index.require_two_classes()
+    train_rows, val_rows, parts, split_notes = _rows(index, wanted, seed)
+    footage = look_at(train_rows)
+    overrides: dict[str, Any] = {"causal": True} if wanted.causal else {}
+    if wanted.drop_path is not None:
+        overrides["drop_path"] = wanted.drop_path
+    name = wanted.name or out.resolve().name
+    start = choose_start(index.labels, model, weights, footage, wanted.change, overrides, seed, name)
+    chosen = wanted.recipe or start.recipe
+    recipe = get_recipe(chosen)
+    full = _settings(recipe, len(parts[0].kept) if parts else len(train_rows), seed, settings or {})
+    classifier = start.build()
+    augment = AUGMENTS[wanted.augment or recipe.augment]
+    if augment is not None and wanted.flip:
+        augment = replace(augment, flip=True)
+    steps = -(-len(train_rows) // full.batch_size)
+    notes = [
+        *index.notes,
+        str(footage) + ".",
+        *start.notes,
+        f'recipe "{chosen}", {recipe.about}: {full.epochs} epochs of {steps} steps of {full.batch_size} clips, '
+        f"learning rate {full.lr:g} (backbone {full.lr * full.backbone_lr_ratio:g}), augmentation "
+        f'"{wanted.augment or recipe.augment}".',
+        *split_notes,
+        *_left_out(index, train_rows, val_rows),
+    ]
+    if classifier.model.config.causal and classifier.preprocessing.sampling == "uniform":
+        notes.append(
+            "beware: uniform sampling spreads frames over the whole clip, and a live video has no end yet. "
+            "To use the model live, add --sampling time --fps 5, or the rate you have."
+        )
+    if index.shared_groups:
+        named = ", ".join(index.shared_groups[:5])
+        notes.append(f"beware: groups on both sides of a split make every figure look too good: {named}")
+    cache = FrameCache(limits=limits)
+    make = lambda rows, vary: ClipDataset(  # noqa: E731
+        rows, classifier.labels, classifier.preprocessing, vary, cache, seed
+    )
+    return Plan(
+        classifier=classifier,
+        train_clips=make(train_rows, augment),
+        val_clips=make(val_rows, None) if val_rows else None,
+        parts=tuple(parts),
+        settings=full,
+        adaptation=parse_adaptation(wanted.adapt),
+        build=start.build,
+        index=index,
+        notes=tuple(note for note in notes if note),
+    )
+
+
+def _settings(recipe: Recipe, clips: int, seed: int, given: Mapping[str, Any]) -> TrainSettings:
+    names = ("batch_size", "lr", "backbone_lr_ratio", "weight_decay", "warmup_epochs", "label_smoothing")
+    values: dict[str, Any] = {name: getattr(recipe, name) for name in names} | dict(given)
+    values.setdefault("epochs", recipe.epochs_for(clips, values["batch_size"]))
+    return TrainSettings(seed=seed, **values)
+
+
+def _rows(index: ClipList, wanted: Preferences, seed: int) -> tuple[list[Clip], list[Clip], list[Part], list[str]]:
+    """Rows to learn from, rows that choose the epoch, parts that measure, and notes."""
+    by_split = {name: [row for row in index.rows if row.split == name] for name in index.splits}
+    validation = next((name for name in ("val", "valid", "validation") if by_split.get(name)), None)
+    if index.splits and not by_split.get("train"):
+        raise ConfigError(
+            f'{index.root}: no clip has the split "train", only: {", ".join(filter(None, by_split))}. Name it so.'
+        )
+    train = by_split["train"] if index.splits else list(index.rows)
+    grouped = any(row.group for row in train)
+    by = "whole groups" if grouped else "single clips: no groups are given"
+    if wanted.folds:
+        train += by_split[validation] if validation else []  # folds hold all of them out, one after the other
+        held = k_folds(train, wanted.folds, seed)
+        parts = [Part(tuple(r for other in held if other is not fold for r in other), tuple(fold)) for fold in held]
+        return train, [], parts, [f"{len(train)} clips in {wanted.folds} folds ({by}).", *_ungrouped(grouped)]
+    if validation:
+        held = by_split[validation]
+        return train, held, [], [f'{len(train)} training clips; {len(held)} of the split "{validation}".']
+    if wanted.val_share == 0:
+        note = f"{len(train)} training clips, none held out: nothing will tell how good the model is."
+        return train, [], [], [note]
+    kept, held_out = hold_out(train, wanted.val_share or 0.2, seed)
+    note = f"{len(kept)} training clips; {len(held_out)} held out for validation ({by})."
+    if wanted.val_share is None and len(train) <= FEW_CLIPS:
+        lent = f"{len(held_out)} of {len(train)} clips are held out to measure ({by}); then a model learns from all of them."
+        return train, [], [Part(tuple(kept), tuple(held_out))], [lent, *_ungrouped(grouped)]
+    return kept, held_out, [], [note, *_ungrouped(grouped)]
+
+
+def _ungrouped(grouped: bool) -> list[str]:
+    if grouped:
+        return []
+    return [
+        "no groups are given: clips of one person or scene may stand on both sides, and the figure then holds for these "
+        'people and scenes, not for new ones. A column "group" says who or where.'
+    ]
+
+
+def _left_out(index: ClipList, train: list[Clip], validation: list[Clip]) -> list[str]:
+    """Notes on clips that no part of the run sees, and classes that nothing is learnt about."""
+    notes = []
+    used = {row.split for row in (*train, *validation)}
+    for name, count in index.splits.items():
+        if name and name != "test" and name not in used:
+            notes.append(f'{count} clips of the split "{name}" are not used: it is neither "train" nor "val".')
+    if missing := sorted(set(index.labels) - {row.label for row in train}):
+        notes.append(f"beware: no training clip for {len(missing)} of the classes: {', '.join(missing[:5])}")
+    return notes

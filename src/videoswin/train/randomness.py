@@ -1,0 +1,18 @@
+"""Draws of a run, apart from the caller's own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+__all__ = ["seeded"]
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Inside the block PyTorch's global generators (of the CPU, and of ``device``) start from ``seed``; afterwards they go
+    on from where they were. Dropout and fresh weights draw from them and from no other."""
+    devices = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
