@@ -1,5 +1,5 @@
 # make demo   classify the bundled sample videos and write demo-report.html
-# make test   lint, types and the test suite (under ten minutes on two cores)
+# make test   lint, types and the test suite (under five minutes on two cores)
 # All targets create .venv when it is missing. PYTHON picks the interpreter (3.11 or newer).
 
 PYTHON ?= python3
@@ -22,7 +22,7 @@ demo: .venv/installed
 	$(BIN)/videoswin demo --report demo-report.html
 
 test: .venv/tested lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-slow: .venv/tested
 	$(BIN)/python -m pytest -m slow

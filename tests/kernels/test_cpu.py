@@ -31,6 +31,14 @@ def attention_and_gradients(layer: nn.Module, x: Tensor, boxes: object, weights:
     return [out.detach(), leaf.grad, *(p.grad.clone() for p in layer.parameters())]  # type: ignore[list-item, union-attr]
 
 
+@torch.no_grad()
+def largest_score(layer: BoxAttention, x: Tensor) -> float:
+    """Of any two tokens, whether or not they share a box, and with any bias."""
+    q, k, _ = layer.qkv(x).unflatten(-1, (3, layer.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+    return float(scores.abs().max() + layer.relative_position_bias_table.abs().max())
+
+
 def test_this_machine_has_the_compiled_engine() -> None:
     """Continuous integration has a compiler: without this, everything below would pass by comparing plain with plain."""
     assert engine_in_force() == ("cpu", "")
@@ -70,6 +78,8 @@ def test_attention_and_all_its_gradients_equal_the_plain_engine(
     with use_engine("plain"):
         plain = attention_and_gradients(layer, x, boxes, weights)
         exact = attention_and_gradients(layer.double(), x.double(), boxes, weights.double())
+        # A share of the softmax is off by what its score is rounded by, and that grows with the score.
+        rounding = 4 * torch.finfo(torch.float32).eps * largest_score(layer, x.double())
     layer = layer.float()
     with use_engine("cpu"):
         found = attention_and_gradients(layer, x, boxes, weights)
@@ -80,7 +90,7 @@ def test_attention_and_all_its_gradients_equal_the_plain_engine(
         # A gradient that is 0 in exact numbers is rounding in both.
         size = float(right.norm()) if i == 0 else max(float(right.norm()), 0.05 * scale)
         error, usual = (float((each - right).norm()) / size for each in (ours, theirs))
-        assert error < max(5e-6, 4 * usual), (i, error, usual)
+        assert error < max(5e-6, 4 * usual, rounding), (i, error, usual, rounding)
 
 
 def test_large_scores_do_not_overflow() -> None:

@@ -285,14 +285,22 @@ static void backward_task(const Job *job, Group group, int64_t b, int64_t box, i
                 memset(dp, 0, sizeof(float) * P);
                 continue;
             }
-            const float *out = job->out + ((b * job->num_tokens + tokens[first + i]) * job->heads + head) * d;
             float *gbias = own->gbias + (first + i) * P;
             float row_lse = lse[first + i], delta = 0;
-            for (int64_t c = 0; c < d; c++) delta += out[c] * own->go[i * d + c];
+            vec sum = {0};
+            /* The mean of dp, from the numbers it is taken from: as the output times its gradient it would be rounded in
+             * another order, and what cancels exactly (a token alone in its box) would be noise. */
             for (int64_t j = 0; j < P; j += VL) {
                 vec p = exp2_negative(load(s + j) - row_lse);
-                vec g = p * (load(dp + j) - delta);
                 store(s + j, p);
+                if (j + VL <= n)
+                    sum += p * load(dp + j);
+                else /* columns behind the last key hold anything */
+                    for (int64_t c = 0; j + c < n; c++) delta += p[c] * dp[j + c];
+            }
+            delta += sum_of(sum);
+            for (int64_t j = 0; j < P; j += VL) {
+                vec g = load(s + j) * (load(dp + j) - delta);
                 store(dp + j, g);
                 store(gbias + j, load(gbias + j) + g);
             }

@@ -112,7 +112,7 @@ def _compiled_library() -> Path:
     target = folder / _name(contents)
     with replace_file(target) as new:
         new.write_bytes(contents)
-        new.chmod(0o700)
+    target.chmod(0o700)  # whatever the umask says; the folder is closed to others already
     return target
 
 
