@@ -36,7 +36,7 @@ def listed(videos: Path, tmp_path: Path) -> Path:
 
 def plan_of(listed: Path, checkpoint: str, out: Path, resume: bool = False, **wanted) -> Plan:
     settings = {"epochs": 2, "batch_size": 4}
-    return make_plan(listed, out, None, checkpoint, Preferences(**wanted), 0, resume, settings)
+    return make_plan(listed, out, None, checkpoint, Preferences(**wanted), 0, resume, settings=settings)
 
 
 def run(plan: Plan, out: Path, resume: bool = False, watches=None) -> Measured:

@@ -43,7 +43,8 @@ def look_at(rows: Sequence[Clip]) -> Footage:
         except VideoError:
             continue
         if frames > 1 and length > 0:
-            seconds.append(length * frames / (frames - 1))
+            end = length * frames / (frames - 1) if row.end is None else row.end
+            seconds.append(end - row.start)
             rates.append((frames - 1) / length)
     return Footage(
         clips=len(rows),
