@@ -109,7 +109,7 @@ def pretrain(
         share = min(course.average, (step + 1) / (step + 20))
         for name, value in model.backbone.state_dict().items():
             averaged[name].lerp_(value, 1 - share)
-        figures: dict[str, float] = {"heat": heat.item(), "pose": pose.item(), **right}
+        figures: dict[str, float] = {"heat": heat.detach().item(), "pose": pose.detach().item(), **right}
         for name, figure in figures.items():
             running[name] = 0.98 * running.get(name, figure) + 0.02 * figure
         shown = {name: value for name, value in running.items() if name in HEADS}

@@ -16,10 +16,11 @@ from videoswin.train.footage import Footage
 from videoswin.train.randomness import seeded
 from videoswin.weights.checkpoint import inspect_checkpoint
 
-__all__ = ["GENERAL_START", "MICRO_PREPROCESSING", "Start", "adopt", "choose_start"]
+__all__ = ["DEFAULT_START", "MICRO_PREPROCESSING", "Start", "adopt", "choose_start"]
 
-GENERAL_START = "swin3d_micro_gestures"
-"""The bundled weights that know motion of many kinds and no class: recipes/general_start.py made them."""
+DEFAULT_START = "swin3d_micro_gestures"
+"""The bundled weights that a run starts from when none are named. They know pointing hands, from generated and real clips;
+recipes/general_start.py makes weights that know more kinds of motion, and none of its are bundled yet (docs/log.md)."""
 
 MICRO_PREPROCESSING = Preprocessing(clip_len=16, sampling="uniform", size=(56, 56), short_side=56)
 """Default for fresh weights of swin3d_micro: the whole video in 16 frames, at a size that windows of 7 tokens tile without
@@ -51,7 +52,7 @@ def choose_start(
     seed: int,
     name: str,
 ) -> Start:
-    """The named architecture, the named checkpoint, or with neither the general start.
+    """The named architecture, the named checkpoint, or with neither the default start.
 
     ``change`` applies what the user wants otherwise to a preprocessing, ``overrides`` to the architecture.
 
@@ -62,7 +63,7 @@ def choose_start(
     if model is not None and weights is not None:
         raise ConfigError(
             "Give --model (fresh weights) or --weights (a checkpoint), not both; with neither, "
-            f"{GENERAL_START} is the start."
+            f"{DEFAULT_START} is the start."
         )
     if model is not None:
         preprocessing = change(MICRO_PREPROCESSING if model == "swin3d_micro" else Preprocessing())
@@ -74,14 +75,14 @@ def choose_start(
                 )
 
         return Start(fresh, "scratch", (f"{model} with fresh weights, {len(labels)} classes.",))
-    named = weights or GENERAL_START
+    named = weights or DEFAULT_START
     # A file without a head names no classes; the fresh one that it gets is for these.
     source = load(named, num_classes=len(labels)) if _is_headless_file(named) else load(named)
     notes = []
     base = source.preprocessing
     if weights is None:
         notes.append(
-            f"start: {GENERAL_START}, which learnt motion of hands, bodies, objects and cameras from generated clips; "
+            f"start: {DEFAULT_START}, which learnt the motion of pointing hands and little of bodies; "
             "--weights or --model choose another."
         )
         base, why = _suited(base, footage)
@@ -111,7 +112,7 @@ def _is_headless_file(weights: str) -> bool:
 
 
 def _suited(base: Preprocessing, footage: Footage) -> tuple[Preprocessing, str]:
-    """Which frames a clip of the general start shows, and why."""
+    """Which frames a clip of the default start shows, and why."""
     seconds = footage.seconds
     if seconds > _LONG:
         length = 2 * base.clip_len
