@@ -168,7 +168,7 @@ def test_ctrl_c_saves_and_resume_goes_on(
 @pytest.fixture
 def general(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny checkpoint in the place of the bundled start."""
-    monkeypatch.setattr("videoswin.train.start.GENERAL_START", "ck")
+    monkeypatch.setattr("videoswin.train.start.DEFAULT_START", "ck")
 
 
 @pytest.mark.usefixtures("general")
