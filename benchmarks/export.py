@@ -30,7 +30,8 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import MissingExtraError
 from videoswin.export import TOLERANCES, default_path, export
 from videoswin.export.runtime import load_exported
-from videoswin.model import count_macs, create_model
+from videoswin.model import create_model
+from videoswin.zoo.swin_macs import count_macs
 
 FORMS = {
     "onnx": ("onnx", "float32"),

@@ -12,8 +12,9 @@ import time
 
 import videoswin
 from videoswin.data.transforms import wide_crop
-from videoswin.model import PRESETS, VideoSwin, count_macs
+from videoswin.model import PRESETS, VideoSwin
 from videoswin.predict.evaluation import evaluate
+from videoswin.zoo.swin_macs import count_macs
 
 
 def with_padding(classifier: videoswin.Classifier, padding: str) -> videoswin.Classifier:

@@ -194,7 +194,8 @@ def test_every_field_of_a_checkpoint_is_described() -> None:
 
 
 def test_presets_are_counted_right() -> None:
-    from videoswin.model import VideoSwin, count_macs
+    from videoswin.model import VideoSwin
+    from videoswin.zoo.swin_macs import count_macs
 
     text = (ROOT / "docs" / "info.md").read_text(encoding="utf-8")
     rows = re.findall(

@@ -10,7 +10,8 @@ from benchmarks.lib.torchvision_swin import gradients_by_our_names, torchvision_
 from torch import Tensor, nn
 
 from videoswin.kernels import use_engine
-from videoswin.model import SwinConfig, VideoSwin, create_model, stage_grids
+from videoswin.model import SwinConfig, VideoSwin, create_model
+from videoswin.zoo.swin_macs import stage_grids
 
 __all__ = [
     "COMPILED",

@@ -23,7 +23,8 @@ from benchmarks.lib.gpu_models import (
 )  # fmt: skip
 from torch import Tensor
 
-from videoswin.model import SwinConfig, count_macs, get_config
+from videoswin.model import SwinConfig, get_config
+from videoswin.zoo.swin_macs import count_macs
 
 __all__ = ["Peak", "Sizes", "latency", "measure_peak", "speed"]
 

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from videoswin.bench.timing import timed
 from videoswin.kernels.boxes import Partition
-from videoswin.model import stage_grids
 from videoswin.model.backbone import block_partition
+from videoswin.zoo.swin_macs import stage_grids
 
 __all__ = ["Gemm", "Limits", "Product", "linear_shapes", "measure_limits", "product_shapes"]
 

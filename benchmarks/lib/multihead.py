@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoswin.model import SwinConfig, stage_grids
+from videoswin.model import SwinConfig
 from videoswin.model.config import Grid
 from videoswin.model.windows import bias_index, clip_window
+from videoswin.zoo.swin_macs import stage_grids
 
 __all__ = ["MultiheadSwin"]
 

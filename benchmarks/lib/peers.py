@@ -27,9 +27,10 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, MissingExtraError, nearest
 from videoswin.export.runtime import load_exported
 from videoswin.kernels import use_engine
-from videoswin.model import VideoSwin, count_macs
+from videoswin.model import VideoSwin
 from videoswin.model.config import Grid
 from videoswin.weights.formats import FAMILIES
+from videoswin.zoo.swin_macs import count_macs
 
 __all__ = [
     "OTHERS", "PEERS", "Compiled", "Exported", "Multihead", "Ours", "OursCheckpointed", "Peer", "Torchvision", "choose",

@@ -14,7 +14,7 @@ from benchmarks.lib.peers import Peer
 
 from videoswin.bench.equality import check_output
 from videoswin.bench.timing import Times, take_turns
-from videoswin.model import count_macs
+from videoswin.zoo.swin_macs import count_macs
 
 __all__ = ["Point", "measure_scaling", "sizes"]
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
         VideoSwinError,
         WeightsError,
     )
-    from videoswin.model import PRESETS, SwinConfig, VideoModel, VideoSwin
+    from videoswin.interface.video_model import VideoModel
+    from videoswin.model import PRESETS, SwinConfig, VideoSwin
     from videoswin.predict.evaluation import Evaluation
     from videoswin.predict.results import LabelScore, Prediction
     from videoswin.streams.causal import Stream

@@ -13,9 +13,10 @@ from benchmarks.lib.gpu_kernel import LIMITS, random_cases
 from benchmarks.lib.gpu_models import bytes_of_layers
 from benchmarks.lib.torchvision_swin import ours_to_theirs
 
-from videoswin.model import create_model, get_config, stage_grids
+from videoswin.model import create_model, get_config
 from videoswin.model.windows import partition
 from videoswin.weights.formats import FAMILIES
+from videoswin.zoo.swin_macs import stage_grids
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")

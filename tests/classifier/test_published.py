@@ -19,10 +19,11 @@ from videoswin.classifier.public_weights import describe
 from videoswin.classifier.published import PUBLISHED, PublishedModel
 from videoswin.data.preprocessing import Preprocessing, Views
 from videoswin.errors import ConfigError, WeightsError
-from videoswin.model import PRESETS, VideoSwin, count_macs
+from videoswin.model import PRESETS, VideoSwin
 from videoswin.storage.http import is_allowed
 from videoswin.weights.checkpoint import inspect_checkpoint
 from videoswin.weights.inflate import inflate_checkpoint
+from videoswin.zoo.swin_macs import count_macs
 
 VIDEO = [name for name, entry in PUBLISHED.items() if entry.kind == "video"]
 IMAGE = [name for name, entry in PUBLISHED.items() if entry.kind == "image"]

@@ -23,13 +23,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.model.helpers import relative_error, tiny_clip, tiny_model
 from videoswin.errors import ConfigError
 from videoswin.kernels import engine_in_force, use_engine
-from videoswin.model import SwinConfig, VideoSwin, count_macs, create_model
+from videoswin.model import SwinConfig, VideoSwin, create_model
 from videoswin.model.attention import BoxAttention
 from videoswin.model.backbone import Stage
 from videoswin.model.blocks import PatchEmbed, SwinBlock
 from videoswin.model.windows import forget_partitions
 from videoswin.streams.causal import Stream
 from videoswin.streams.sliding import SlidingStream
+from videoswin.zoo.swin_macs import count_macs
 
 ENGINES = ("plain", "cpu")
 LAYERS = (

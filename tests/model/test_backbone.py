@@ -13,9 +13,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tests.model.helpers import TINY, relative_error, tiny_clip, tiny_model
 from videoswin.errors import ConfigError
 from videoswin.kernels import use_engine
-from videoswin.model import SwinConfig, VideoSwin, stage_grids
+from videoswin.model import SwinConfig, VideoSwin
 from videoswin.model.blocks import SwinBlock
 from videoswin.model.windows import forget_partitions
+from videoswin.zoo.swin_macs import stage_grids
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

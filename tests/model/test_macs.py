@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.model.helpers import TINY, tiny_clip, tiny_model
 from videoswin.errors import ConfigError
 from videoswin.kernels.choose import use_engine
-from videoswin.model import SwinConfig, count_macs, create_model, get_config
+from videoswin.model import SwinConfig, create_model, get_config
+from videoswin.zoo.swin_macs import count_macs
 
 
 @pytest.mark.parametrize(

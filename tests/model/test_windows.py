@@ -17,9 +17,9 @@ from videoswin.kernels.boxes import Partition
 from videoswin.model import windows
 from videoswin.model.backbone import block_partition
 from videoswin.model.config import Grid
-from videoswin.model.macs import stage_grids
 from videoswin.model.presets import get_config
 from videoswin.model.windows import bias_index, box_shapes, clip_window, forget_partitions, partition
+from videoswin.zoo.swin_macs import stage_grids
 
 modes = st.sampled_from(["exact", "official"])
 paddings = st.sampled_from(["attended", "masked"])

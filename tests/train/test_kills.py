@@ -29,11 +29,12 @@ def killed(videos: Path, out: Path, after_s: float) -> bool:
     """Whether the process was killed before it was through."""
     child = os.fork()
     if child == 0:
+        code = 1
         try:
             go_on(videos, out)
-            os._exit(0)
-        except BaseException:
-            os._exit(1)
+            code = 0
+        finally:
+            os._exit(code)
     time.sleep(after_s)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from videoswin.model import VideoModel
+from videoswin.interface.video_model import VideoModel
 from videoswin.weights.formats.zoo_rules import ZooFamily
 from videoswin.zoo import build
 

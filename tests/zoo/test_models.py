@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from videoswin.errors import ConfigError
-from videoswin.model import SwinConfig, VideoModel, VideoSwin, need
+from videoswin.interface.video_model import VideoModel, need
+from videoswin.model import SwinConfig, VideoSwin
 from videoswin.zoo import CONFIGS, config_from_dict, config_to_dict, create_model, get_config
 
 MICRO = [name for name in CONFIGS if "micro" in name]

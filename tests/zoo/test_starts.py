@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from videoswin.errors import ConfigError
-from videoswin.model import VideoModel
+from videoswin.interface.video_model import VideoModel
 from videoswin.weights.formats import zoo_resnet
 from videoswin.zoo import create_model
 from videoswin.zoo.starts import inflated, start_from_image

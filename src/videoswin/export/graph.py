@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videoswin.interface.video_model import VideoModel
 from videoswin.kernels import Partition
-from videoswin.model import VideoModel, VideoSwin
+from videoswin.model import VideoSwin
 from videoswin.model.attention import BoxAttention
 from videoswin.model.backbone import Stage
 from videoswin.model.blocks import SwinBlock
 from videoswin.model.config import Grid
-from videoswin.model.macs import stage_grids
+from videoswin.zoo.swin_macs import stage_grids
 
 __all__ = ["BiasLookup", "FixedAttention", "inference_graph"]
 

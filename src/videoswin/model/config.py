@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from videoswin.errors import ConfigError, nearest
-from videoswin.model.model_config import ModelConfig
+from videoswin.interface.model_config import ModelConfig
 
 __all__ = ["Grid", "Init", "Padding", "RelativeBias", "SwinConfig"]
 

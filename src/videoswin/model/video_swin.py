@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from videoswin.errors import ConfigError
+from videoswin.interface.video_model import Capability, VideoModel
 from videoswin.model.backbone import SwinBackbone
 from videoswin.model.config import Grid, SwinConfig, check_clip_size
-from videoswin.model.video_model import Capability, VideoModel
 
 __all__ = ["ClassificationHead", "VideoSwin"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from videoswin.errors import ConfigError, nearest
+from videoswin.interface.model_config import ModelConfig
 from videoswin.model.config import Grid
-from videoswin.model.model_config import ModelConfig
 
 __all__ = ["AXES", "ConvNorm", "LinearHead", "ZooConfig", "he_init", "linear_rates", "need_at_least", "need_exactly"]
 

@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from videoswin.interface.video_model import VideoModel
 from videoswin.model.config import Grid
-from videoswin.model.video_model import VideoModel
 from videoswin.zoo.base import LinearHead, ZooConfig, need_at_least, need_exactly
 
 __all__ = ["C3D", "C3DConfig"]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videoswin.interface.video_model import VideoModel
 from videoswin.model.config import Grid
-from videoswin.model.video_model import VideoModel
 from videoswin.zoo.base import ConvNorm, LinearHead, ZooConfig, need_at_least
 
 __all__ = ["Inception3d", "InceptionConfig"]

@@ -7,11 +7,11 @@ published figures come out exactly.
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from videoswin.interface.model_config import ModelConfig
 from videoswin.model import SwinConfig
-from videoswin.model import count_macs as count_swin
 from videoswin.model.config import Grid
-from videoswin.model.model_config import ModelConfig
 from videoswin.zoo.registry import build
+from videoswin.zoo.swin_macs import count_macs as count_swin
 
 __all__ = ["count_macs"]
 

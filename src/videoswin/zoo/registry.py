@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, overload
 
 from videoswin.errors import ConfigError, nearest
-from videoswin.model import PRESETS, SwinConfig, VideoModel, VideoSwin
-from videoswin.model.model_config import ModelConfig
+from videoswin.interface.model_config import ModelConfig
+from videoswin.interface.video_model import VideoModel
+from videoswin.model import PRESETS, SwinConfig, VideoSwin
 from videoswin.zoo.c3d import C3D, C3DConfig
 from videoswin.zoo.context import ContextConfig
 from videoswin.zoo.inception import Inception3d, InceptionConfig

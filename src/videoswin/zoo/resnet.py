@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from videoswin.errors import ConfigError
+from videoswin.interface.video_model import VideoModel
 from videoswin.model.config import Grid
-from videoswin.model.video_model import VideoModel
 from videoswin.zoo.base import ConvNorm, LinearHead, ZooConfig, he_init, need_at_least
 from videoswin.zoo.context import ContextConfig, context_block
 

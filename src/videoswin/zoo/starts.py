@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoswin.errors import ConfigError, nearest
-from videoswin.model import VideoModel
+from videoswin.interface.video_model import VideoModel
 
 __all__ = ["ImageStart", "Kernel", "inflated", "start_from_image"]
 

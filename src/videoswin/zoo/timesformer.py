@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videoswin.interface.video_model import VideoModel
 from videoswin.model.blocks import DropPath
 from videoswin.model.config import Grid
-from videoswin.model.video_model import VideoModel
 from videoswin.zoo.base import LinearHead, linear_rates, need_at_least
 from videoswin.zoo.groups import Axes, check_groups, count_groups, grouped, ungrouped
 from videoswin.zoo.vit import Attention, Mlp, PatchEmbed, TransformerConfig, vit_init

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoswin.errors import ConfigError
+from videoswin.interface.video_model import VideoModel
 from videoswin.model.blocks import DropPath
 from videoswin.model.config import Grid
-from videoswin.model.video_model import VideoModel
 from videoswin.zoo.base import LinearHead, linear_rates, need_exactly
 from videoswin.zoo.groups import Axes, grouped, ungrouped
 from videoswin.zoo.vit import Attention, Mlp, TransformerConfig, VitBlock

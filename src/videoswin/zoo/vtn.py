@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoswin.errors import ConfigError
+from videoswin.interface.video_model import VideoModel
 from videoswin.model.config import Grid
-from videoswin.model.video_model import VideoModel
 from videoswin.zoo.base import need_at_least, need_exactly
 from videoswin.zoo.vit import FrameEncoder, TransformerConfig, vit_init
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from videoswin.errors import ConfigError, MissingExtraError
+from videoswin.interface.video_model import VideoModel
 from videoswin.model.config import Grid
-from videoswin.model.video_model import VideoModel
 from videoswin.zoo.base import LinearHead, need_exactly
 from videoswin.zoo.vit import TransformerConfig
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from videoswin.errors import ConfigError
-from videoswin.model.model_config import ModelConfig
+from videoswin.interface.model_config import ModelConfig
 
 __all__ = ["Capability", "VideoModel", "need"]
 
@@ -33,7 +33,7 @@ class VideoModel(nn.Module):
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
     config: Any
-    """The system's own :class:`~videoswin.model.model_config.ModelConfig`."""
+    """The system's own :class:`~videoswin.interface.model_config.ModelConfig`."""
     head: Any
     """A module (B, num_features) -> (B, num_classes), or None."""
 
