@@ -4,7 +4,7 @@ from pathlib import Path
 
 __all__ = ["bundled_checkpoints", "bundled_folder", "sample_videos"]
 
-CHECKPOINTS = Path(__file__).parent / "assets"
+CHECKPOINTS = Path(__file__).parents[1] / "assets"
 
 
 def bundled_checkpoints() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ __all__ = ["DATASETS", "guess_labels", "read_labels"]
 DATASETS = {"kinetics400": 400, "kinetics600": 600, "something_something_v2": 174}
 """Data sets whose label lists come with the package, and how many classes each has."""
 
-_FOLDER = Path(__file__).parent / "assets" / "labels"
+_FOLDER = Path(__file__).parents[1] / "assets" / "labels"
 
 
 def read_labels(dataset: str) -> tuple[str, ...]:
