@@ -16,7 +16,7 @@ class ModelConfig:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; an unknown field is a :class:`ConfigError`."""
-        self._refuse_unknown(changes)
+        self.require_fields(changes)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -26,11 +26,12 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`to_dict`; an unknown field is a :class:`ConfigError`."""
-        cls._refuse_unknown(data)
+        cls.require_fields(data)
         return cls(**data)
 
     @classmethod
-    def _refuse_unknown(cls, data: Mapping[str, Any]) -> None:
+    def require_fields(cls, data: Mapping[str, Any]) -> None:
+        """A :class:`ConfigError` for a name that is no field, with the nearest one."""
         known = [f.name for f in dataclasses.fields(cls)]
         for key in data:
             if key not in known:

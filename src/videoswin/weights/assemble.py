@@ -2,24 +2,32 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast, overload
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from videoswin.errors import WeightsError
-from videoswin.model import SwinConfig, VideoSwin
+from videoswin.model import SwinConfig, VideoModel, VideoSwin
+from videoswin.model.model_config import ModelConfig
 from videoswin.weights.load_report import first_few
 from videoswin.weights.safetensors import own_float32, require_floats
+from videoswin.zoo.registry import build
 
 __all__ = ["empty_model", "fill", "require_same_tensors", "shapes_of"]
 
+_Model = TypeVar("_Model", bound=VideoModel)
 
-def empty_model(config: SwinConfig) -> VideoSwin:
+
+@overload
+def empty_model(config: SwinConfig) -> VideoSwin: ...
+@overload
+def empty_model(config: ModelConfig) -> VideoModel: ...
+def empty_model(config: ModelConfig) -> VideoModel:
     """The model on the device "meta": shapes without numbers, which would be overwritten at once."""
     with torch.device("meta"), _NothingDrawn():
-        return VideoSwin(config)
+        return build(config)
 
 
 class _NothingDrawn(TorchFunctionMode):
@@ -35,13 +43,15 @@ class _NothingDrawn(TorchFunctionMode):
         return func(*args, **named)
 
 
-def shapes_of(model: VideoSwin) -> dict[str, tuple[int, ...]]:
+def shapes_of(model: VideoModel) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors that a model is saved as."""
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def fill(model: VideoSwin, tensors: Mapping[str, Tensor], path: Path) -> VideoSwin:
+def fill(model: _Model, tensors: Mapping[str, Tensor], path: Path) -> _Model:
     """An :func:`empty_model` with these numbers, which become its own, in float32 and evaluation mode.
+
+    Batch norms' counts of batches stay whole numbers.
 
     Args:
         tensors: one for each name of ``model.state_dict()``, of its shape.
@@ -50,13 +60,30 @@ def fill(model: VideoSwin, tensors: Mapping[str, Tensor], path: Path) -> VideoSw
     Raises:
         WeightsError: a tensor holds whole numbers.
     """
-    require_floats(path, tensors)
-    model.load_state_dict({name: own_float32(tensor) for name, tensor in tensors.items()}, assign=True)
+    counts = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
+    require_floats(path, {name: tensor for name, tensor in tensors.items() if name not in counts})
+    numbers = {name: tensor.long() if name in counts else own_float32(tensor) for name, tensor in tensors.items()}
+    if _computes_tables(model):
+        model = cast(_Model, build(model.config))
+        model.load_state_dict(numbers)
+    else:
+        model.load_state_dict(numbers, assign=True)
     return model.requires_grad_(True).eval()
 
 
+def _computes_tables(model: VideoModel) -> bool:
+    """Whether a layer keeps numbers that it computes and no file holds, as the transformers library's sine positions: on
+    "meta" they were lost."""
+    saved = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
+    return any(
+        tensor.is_meta and id(tensor) not in saved
+        for module in model.modules()
+        for tensor in (*module.buffers(recurse=False), *(v for v in vars(module).values() if isinstance(v, Tensor)))
+    )
+
+
 def require_same_tensors(
-    model: VideoSwin, found: Mapping[str, tuple[int, ...]], path: Path, what: str, hint: str
+    model: VideoModel, found: Mapping[str, tuple[int, ...]], path: Path, what: str, hint: str
 ) -> None:
     """Refuse names and shapes that are not exactly the model's, with a :class:`WeightsError` that lists them.
 

@@ -73,6 +73,7 @@ def load_checkpoint(
     window_in_file: Grid | None = None,
     own_config: SwinConfig | None = None,
     container: str | None = None,
+    contents: Contents | None = None,
 ) -> tuple[VideoSwin, LoadReport]:
     """A 3D checkpoint of any family, as a model in evaluation mode, in float32, on the CPU.
 
@@ -93,13 +94,14 @@ def load_checkpoint(
         container: the table of the file that holds the weights, where it has more than one: "state_dict_ema", or
             "state_dict/student" for the tensors of that name in it. None: the plain weights come before averaged ones; the
             report says what was taken, and what else is there.
+        contents: of the file, where it was read before.
 
     Raises:
         WeightsError: the file cannot be read or recognised, is for images, lacks a tensor of the backbone, has one of
             another shape, or one that holds NaN or infinity.
         ConfigError: ``num_classes`` or ``window_size`` is out of range.
     """
-    checkpoint = read_checkpoint(path, window_in_file, own_config, container)
+    checkpoint = read_checkpoint(path, window_in_file, own_config, container, contents)
     if checkpoint.family.dims == 2:
         hint = "Inflate it to a video model: videoswin.inflate(FILE) in Python"
         raise WeightsError(path, f"it is a model for images ({checkpoint.family.title})", hint)
@@ -120,13 +122,14 @@ def inspect_checkpoint(
     window_in_file: Grid | None = None,
     own_config: SwinConfig | None = None,
     container: str | None = None,
+    contents: Contents | None = None,
 ) -> LoadReport:
     """What a file is and whether it is whole; no model is built, and missing tensors are reported, not refused.
 
     Raises:
         WeightsError: the file cannot be read or recognised.
     """
-    return read_checkpoint(path, window_in_file, own_config, container).report
+    return read_checkpoint(path, window_in_file, own_config, container, contents).report
 
 
 def read_checkpoint(
@@ -134,6 +137,7 @@ def read_checkpoint(
     window_in_file: Grid | None = None,
     own_config: SwinConfig | None = None,
     container: str | None = None,
+    contents: Contents | None = None,
 ) -> Checkpoint:
     """Read a file and recognise it, by its names and shapes alone.
 
@@ -144,7 +148,7 @@ def read_checkpoint(
     if path.is_dir():
         hint = "Load a checkpoint folder by videoswin.load(FOLDER)"
         raise WeightsError(path, "this is a folder, not a file of weights", hint)
-    contents = read_container(path, container)
+    contents = contents or read_container(path, container)
     bare = without_wrappers(list(contents.tensors))
     model = _model(path, contents, bare)
     family, contents = model.family, _below(contents, bare, model.prefix)

@@ -6,6 +6,7 @@ from typing import Any
 
 from videoswin.model.config import SwinConfig
 from videoswin.weights.containers.names import AVERAGED
+from videoswin.zoo.registry import config_to_dict
 
 __all__ = ["LoadReport", "first_few"]
 
@@ -22,8 +23,8 @@ class LoadReport:
     family: str
     """"official", "mmaction2", "torchvision_3d", "ours", "microsoft", "timm", "torchvision_2d", "transformers" ..."""
     title: str
-    config: SwinConfig
-    """Of the model as loaded; of the file itself where none is built (``inspect``)."""
+    config: Any
+    """The system's own :class:`~videoswin.model.model_config.ModelConfig`: of the model as loaded; of the file itself where none is built (``inspect``)."""
     loaded: tuple[str, ...] = ()
     """Our tensors that carry the file's numbers."""
     missing: tuple[str, ...] = ()
@@ -48,24 +49,21 @@ class LoadReport:
     """Other tables of tensors in the file, averaged copies mostly: ``load_checkpoint(FILE, container=...)`` takes one."""
     prefix: str = ""
     """What the names in the file begin with before the family's own: "module.model."."""
+    says: tuple[str, ...] = ()
+    """Behaviours that no tensor tells: the family's own, and settings with where they come from."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return values | {"path": str(self.path), "config": self.config.to_dict()}
+        return values | {"path": str(self.path), "config": config_to_dict(self.config)}
 
     def __str__(self) -> str:
         """One line for each thing that is worth a line."""
-        c = self.config
-        architecture = (
-            f"embed dim {c.embed_dim}, depths {_dashed(c.depths)}, heads {_dashed(c.num_heads)}, "
-            f"window {_by(c.window_size)}, patch {_by(c.patch_size)}{'' if c.patch_norm else ' without norm'}, "
-            f"{c.num_classes or 'no'} classes"
-        )
         lines = [
             f"{self.path}: {self.title}",
-            f"  architecture  {architecture}",
+            f"  architecture  {_architecture(self.config)}",
             *(f"  {what:<13} {text}" for what, text in self._origin().items() if text),
+            *(f"  behaviour     {text}" for text in self.says),
             f"  loaded        {len(self.loaded)} tensors",
         ]
         groups = {
@@ -97,6 +95,22 @@ class LoadReport:
         head = "none: a backbone, from which a training starts with a fresh head" if headless else ""
         plain = not self.other_containers and self.container in ("", "state_dict", "model")
         return {"head": head, "container": "" if plain else container, "prefix": self.prefix}
+
+
+def _architecture(c: Any) -> str:
+    if not isinstance(c, SwinConfig):
+        return ", ".join(f"{name} {_plain(value)}" for name, value in config_to_dict(c).items() if value is not None)
+    return (
+        f"embed dim {c.embed_dim}, depths {_dashed(c.depths)}, heads {_dashed(c.num_heads)}, "
+        f"window {_by(c.window_size)}, patch {_by(c.patch_size)}{'' if c.patch_norm else ' without norm'}, "
+        f"{c.num_classes or 'no'} classes"
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return "-".join(_plain(inner) for inner in value)
+    return " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 
 
 def first_few(names: tuple[str, ...] | list[str]) -> str:

@@ -205,6 +205,10 @@ def create_model(name_or_config: str | ModelConfig, num_classes: int | None = No
     return build(config.replace(**overrides))
 
 
+@overload
+def build(config: SwinConfig) -> VideoSwin: ...
+@overload
+def build(config: ModelConfig) -> VideoModel: ...
 def build(config: ModelConfig) -> VideoModel:
     """The model of a configuration of any system."""
     return _CLASSES[type(config)](config)

@@ -8,9 +8,10 @@ from videoswin.zoo.context import ContextConfig
 from videoswin.zoo.r2plus1d import VideoResNetConfig
 from videoswin.zoo.resnet import ResNetConfig
 
-__all__ = ["FAMILIES"]
+__all__ = ["FAMILIES", "open_questions", "read_resnet"]
 
 _NL = "layer{i}.{j}.context"
+_EIGHT = {"clip_len": 8, "conv1_stride_t": 1, "pool1_stride_t": 1}
 
 
 def _pairs(theirs_conv: str, theirs_bn: str, ours: str) -> list[Rule]:
@@ -77,7 +78,7 @@ def _ptv_rules(pool2: bool) -> tuple[Rule, ...]:
     return (*rules, Rule(f"blocks.{6 if pool2 else 5}.proj.{{end}}", "head.fc.{end}"))
 
 
-def _read_resnet(family: str, rules: tuple[Rule, ...], defaults: Mapping[str, Any]) -> Any:
+def read_resnet(family: str, rules: tuple[Rule, ...], defaults: Mapping[str, Any]) -> Any:
     """The configuration from shapes under our names, which the rules give."""
 
     def read(shapes: Shapes, given: Mapping[str, Any]) -> ResNetConfig:
@@ -94,11 +95,25 @@ def _read_resnet(family: str, rules: tuple[Rule, ...], defaults: Mapping[str, An
             "depths": depths, "width": conv1[0], "in_channels": conv1[1], "conv1_kernel_t": conv1[2],
             "kernels_t": kernels, "num_classes": ours.get("head.fc.weight", (0,))[0],
         }  # fmt: skip
+        if family in ("mmaction2", "slowfast") and conv1[2] == 1:  # C2D, SlowOnly: 8 frames, none of them skipped
+            settings |= {**_EIGHT, "pool2": not _slow(kernels)}
         if any(places):
             settings |= {"context": _read_context(ours, shapes, family), "context_at": places}
         return configured(ResNetConfig, given, **dict(defaults) | settings)
 
     return read
+
+
+def _slow(kernels: tuple[tuple[int, ...], ...]) -> bool:
+    """Whether only late stages look along time: SlowOnly."""
+    return not any(n > 1 for n in kernels[0]) and any(n > 1 for stage in kernels for n in stage)
+
+
+def open_questions(config: ResNetConfig) -> tuple[str, ...]:
+    """What no shape tells: C2D was published with pool2 and without; and how a non-local block compares."""
+    flat = not any(n > 1 for stage in config.kernels_t for n in stage)
+    alike = config.context is not None and config.context.mode in ("embedded_gaussian", "dot_product")
+    return (*(("pool2",) if flat else ()), *(("context.mode",) if alike else ()))
 
 
 def _read_context(ours: Shapes, theirs: Shapes, family: str) -> ContextConfig:
@@ -126,16 +141,19 @@ _IMAGE = (
     Rule("layer{i}.{j}.downsample.1.{end}", "layer{i}.{j}.downsample.bn.{end}"),
     Rule("fc.{end}", "head.fc.{end}"),
 )
-_EIGHT = {"clip_len": 8, "conv1_stride_t": 1, "pool1_stride_t": 1}
 
 RESNET_MMACTION2 = ZooFamily(
     name="resnet_mmaction2",
     title="C2D, I3D or SlowOnly on a ResNet, MMAction2",
     rules=_MM,
     requires=(r"backbone\.conv1\.conv\.weight", r"backbone\.layer1\.0\.conv3\.conv\.weight"),
-    read=_read_resnet("mmaction2", _MM, {}),
-    asks=("conv1_stride_t", "pool1_stride_t", "pool2", "context.mode"),
-    says=("non-local blocks pool after their maps and do not scale, as MMAction2's published files",),
+    read=read_resnet("mmaction2", _MM, {}),
+    asks=("pool2", "context.mode"),
+    asks_of=open_questions,
+    says=(
+        "conv1 and pool1 halve time (32x2) if conv1 is longer than a frame; conv1_stride_t=1, pool1_stride_t=1 for others",
+        "non-local blocks pool after their maps and do not scale, as MMAction2's published files",
+    ),
 )
 RESNET_SLOWFAST = ZooFamily(
     name="resnet_slowfast",
@@ -143,9 +161,10 @@ RESNET_SLOWFAST = ZooFamily(
     rules=_SF,
     requires=(r"s1\.pathway0_stem\.conv\.weight", r"s2\.pathway0_res0\.branch2\.c\.weight"),
     forbids=(r"s1\.pathway1_stem\.conv\.weight",),
-    read=_read_resnet("slowfast", _SF, _EIGHT),
+    read=read_resnet("slowfast", _SF, _EIGHT),
     asks=("pool2", "context.mode"),
-    says=("non-local blocks pool before their maps and scale",),
+    asks_of=open_questions,
+    says=("conv1 and pool1 keep all frames, as the 8x8 models", "non-local blocks pool before their maps and scale"),
 )
 _PTV, _PTV_FLAT = _ptv_rules(pool2=True), _ptv_rules(pool2=False)
 RESNET_PYTORCHVIDEO = ZooFamily(
@@ -157,14 +176,14 @@ RESNET_PYTORCHVIDEO = ZooFamily(
         r"blocks\.3\.res_blocks\.0\.branch2\.conv_a\.weight",
         r"blocks\.6\.proj\.weight",
     ),
-    read=_read_resnet("pytorchvideo", _PTV, _EIGHT),
+    read=read_resnet("pytorchvideo", _PTV, _EIGHT),
 )
 RESNET_PYTORCHVIDEO_FLAT = ZooFamily(
     name="resnet_pytorchvideo_flat",
     title="SlowOnly on a ResNet, pytorchvideo",
     rules=_PTV_FLAT,
     requires=(r"blocks\.0\.conv\.weight", r"blocks\.2\.res_blocks\.0\.branch2\.conv_a\.weight", r"blocks\.5\.proj\.weight"),
-    read=_read_resnet("pytorchvideo", _PTV_FLAT, {**_EIGHT, "pool2": False}),
+    read=read_resnet("pytorchvideo", _PTV_FLAT, {**_EIGHT, "pool2": False}),
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "configured",
     "depth",
     "need_shape",
+    "occurs",
     "renamed",
 ]
 
@@ -104,13 +105,15 @@ class ZooFamily:
     harmless: tuple[str, ...] = ()
     """Patterns of names that are not learned, or stored twice."""
     asks: tuple[str, ...] = ()
-    """Settings that the tensors cannot tell."""
+    """Settings that the tensors cannot tell; "context.mode" is the mode of a non-local block."""
+    asks_of: Callable[[Any], tuple[str, ...]] | None = None
+    """The same for one configuration, where some files leave nothing open."""
     says: tuple[str, ...] = field(default=())
     """Behaviours that the family, not a tensor, decides; lines for the load report."""
 
     def claims(self, shapes: Shapes) -> bool:
         """Whether these tensors are a file of this family."""
-        return all(_occurs(p, shapes) for p in self.requires) and not any(_occurs(p, shapes) for p in self.forbids)
+        return all(occurs(p, shapes) for p in self.requires) and not any(occurs(p, shapes) for p in self.forbids)
 
     def to_ours(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
         """(our tensors, names that are not learned, names that the family does not know)."""
@@ -130,6 +133,18 @@ class ZooFamily:
         dropped = [name for name in rest if any(re.fullmatch(p, name) for p in self.harmless)]
         return ours, dropped, [name for name in rest if name not in dropped]
 
+    def theirs(self, name: str) -> str:
+        """One of our names in the family's words; of what it keeps apart, the first."""
+        for rule in self.rules:
+            values = rule.our_name.match(name)
+            if values is not None:
+                return rule.parts[0].fill(values)
+        return name
+
+    def knows(self, name: str) -> bool:
+        """Whether a rule has a place for a file's tensor of this name."""
+        return any(part.match(name) is not None for rule in self.rules for part in rule.parts)
+
     def to_theirs(self, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The inverse of :meth:`to_ours`, without what is not learned."""
         theirs: dict[str, Tensor] = {}
@@ -147,6 +162,7 @@ class ZooFamily:
 
 def configured(kind: type[_Config], given: Mapping[str, Any], **read: Any) -> _Config:
     """A configuration of what was read from the shapes; what is given comes before it."""
+    kind.require_fields(given)
     return kind(**read | dict(given))
 
 
@@ -178,7 +194,8 @@ def need_shape(shapes: Shapes, name: str) -> tuple[int, ...]:
     return tuple(shapes[name])
 
 
-def _occurs(pattern: str, names: Mapping[str, object]) -> bool:
+def occurs(pattern: str, names: Mapping[str, object]) -> bool:
+    """Whether one of the names is of this pattern, whole."""
     return any(re.fullmatch(pattern, name) for name in names)
 
 

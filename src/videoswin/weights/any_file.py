@@ -1,0 +1,86 @@
+"""A file of weights of any system: a Swin transformer's, or one of the zoo's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from videoswin.errors import ConfigError, WeightsError
+from videoswin.model import VideoModel
+from videoswin.model.config import Padding, RelativeBias
+from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
+from videoswin.weights.containers.read import Contents, read_container
+from videoswin.weights.formats import is_swin_v2
+from videoswin.weights.load_report import LoadReport
+from videoswin.weights.unwrapping import find_models, without_wrappers
+from videoswin.weights.zoo_checkpoint import ZooCheckpoint, build_zoo, read_zoo
+
+__all__ = ["inspect_file", "load_file"]
+
+
+def load_file(
+    path: str | Path,
+    num_classes: int | None = None,
+    *,
+    like: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    relative_bias: RelativeBias | None = None,
+    padding: Padding | None = None,
+    container: str | None = None,
+) -> tuple[VideoModel, LoadReport]:
+    """A public file of any system, as a model in evaluation mode, in float32, on the CPU.
+
+    Args:
+        path: the file.
+        num_classes: outputs of the head. None: the file's own. Another number: the head starts anew. 0: no head.
+        like: the name of a model that answers what the tensors do not tell, "timesformer_b_divided"; for the zoo.
+        settings: the same, field by field: ``{"num_heads": 12}``; for the zoo.
+        relative_bias, padding: see :func:`~videoswin.weights.checkpoint.load_checkpoint`; for Swin transformers.
+        container: the table of the file that holds the weights.
+
+    Raises:
+        WeightsError: the file cannot be read or recognised, or is not whole.
+        ConfigError: a setting is unknown or wrong, or the tensors leave something open and nothing tells it.
+    """
+    contents, checkpoint = _read(Path(path), like, settings or {}, container)
+    if checkpoint is None:
+        return load_checkpoint(
+            path, num_classes, relative_bias=relative_bias, padding=padding, container=container, contents=contents
+        )
+    for option, value in {"relative_bias": relative_bias, "padding": padding}.items():
+        if value is not None:
+            raise ConfigError(f"{option} is for Swin transformers, and {path} is {checkpoint.family.title}. Leave it out.")
+    return build_zoo(checkpoint, num_classes)
+
+
+def inspect_file(
+    path: str | Path,
+    *,
+    like: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    container: str | None = None,
+) -> LoadReport:
+    """What a file is and whether it is whole; no model is built, and missing tensors are reported, not refused.
+
+    Raises:
+        WeightsError: the file cannot be read or recognised.
+        ConfigError: as :func:`load_file`.
+    """
+    contents, checkpoint = _read(Path(path), like, settings or {}, container)
+    return checkpoint.report if checkpoint else inspect_checkpoint(path, container=container, contents=contents)
+
+
+def _read(
+    path: Path, like: str | None, settings: Mapping[str, Any], container: str | None
+) -> tuple[Contents | None, ZooCheckpoint | None]:
+    """The tensors of a file, and what they are, if they are the zoo's."""
+    if path.is_dir():
+        raise WeightsError(path, "this is a folder, not a file of weights", "Load it by videoswin.load(FOLDER)")
+    contents = read_container(path, container)
+    bare = without_wrappers(list(contents.tensors))
+    shapes = {bare[name]: tuple(tensor.shape) for name, tensor in contents.tensors.items()}
+    if is_swin_v2(shapes) or find_models(shapes):
+        if like is not None or settings:
+            option = "like" if like is not None else next(iter(settings))
+            raise ConfigError(f"{path} is a Swin transformer, whose tensors tell everything. Leave {option} out.")
+        return contents, None
+    return contents, read_zoo(path, contents, like, settings)
