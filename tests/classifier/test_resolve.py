@@ -25,7 +25,6 @@ from videoswin.classifier.resolve import (
 from videoswin.cli.main import main
 from videoswin.errors import VideoSwinError
 from videoswin.export.runtime import open_classifier
-from videoswin.model import PRESETS
 
 MICRO = "swin3d_micro_gestures"
 
@@ -57,7 +56,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("swin3d_t_k400", Published("swin3d_t_k400", PUBLISHED["swin3d_t_k400"])),
         ("swin2d_t_in1k", Published("swin2d_t_in1k", PUBLISHED["swin2d_t_in1k"])),
         ("swin3d_b_ssv2", Published("swin3d_b_ssv2", PUBLISHED["swin3d_b_ssv2"])),  # also an architecture
-        ("swin3d_t", Preset("swin3d_t", PRESETS["swin3d_t"])),
+        ("swin3d_t", Preset("swin3d_t")),
+        ("c3d", Preset("c3d")),
     ],
 )
 def test_kinds(text: str, target: Target) -> None:

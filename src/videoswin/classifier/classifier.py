@@ -15,7 +15,7 @@ from videoswin.classifier.facts import Facts
 from videoswin.classifier.folder import replace_checkpoint, to_config, write_files
 from videoswin.classifier.hub import push_folder
 from videoswin.data.preprocessing import Preprocessing
-from videoswin.model import VideoSwin
+from videoswin.model import VideoModel, need
 from videoswin.predict.scoring import VideoClassifier, require_finite_logits
 from videoswin.weights.load_report import LoadReport
 
@@ -31,7 +31,8 @@ class Classifier(VideoClassifier):
             clips that the preprocessing makes.
     """
 
-    model: VideoSwin
+    model: Any
+    """A :class:`~videoswin.model.VideoModel` of any system."""
     preprocessing: Preprocessing
     labels: tuple[str, ...]
     """The name of each class, in the order of the model's outputs."""
@@ -53,7 +54,7 @@ class Classifier(VideoClassifier):
         _ = self.facts  # checked
 
     @classmethod
-    def of(cls, model: VideoSwin, facts: Facts, report: LoadReport | None = None) -> "Classifier":
+    def of(cls, model: VideoModel, facts: Facts, report: LoadReport | None = None) -> "Classifier":
         """The classifier of a model and what is known of it; ``facts.config`` has no say."""
         values = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name != "config"}
         return cls(model, report=report, **values)
@@ -101,8 +102,8 @@ class Classifier(VideoClassifier):
 
     @property
     def _first_weight(self) -> Tensor:
-        """Of the patch embedding, which the clips go into; norms may be kept in another type."""
-        return next(self.model.backbone.patch_embed.parameters())
+        """Of the layer that the clips go into, the first of every model; norms may be kept in another type."""
+        return next(p for p in self.model.parameters() if p.ndim > 3)
 
     def as_causal(self) -> "Classifier":
         """The causal classifier with these weights, sharing their memory, for :class:`~videoswin.Stream`.
@@ -110,6 +111,7 @@ class Classifier(VideoClassifier):
         It is another classifier, and answers worse until it is fine-tuned (``videoswin train --causal``); so the threshold
         and the figures of this one do not come along.
         """
+        need(self.model, "causal", "A causal stream")
         notes = f"Causal, from the weights of {self.name}, which looks ahead; not fine-tuned."
         return Classifier(self.model.as_causal(), self.preprocessing, self.labels, f"{self.name}_causal", notes=notes)
 

@@ -2,16 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, nearest
 from videoswin.model.config import SwinConfig, check_clip_size
+from videoswin.model.model_config import ModelConfig
+from videoswin.weights.assemble import empty_model
 
-__all__ = ["CARD_HEADER", "Facts", "check_card", "check_labels", "check_threshold"]
+__all__ = ["CARD_HEADER", "Facts", "check_card", "check_clip", "check_labels", "check_threshold", "count_blocks"]
 
 CARD_HEADER = ("license", "datasets", "base_model", "tags", "language")
 """Fields of ``Facts.card`` that go to the model card's header, for hubs."""
+
+
+_MAX_BLOCKS = 1000
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,8 @@ class Facts:
             clips that the preprocessing makes.
     """
 
-    config: SwinConfig
+    config: Any
+    """A :class:`~videoswin.model.model_config.ModelConfig` of any system."""
     preprocessing: Preprocessing
     labels: tuple[str, ...]
     """The name of each class, in the order of the model's outputs."""
@@ -45,7 +52,28 @@ class Facts:
             raise ConfigError(
                 f"in_channels={self.config.in_channels}, and videos have 3 colour channels; use in_channels=3."
             )
-        check_clip_size(self.config, (self.preprocessing.clip_len, *self.preprocessing.size))
+        check_clip(self.config, (self.preprocessing.clip_len, *self.preprocessing.size))
+
+
+@lru_cache(maxsize=64)
+def check_clip(config: ModelConfig, size: tuple[int, int, int]) -> None:
+    """A :class:`ConfigError` if the model of a configuration cannot take clips of (T, H, W), or cannot be built."""
+    if isinstance(config, SwinConfig):
+        check_clip_size(config, size)
+        return
+    if count_blocks(config) > _MAX_BLOCKS:
+        raise ConfigError(f"The model has {count_blocks(config)} blocks, more than any. Correct its depth.")
+    try:
+        model = empty_model(config)
+    except (RuntimeError, OverflowError, LookupError, ArithmeticError) as error:  # of PyTorch, about its sizes
+        raise ConfigError(f"The model cannot be built ({error}). Correct its sizes.") from error
+    model.check_clip(size)
+
+
+def count_blocks(config: ModelConfig) -> int:
+    """Blocks of a model, by whatever its system calls them."""
+    depth = getattr(config, "depth", 0) + getattr(config, "temporal_depth", 0)
+    return depth + sum(getattr(config, "depths", ()))
 
 
 def check_labels(labels: tuple[str, ...], num_classes: int) -> None:

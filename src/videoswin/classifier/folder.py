@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from videoswin.classifier.card import model_card
-from videoswin.classifier.facts import Facts
+from videoswin.classifier.facts import Facts, count_blocks
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
-from videoswin.model import SwinConfig, VideoSwin
+from videoswin.model import VideoModel
+from videoswin.model.model_config import ModelConfig
 from videoswin.storage.atomic import replace_folder
 from videoswin.weights.assemble import empty_model, fill, require_same_tensors
 from videoswin.weights.safetensors import read_header, read_tensors, write_tensors
+from videoswin.zoo.registry import config_from_dict, config_to_dict
 
 __all__ = [
     "CARD_FILE", "CONFIG_FILE", "FILES", "WEIGHTS_FILE", "facts_of", "half_of", "read_facts", "read_model", "replace_checkpoint",
@@ -43,8 +45,19 @@ _COPY_AGAIN = "Copy or download the checkpoint again"
 
 
 def half_of(file: Path) -> Path | None:
-    """The checkpoint folder that a file is the weights of; these alone would get labels that are not theirs."""
-    return file.parent if file.name == WEIGHTS_FILE and (file.parent / CONFIG_FILE).is_file() else None
+    """The checkpoint folder that a file is the weights of; these alone would get labels that are not theirs. A config.json of
+    the transformers library, beside a file of the same name, makes no folder of ours."""
+    config = file.parent / CONFIG_FILE
+    if file.name != WEIGHTS_FILE or not config.is_file():
+        return None
+    try:
+        settings = (
+            json.loads(config.read_text(encoding="utf-8")) if config.stat().st_size <= _MAX_CONFIG_BYTES else None
+        )
+    except (OSError, ValueError, RecursionError):
+        return file.parent  # damaged: the folder's reader says how
+    theirs = isinstance(settings, dict) and "format" not in settings and "model_type" in settings
+    return None if theirs else file.parent
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -70,7 +83,7 @@ def facts_of(path: Path, settings: Mapping[str, Any], name: str) -> Facts:
     Raises:
         WeightsError: a value cannot be right.
     """
-    config = _swin_config(path, settings["model"])
+    config = _model_config(path, settings["model"])
     try:
         return Facts(
             config=config,
@@ -87,7 +100,7 @@ def facts_of(path: Path, settings: Mapping[str, Any], name: str) -> Facts:
         raise WeightsError(path, reason, hint) from error
 
 
-def read_model(folder: Path, config: SwinConfig) -> VideoSwin:
+def read_model(folder: Path, config: ModelConfig) -> VideoModel:
     """The model with the folder's weights, in evaluation mode, in float32, on the CPU.
 
     Raises:
@@ -98,7 +111,7 @@ def read_model(folder: Path, config: SwinConfig) -> VideoSwin:
     return fill(model, read_tensors(path), path)
 
 
-def require_fitting_weights(folder: Path, config: SwinConfig) -> VideoSwin:
+def require_fitting_weights(folder: Path, config: ModelConfig) -> VideoModel:
     """Compare names and shapes in the weights' header with the architecture; gives the model, still without numbers.
 
     Raises:
@@ -106,8 +119,9 @@ def require_fitting_weights(folder: Path, config: SwinConfig) -> VideoSwin:
     """
     path = folder / WEIGHTS_FILE
     found = {name: info.shape for name, info in read_header(path).items()}
-    if sum(config.depths) > len(found):  # perhaps thousands of blocks: the model is not even built
-        counts = f"the model has {sum(config.depths)} blocks, the file {len(found)} tensors"
+    blocks = count_blocks(config)
+    if blocks > len(found):  # perhaps thousands of blocks: the model is not even built
+        counts = f"the model has {blocks} blocks, the file {len(found)} tensors"
         raise WeightsError(path, f"the tensors do not fit the model of {CONFIG_FILE} ({counts})", _hint())
     try:
         model = empty_model(config)
@@ -170,9 +184,9 @@ def _table(path: Path, settings: Mapping[str, Any], name: str) -> dict[str, Any]
     return value
 
 
-def _swin_config(path: Path, values: Any) -> SwinConfig:
+def _model_config(path: Path, values: Any) -> ModelConfig:
     try:
-        return SwinConfig.from_dict(values)
+        return config_from_dict(values)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:  # ConfigError is a ValueError
         reason = f'the field "model" describes no model ({str(error).rstrip(".")})'
         raise WeightsError(path, reason, "Correct it, or copy it again") from error
@@ -203,7 +217,7 @@ def to_config(facts: Facts) -> dict[str, Any]:
         "version": VERSION,
         **_FOR_HUBS,
         "name": facts.name,
-        "model": facts.config.to_dict(),
+        "model": config_to_dict(facts.config),
         "preprocessing": facts.preprocessing.to_dict(),
         "id2label": {str(i): label for i, label in enumerate(facts.labels)},
         "label2id": {label: i for i, label in enumerate(facts.labels)},
@@ -214,7 +228,7 @@ def to_config(facts: Facts) -> dict[str, Any]:
     }
 
 
-def replace_checkpoint(folder: str | Path, model: VideoSwin, facts: Facts) -> None:
+def replace_checkpoint(folder: str | Path, model: VideoModel, facts: Facts) -> None:
     """Write the folder; an older checkpoint there is replaced in one step, or not at all.
 
     Raises:
@@ -226,7 +240,7 @@ def replace_checkpoint(folder: str | Path, model: VideoSwin, facts: Facts) -> No
         write_files(new, model, facts)
 
 
-def write_files(folder: Path, model: VideoSwin, facts: Facts) -> None:
+def write_files(folder: Path, model: VideoModel, facts: Facts) -> None:
     """The files of a checkpoint, into an existing folder; for callers that put more beside them."""
     try:
         text = json.dumps(to_config(facts), indent=2, ensure_ascii=False, allow_nan=False)

@@ -1,6 +1,7 @@
 """From a name, a folder, an address or a file to a classifier, or to the file of weights behind it."""
 
 from pathlib import Path
+from typing import Any
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.facts import Facts
@@ -10,6 +11,7 @@ from videoswin.classifier.public_weights import classifier_of, published_file
 from videoswin.classifier.resolve import Bundled, Exported, Folder, Hub, Preset, Published, Target, WeightsFile, resolve
 from videoswin.errors import ConfigError
 from videoswin.model.config import Padding, RelativeBias
+from videoswin.weights.any_file import load_file
 from videoswin.weights.checkpoint import load_checkpoint
 from videoswin.weights.inflate import Bias, Embed, inflate_checkpoint
 
@@ -22,11 +24,13 @@ def load(
     *,
     relative_bias: RelativeBias | None = None,
     padding: Padding | None = None,
+    like: str | None = None,
+    **settings: Any,
 ) -> Classifier:
     """Load a classifier: the folder that a training run made ("runs/wave/best"); a checkpoint that comes with the
     package, or a published one that is downloaded once, by name (``videoswin models`` lists both); a folder on a hub
     ("hf://user/repo"); or a public file of weights (``.pth``, ``.pt``, ``.safetensors``) of the official code, MMAction2 or
-    torchvision.
+    torchvision, or of any system of the zoo (docs/zoo.md).
 
     The model is in evaluation mode, in float32, on the CPU. Published files are known with their labels and test
     preprocessing. Any other file says nothing about them: it gets the labels of Kinetics-400, Kinetics-600 or
@@ -37,6 +41,9 @@ def load(
         path_or_name: a folder, a name, an address, or a file. What exists under a name on the disk comes first.
         num_classes, relative_bias, padding: for files of weights alone, see
             :func:`~videoswin.weights.checkpoint.load_checkpoint`; a checkpoint folder knows its own.
+        like, settings: for files of weights alone, what no tensor tells: the name of a model that is like it, and fields of
+            the configuration, ``load(FILE, like="timesformer_b_divided", num_heads=4)``; see
+            :func:`~videoswin.weights.any_file.load_file`.
 
     Raises:
         ConfigError: there is no such folder, file or name, or an option was given for a folder.
@@ -52,11 +59,17 @@ def load(
                 raise ConfigError(
                     f"{path} is a file, and a checkpoint is a folder with {WEIGHTS_FILE} and config.json. Give {folder}."
                 )
-            return classifier_of(*load_checkpoint(path, num_classes, relative_bias=relative_bias, padding=padding))
+            file = load_file(
+                path, num_classes, like=like, settings=settings, relative_bias=relative_bias, padding=padding
+            )
+            return classifier_of(*file)
         case Published(name, model):
             if model.kind == "image":
                 hint = f'Inflate it to a video model: videoswin.inflate("{name}")'
                 raise ConfigError(f'"{name}" is a model for images. {hint}')
+            if like is not None or settings:
+                option = "like" if like is not None else next(iter(settings))
+                raise ConfigError(f'{option} is for files of weights; "{name}" is known. Leave it out.')
             file = published_file(model)
             network, report = load_checkpoint(file, num_classes, relative_bias=relative_bias, padding=padding)
             model.require_architecture(report)
@@ -68,7 +81,8 @@ def load(
             )
         case Preset(name):
             raise _without_weights(name)
-    for option, value in {"num_classes": num_classes, "relative_bias": relative_bias, "padding": padding}.items():
+    options = {"num_classes": num_classes, "relative_bias": relative_bias, "padding": padding, "like": like, **settings}
+    for option, value in options.items():
         if value is not None:
             raise ConfigError(f"{option} is for files of weights; a checkpoint folder has its own. Leave it out.")
     folder = checkpoint_folder(target)

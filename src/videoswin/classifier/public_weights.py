@@ -1,13 +1,15 @@
 """Files of weights alone, as classifiers: what such a file does not say of itself, its labels and its preprocessing."""
 
 from pathlib import Path
+from typing import Any
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.labels import DATASETS, guess_labels, read_labels
 from videoswin.classifier.published import PublishedModel
+from videoswin.classifier.zoo_preprocessing import prepared_as_published
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import WeightsError
-from videoswin.model import SwinConfig, VideoSwin
+from videoswin.model import SwinConfig, VideoModel
 from videoswin.storage.download import fetch, shown
 from videoswin.weights.checkpoint import inspect_checkpoint
 from videoswin.weights.load_report import LoadReport
@@ -34,9 +36,11 @@ def published_file(published: PublishedModel) -> Path:
         )
 
 
-def classifier_of(model: VideoSwin, report: LoadReport, published: PublishedModel | None = None) -> Classifier:
+def classifier_of(model: VideoModel, report: LoadReport, published: PublishedModel | None = None) -> Classifier:
     """A classifier around the model of a public file; ``published``: what is known of it beside the file."""
-    labels, preprocessing, notes = describe(report.config, published, new_head=bool(report.fresh), path=report.path)
+    labels, preprocessing, notes = describe(
+        report.config, published, new_head=bool(report.fresh), path=report.path, family=report.family
+    )
     return Classifier(
         model,
         preprocessing,
@@ -49,7 +53,12 @@ def classifier_of(model: VideoSwin, report: LoadReport, published: PublishedMode
 
 
 def describe(
-    config: SwinConfig, published: PublishedModel | None, *, new_head: bool = False, path: str | Path = "the file"
+    config: Any,
+    published: PublishedModel | None,
+    *,
+    new_head: bool = False,
+    path: str | Path = "the file",
+    family: str = "",
 ) -> tuple[tuple[str, ...], Preprocessing, str]:
     """Labels, preprocessing and notes for public weights.
 
@@ -59,6 +68,7 @@ def describe(
     Args:
         config: of the model.
         path: for the error.
+        family: of the file, for systems of the zoo.
 
     Raises:
         WeightsError: there is no head.
@@ -82,6 +92,9 @@ def describe(
             notes.append(f"Labels: {dataset}, by the number of classes.")
         if dataset == "something_something_v2":  # looked at as a whole; Kinetics clip by clip
             own = {"sampling": "uniform"}
+    if not isinstance(config, SwinConfig):
+        preprocessing, told = prepared_as_published(family, config)
+        return labels, preprocessing, " ".join(filter(None, [*notes, told]))
     side = 384 if config.window_size[1] == 12 else 224  # pixels; the paper's pairs of window and size
     # antialias: OpenCV's bilinear resizing, with which the public weights were trained
     settings = {"size": (side, side), "short_side": side, "antialias": False, **own}

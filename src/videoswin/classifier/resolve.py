@@ -12,9 +12,10 @@ from pathlib import Path
 from videoswin.classifier.bundled import bundled_checkpoints, bundled_folder
 from videoswin.classifier.published import PUBLISHED, PublishedModel
 from videoswin.errors import ConfigError, WeightsError, nearest
-from videoswin.model.config import SwinConfig
+from videoswin.model.model_config import ModelConfig
 from videoswin.model.presets import PRESETS
 from videoswin.storage.atomic import settled_folder
+from videoswin.zoo.names import ZOO_NAMES
 
 __all__ = [
     "EXPORTED_SUFFIXES", "Bundled", "Exported", "Folder", "Hub", "Preset", "Published", "Target", "WeightsFile", "resolve",
@@ -76,7 +77,15 @@ class Preset:
     """An architecture without weights."""
 
     name: str
-    config: SwinConfig
+
+    @property
+    def config(self) -> ModelConfig:
+        """Its configuration; PyTorch is imported for the systems of the zoo."""
+        if self.name in PRESETS:
+            return PRESETS[self.name]
+        from videoswin.zoo.registry import get_config
+
+        return get_config(self.name)
 
 
 Target = Bundled | Folder | Hub | Published | WeightsFile | Exported | Preset
@@ -106,8 +115,8 @@ def resolve(path_or_name: str | Path) -> Target:
         return Bundled(text, bundled_folder(text))
     if text in PUBLISHED:
         return Published(text, PUBLISHED[text])
-    if text in PRESETS:
-        return Preset(text, PRESETS[text])
+    if text in PRESETS or text in ZOO_NAMES:
+        return Preset(text)
     raise _nothing(text)
 
 
@@ -119,7 +128,7 @@ def _nothing(text: str) -> ConfigError | WeightsError:
         return ConfigError(f"{reason}; checkpoints on a hub are hf://user/repo.")
     if Path(text).suffix in (*EXPORTED_SUFFIXES, ".pth", ".pt", ".safetensors"):
         return WeightsError(text, "the file was not found", "Check the path")
-    hint = nearest(text, (*bundled_checkpoints(), *PUBLISHED, *PRESETS))
+    hint = nearest(text, (*bundled_checkpoints(), *PUBLISHED, *PRESETS, *ZOO_NAMES))
     if not hint.startswith("Did you"):
         hint = "Give a folder or a file, or one of the names that videoswin models lists."
     return ConfigError(

@@ -13,7 +13,6 @@ from videoswin.errors import ConfigError
 if TYPE_CHECKING:
     from videoswin.classifier.resolve import Target
     from videoswin.data.preprocessing import Preprocessing
-    from videoswin.model import SwinConfig
 
 __all__ = ["info"]
 
@@ -76,7 +75,7 @@ class _Subject:
     """What can be known of a model without its numbers."""
 
     name: str
-    config: "SwinConfig"
+    config: Any
     preprocessing: "Preprocessing | None" = None
     """None: an architecture; the others are then empty."""
     labels: tuple[str, ...] = ()
@@ -133,8 +132,8 @@ def _facts(subject: _Subject, num_classes: int | None, frames: int | None, size:
     import torch
 
     from videoswin.kernels import engine_in_force
-    from videoswin.model import count_macs, stage_grids
     from videoswin.weights.assemble import empty_model
+    from videoswin.zoo import config_to_dict
 
     config = subject.config
     if num_classes is not None:
@@ -148,25 +147,36 @@ def _facts(subject: _Subject, num_classes: int | None, frames: int | None, size:
         if not 1 <= n <= _LONGEST:
             raise ConfigError(f"{name}={n} must be from 1 to {_LONGEST}.")
     network = empty_model(config)  # shapes without memory: the large models take a second and 800 MB otherwise
-    network.backbone.checked(torch.empty(1, config.in_channels, *clip, device="meta"))
-    macs = count_macs(config, *clip)
-    grids = stage_grids(config, *clip)
+    network.checked(torch.empty(1, config.in_channels, *clip, device="meta"))
     return {
         "name": subject.name,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "macs": macs.paper,
-        "macs_executed": macs.executed,
+        **_costs(config, clip),
         "clip": list(clip),
-        "stages": [[dim, *grid] for dim, grid in zip(config.stage_dims, grids, strict=True)],
-        "config": config.to_dict(),
+        "config": config_to_dict(config),
         "engine": engine_in_force()._asdict(),
         **subject.described(),
     }
 
 
+def _costs(config: Any, clip: tuple[int, int, int]) -> dict[str, Any]:
+    """Multiply-adds of a clip; of Video Swin, also what is executed of them, and the stages."""
+    from videoswin.model import SwinConfig, count_macs, stage_grids
+    from videoswin.zoo import count_macs as count_any
+
+    if not isinstance(config, SwinConfig):
+        return {"macs": count_any(config, clip)}
+    macs, grids = count_macs(config, *clip), stage_grids(config, *clip)
+    stages = [[dim, *grid] for dim, grid in zip(config.stage_dims, grids, strict=True)]
+    return {"macs": macs.paper, "macs_executed": macs.executed, "stages": stages}
+
+
 def _clip(subject: _Subject, frames: int | None, size: int | None) -> tuple[int, int, int]:
     """(T, H, W) of the clip to count for."""
-    if subject.config.patch_size[0] == 1:  # a published image model
+    own = getattr(subject.config, "clip", None)  # of a system of the zoo
+    if own is not None and subject.preprocessing is None:
+        default = own
+    elif own is None and subject.config.patch_size[0] == 1:  # a published image model
         default = (1, 224, 224) if subject.config.window_size[1] != 12 else (1, 384, 384)
     elif subject.preprocessing is not None:
         default = (subject.preprocessing.clip_len, *subject.preprocessing.size)
@@ -215,6 +225,7 @@ def _show(facts: dict[str, Any]) -> None:
             add_row(summary, "checked", f"its logits were within {file['max_difference']:.0e} of the model's")
     if "macs" in facts:
         add_row(summary, "MACs", f"{_macs(facts['macs'])}  (as the paper counts)")
+    if "macs_executed" in facts:
         add_row(summary, "", f"{_macs(facts['macs_executed'])}  (executed)")
     if engine := facts.get("engine"):
         add_row(summary, "engine", f"{engine['name']}  (attention on this CPU: {engine['reason'] or 'compiled'})")

@@ -21,7 +21,7 @@ def inspect(
 
     The family and the architecture are read from the names and shapes of its tensors. Nothing in the file is executed,
     and no model is built. Files: .safetensors, and whatever torch.save wrote (.pth, .pt, .ckpt), of the official code,
-    MMAction2, torchvision, Microsoft, timm and Hugging Face, also as a training wrote them; and checkpoint folders of
+    MMAction2, torchvision, Microsoft, timm and Hugging Face, and of the systems in docs/zoo.md, also as a training wrote them; and checkpoint folders of
     videoswin.
 
     For example:
@@ -42,10 +42,10 @@ def inspect(
 
     target = resolve(file)
     from videoswin.classifier.loading import weights_of
-    from videoswin.weights.checkpoint import inspect_checkpoint
+    from videoswin.weights.any_file import inspect_file
 
     path, facts = weights_of(target)
-    report = inspect_checkpoint(path, own_config=facts and facts.config, container=container)
+    report = inspect_file(path, own_config=facts and facts.config, container=container)
     if json_only:
         print(json.dumps(report.to_dict()))
     else:

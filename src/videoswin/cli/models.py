@@ -45,6 +45,7 @@ def _facts() -> dict[str, Any]:
     from videoswin.model.presets import PRESETS
     from videoswin.storage.cache import cache_folder
     from videoswin.storage.download import cached_file
+    from videoswin.zoo.names import ZOO_NAMES
 
     published = []
     for entry in PUBLISHED.values():
@@ -53,7 +54,7 @@ def _facts() -> dict[str, Any]:
     return {
         "bundled": list(bundled_checkpoints()),
         "published": published,
-        "architectures": list(PRESETS),
+        "architectures": [*PRESETS, *ZOO_NAMES],
         "cache": str(cache_folder()),
     }
 

@@ -14,14 +14,14 @@ The numbers are those of the model, which the check after every export proves on
 
 import copy
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoswin.kernels import Partition
-from videoswin.model import VideoSwin
+from videoswin.model import VideoModel, VideoSwin
 from videoswin.model.attention import BoxAttention
 from videoswin.model.backbone import Stage
 from videoswin.model.blocks import SwinBlock
@@ -29,6 +29,8 @@ from videoswin.model.config import Grid
 from videoswin.model.macs import stage_grids
 
 __all__ = ["BiasLookup", "FixedAttention", "inference_graph"]
+
+_Model = TypeVar("_Model", bound=VideoModel)
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,15 @@ class BiasLookup:
         return self.table.index_select(2, self.index.flatten()).view(1, heads, n, n)
 
 
-def inference_graph(model: VideoSwin, frames: int, height: int, width: int) -> VideoSwin:
+def inference_graph(model: _Model, frames: int, height: int, width: int) -> _Model:
     """A copy for one clip size, in evaluation mode, float32, on the CPU, without gradients; batches of any length.
 
-    Its outputs are those of ``model`` up to rounding.
+    Its outputs are those of ``model`` up to rounding. Of Video Swin, the boxes become constants; other systems are traced as
+    they are.
     """
     graph = copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
+    if not isinstance(graph, VideoSwin):
+        return graph
     for stage, grid in zip(graph.backbone.stages, stage_grids(graph.config, frames, height, width), strict=True):
         _fix(stage, (grid[0], grid[1], grid[2]))
     return graph

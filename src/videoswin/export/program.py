@@ -10,7 +10,7 @@ from torch.export import Dim, ExportedProgram
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.export.graph import BiasLookup, FixedAttention, inference_graph
 from videoswin.export.libraries import quiet
-from videoswin.model import VideoSwin
+from videoswin.model import VideoModel
 
 __all__ = ["INPUT", "OUTPUT", "Program", "trace"]
 
@@ -41,7 +41,7 @@ class _Named(nn.Module):
         return self.model(clips)
 
 
-def trace(model: VideoSwin, preprocessing: Preprocessing) -> Program:
+def trace(model: VideoModel, preprocessing: Preprocessing) -> Program:
     """The model for the clips that the preprocessing makes, and for any number of them."""
     size = preprocessing.clip_len, *preprocessing.size
     example = torch.zeros(2, 3, *size)  # two: a batch of one would be taken for a constant

@@ -6,7 +6,7 @@ Three kinds of checkpoints, three streams, one :class:`~videoswin.live.tracker.T
 * models of fixed clips see the latest clip again and again: :class:`videoswin.streams.sliding.SlidingStream`;
 * models of whole videos (``sampling="uniform"``) see the shot so far: :class:`videoswin.streams.elastic.ElasticStream`.
 
-An exported file takes whole clips and nothing else: :class:`~videoswin.streams.clips.ClipsStream` in place of the first two.
+An exported file and the systems of the zoo take whole clips and nothing else: :class:`~videoswin.streams.clips.ClipsStream` in place of the first two.
 """
 
 import math
@@ -23,6 +23,7 @@ from videoswin.export.runtime.exported import ExportedClassifier
 from videoswin.live.decisions import DecisionSettings
 from videoswin.live.sampler import stream_fps
 from videoswin.live.tracker import ClipStream, Tracker
+from videoswin.model import VideoSwin
 from videoswin.predict.scoring import VideoClassifier
 from videoswin.streams.causal import Stream
 from videoswin.streams.clips import ClipsStream
@@ -92,7 +93,9 @@ def make_tracker(
     if isinstance(classifier, ExportedClassifier):
         classifier.require_whole_clips()
     preprocessing = classifier.preprocessing
-    model = classifier.model if isinstance(classifier, Classifier) else None
+    any_model = classifier.model if isinstance(classifier, Classifier) else None
+    # Other systems than Video Swin see whole clips: nothing inside them could be used again.
+    model = any_model if isinstance(any_model, VideoSwin) else None
     step = model.config.patch_size[0] if model else 2
     hop = pace.hop(preprocessing, fps, step)
     view, prepad = view_frames(preprocessing), 0
@@ -107,7 +110,7 @@ def make_tracker(
             return torch.stack([preprocessing.to_clip(row.permute(1, 2, 3, 0)) for row in frames])
 
         to_clip = _as_bytes
-        score = model or classifier.logits
+        score = any_model or classifier.logits
         stream = ElasticStream(score, preprocessing.clip_len, longest=view, hop=hop, normalise=normalise)
     else:
         hop = min(hop, preprocessing.clip_len)

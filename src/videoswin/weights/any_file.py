@@ -1,18 +1,22 @@
 """A file of weights of any system: a Swin transformer's, or one of the zoo's."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from videoswin.errors import ConfigError, WeightsError
-from videoswin.model import VideoModel
+from videoswin.model import SwinConfig, VideoModel
 from videoswin.model.config import Padding, RelativeBias
-from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
+from videoswin.model.model_config import ModelConfig
+from videoswin.weights.assemble import empty_model, shapes_of
+from videoswin.weights.checkpoint import build, inspect_checkpoint, load_checkpoint, read_checkpoint
 from videoswin.weights.containers.read import Contents, read_container
 from videoswin.weights.formats import is_swin_v2
 from videoswin.weights.load_report import LoadReport
 from videoswin.weights.unwrapping import find_models, without_wrappers
 from videoswin.weights.zoo_checkpoint import ZooCheckpoint, build_zoo, read_zoo
+from videoswin.zoo.registry import get_config
 
 __all__ = ["inspect_file", "load_file"]
 
@@ -42,13 +46,17 @@ def load_file(
         ConfigError: a setting is unknown or wrong, or the tensors leave something open and nothing tells it.
     """
     contents, checkpoint = _read(Path(path), like, settings or {}, container)
+    if checkpoint is None and like is not None:
+        return _swin_on_frames(Path(path), like, num_classes, contents)
     if checkpoint is None:
         return load_checkpoint(
             path, num_classes, relative_bias=relative_bias, padding=padding, container=container, contents=contents
         )
     for option, value in {"relative_bias": relative_bias, "padding": padding}.items():
         if value is not None:
-            raise ConfigError(f"{option} is for Swin transformers, and {path} is {checkpoint.family.title}. Leave it out.")
+            raise ConfigError(
+                f"{option} is for Swin transformers, and {path} is {checkpoint.family.title}. Leave it out."
+            )
     return build_zoo(checkpoint, num_classes)
 
 
@@ -58,15 +66,43 @@ def inspect_file(
     like: str | None = None,
     settings: Mapping[str, Any] | None = None,
     container: str | None = None,
+    own_config: ModelConfig | None = None,
 ) -> LoadReport:
     """What a file is and whether it is whole; no model is built, and missing tensors are reported, not refused.
+
+    Args:
+        own_config: of the weights of a checkpoint folder, what its config.json says.
 
     Raises:
         WeightsError: the file cannot be read or recognised.
         ConfigError: as :func:`load_file`.
     """
+    if isinstance(own_config, SwinConfig):
+        return inspect_checkpoint(path, own_config=own_config, container=container)
+    if own_config is not None:
+        return _own(Path(path), own_config)
     contents, checkpoint = _read(Path(path), like, settings or {}, container)
     return checkpoint.report if checkpoint else inspect_checkpoint(path, container=container, contents=contents)
+
+
+def _own(path: Path, config: ModelConfig) -> LoadReport:
+    """Of a checkpoint folder of another system: its names are the model's."""
+    expected = shapes_of(empty_model(config))
+    found = {name: tuple(tensor.shape) for name, tensor in read_container(path).tensors.items()}
+    return LoadReport(
+        path=path,
+        family="ours",
+        title="videoswin",
+        config=config,
+        loaded=tuple(name for name in expected if found.get(name) == expected[name]),
+        missing=tuple(name for name in expected if name not in found),
+        wrong_shape=tuple(
+            f"{name} is {list(found[name])}, not {list(shape)}"
+            for name, shape in expected.items()
+            if name in found and found[name] != shape
+        ),
+        unexpected=tuple(name for name in found if name not in expected),
+    )
 
 
 def _read(
@@ -79,8 +115,30 @@ def _read(
     bare = without_wrappers(list(contents.tensors))
     shapes = {bare[name]: tuple(tensor.shape) for name, tensor in contents.tensors.items()}
     if is_swin_v2(shapes) or find_models(shapes):
-        if like is not None or settings:
-            option = "like" if like is not None else next(iter(settings))
+        if settings:
+            option = next(iter(settings))
             raise ConfigError(f"{path} is a Swin transformer, whose tensors tell everything. Leave {option} out.")
         return contents, None
     return contents, read_zoo(path, contents, like, settings)
+
+
+def _swin_on_frames(
+    path: Path, like: str, num_classes: int | None, contents: Contents | None
+) -> tuple[VideoModel, LoadReport]:
+    """A Swin transformer for images, its features averaged over the frames: ``like="swin2d_t"``."""
+    model = get_config(like)
+    checkpoint = read_checkpoint(path, contents=contents)
+    if not (isinstance(model, SwinConfig) and model.patch_size[0] == 1 and checkpoint.family.dims == 2):
+        raise ConfigError(
+            f'{path} is {checkpoint.family.title}, whose tensors tell everything. Leave like="{like}" out.'
+        )
+    config = checkpoint.config.replace(
+        patch_size=(1, *checkpoint.config.patch_size[1:]), window_size=(1, *checkpoint.config.window_size[1:])
+    )
+    target = config if num_classes is None else config.replace(num_classes=num_classes)
+    checkpoint.require_complete(head=target.num_classes == config.num_classes)
+    patch = "backbone.patch_embed.proj.weight"
+    tensors = {**checkpoint.tensors, patch: checkpoint.tensors[patch].unsqueeze(2)}
+    says = ("an image network, averaged over the frames",)
+    report = replace(checkpoint.report, says=says)
+    return build(replace(checkpoint, tensors=tensors, config=config, report=report), target, ())

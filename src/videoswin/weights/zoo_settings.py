@@ -47,7 +47,9 @@ def configuration(
     """
     given = dict(settings)
     mode = given.pop("mode", None) if "context.mode" in family.asks else None
-    told = {name: "as given" for name in given}
+    if mode is not None and mode not in _MODES:
+        raise ConfigError(f"mode={mode!r} is unknown. Use {' or '.join(_MODES)}.")
+    told = dict.fromkeys(given, "as given")
     if like is not None:
         model = get_config(like)
         answers = {name: getattr(model, name) for name in family.asks if hasattr(model, name)}
@@ -69,7 +71,7 @@ def configuration(
     open_ = [name for name in asked if name not in given and name not in _NOT_BY_SIZE]
     if open_ and (answers := _published(path, family, shapes, open_, given)):
         name, values = answers
-        told |= {field: f"as {name}, which has these sizes" for field in values}
+        told |= dict.fromkeys(values, f"as {name}, which has these sizes")
         given = values | given
         config, open_ = _read(path, family, shapes, given), []
     elif open_:
@@ -79,11 +81,15 @@ def configuration(
         open_.append("context.mode")
     if open_ or config is None:
         raise _question(path, family, shapes, open_ or list(asked), given)
+    if "mode" in settings and getattr(config, "context", None) is None:
+        raise ConfigError(f"{path}: mode={mode!r} is of non-local blocks, and the file has none. Leave it out.")
     if mode is not None and getattr(config, "context", None) is not None:
         config = config.replace(context=config.context.replace(mode=mode))
         told["mode"] = "as given" if "mode" in settings else f"as {like}"
     if like is not None and type(config) is not type(get_config(like)):
-        raise ConfigError(f'{path}: like="{like}" is another system than the file, which is {family.title}. Leave it out.')
+        raise ConfigError(
+            f'{path}: like="{like}" is another system than the file, which is {family.title}. Leave it out.'
+        )
     if eps is not None and "eps" not in settings and any(field.name == "eps" for field in fields(config)):
         config = config.replace(eps=eps)
         told["eps"] = "by config.json beside it"
@@ -91,7 +97,7 @@ def configuration(
     return Answered(config, tuple(f"{name} {values[name]}: {source}" for name, source in told.items()))
 
 
-def _read(path: Path, family: ZooFamily, shapes: Shapes, given: Mapping[str, Any]) -> ModelConfig:
+def _read(path: Path, family: ZooFamily, shapes: Shapes, given: Mapping[str, Any]) -> Any:
     try:
         return family.read(shapes, given)
     except ConfigError as error:
@@ -133,11 +139,13 @@ def _alike(
             yield name, model, config
 
 
-def _question(
-    path: Path, family: ZooFamily, shapes: Shapes, open_: list[str], given: Mapping[str, Any]
-) -> ConfigError:
+def _question(path: Path, family: ZooFamily, shapes: Shapes, open_: list[str], given: Mapping[str, Any]) -> ConfigError:
     plain = [name for name in open_ if name != "context.mode"]
-    names = [name for name, _, _ in _alike(path, family, shapes, plain, given)]
+    names = [
+        name
+        for name, model, _ in _alike(path, family, shapes, plain, given)
+        if "context.mode" not in open_ or getattr(model, "context", None) is not None
+    ]
     wanted = [f"{name}=..." for name in plain]
     if "context.mode" in open_:
         wanted.append(" or ".join(f'mode="{mode}"' for mode in _MODES))

@@ -25,6 +25,8 @@ class ZooConfig(ModelConfig):
 
     system: ClassVar[str]
     """The name under which a configuration is saved and found again."""
+    causal: ClassVar[bool] = False
+    """Only Video Swin has a causal form."""
 
     num_classes: int = 400
     """Outputs of the head; 0 for features only."""

@@ -17,7 +17,6 @@ from videoswin.classifier.folder import facts_of, strict_json, to_config
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
 from videoswin.export.formats import FORMATS, FORMER_PRECISIONS, PRECISIONS, Precision
-from videoswin.model import SwinConfig
 
 __all__ = ["KEY", "Making", "Metadata"]
 
@@ -61,7 +60,7 @@ class Metadata:
     labels: tuple[str, ...]
     name: str = "unnamed"
     none_threshold: float | None = None
-    config: SwinConfig | None = None
+    config: Any = None
     """The architecture; None: the file is of before 2026-11-26, and does not say."""
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
