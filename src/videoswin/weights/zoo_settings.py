@@ -61,6 +61,7 @@ def configuration(
     eps = beside.pop("eps", None)
     told |= {name: "by config.json beside it" for name in beside if name in family.asks and name not in given}
     given = {name: value for name, value in beside.items() if name in family.asks} | given
+    config: Any
     try:
         config = _read(path, family, shapes, given)
     except ConfigError:
@@ -93,7 +94,7 @@ def configuration(
     if eps is not None and "eps" not in settings and any(field.name == "eps" for field in fields(config)):
         config = config.replace(eps=eps)
         told["eps"] = "by config.json beside it"
-    values = {name: config.context.mode if name == "mode" else getattr(config, name) for name in told}
+    values = {name: mode if name == "mode" else getattr(config, name) for name in told}
     return Answered(config, tuple(f"{name} {values[name]}: {source}" for name, source in told.items()))
 
 
