@@ -140,17 +140,15 @@ def test_caffe2_pickles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     with (tmp_path / "code.pkl").open("wb") as file:
         pickle.dump({"blobs": {**blobs, "x": _Code()}}, file, protocol=2)
     capsys.readouterr()
-    try:
+    with pytest.raises(WeightsError, match="nothing was run"):
         load_file(tmp_path / "code.pkl", settings={"pool2": True})
-    except WeightsError as refused:
-        assert "\n" not in str(refused)
     assert "executed" not in capsys.readouterr().out
 
 
 def test_lying_flax_sizes_are_one_line(tmp_path: Path) -> None:
     data = bytearray((DATA / "vivit_scenic/model1_spacetime.checkpoint").read_bytes())
-    place = data.index(b"\xc8" if b"\xc8" in data else b"\xc9")
-    data[place + 1] = 0xFF
+    place = data.index(b"float32\xc5") + 8  # the length of an array's bytes
+    data[place] = 0xFF
     (tmp_path / "lying.checkpoint").write_bytes(data)
     with pytest.raises(WeightsError) as refused:
         videoswin.load(tmp_path / "lying.checkpoint", clip_len=4)

@@ -46,7 +46,7 @@ def test_every_system(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["predict", str(path), "--weights", str(tmp_path / "model"), "--json"]) == 0
     assert "a" in capsys.readouterr().out
     tracker = make_tracker(after, Pace(), 12.0, DecisionSettings())
-    stream: Any = tracker.stream
+    stream: Any = tracker._stream
     assert name == "swin2d_micro" or isinstance(stream, ClipsStream)
 
 

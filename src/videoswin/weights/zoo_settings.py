@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from videoswin.errors import ConfigError, WeightsError
-from videoswin.model.model_config import ModelConfig
 from videoswin.weights.formats.zoo_rules import Shapes, ZooFamily
 from videoswin.zoo.registry import CONFIGS, get_config
 
@@ -64,9 +63,11 @@ def configuration(
     config: Any
     try:
         config = _read(path, family, shapes, given)
-    except ConfigError:
+    except ConfigError as error:
         if all(name in given for name in family.asks if name != "context.mode"):
-            raise
+            if any(name in str(error.__cause__) for name in given):
+                raise
+            raise WeightsError(path, str(error.__cause__ or error).rstrip("."), "Its tensors are not whole") from error
         config = None
     asked = family.asks if config is None or family.asks_of is None else family.asks_of(config)
     open_ = [name for name in asked if name not in given and name not in _NOT_BY_SIZE]
@@ -127,7 +128,7 @@ def _published(
 
 def _alike(
     path: Path, family: ZooFamily, shapes: Shapes, open_: list[str], given: Mapping[str, Any]
-) -> Iterator[tuple[str, ModelConfig, ModelConfig]]:
+) -> Iterator[tuple[str, Any, Any]]:
     """Published models of the family's system: (name, its configuration, the file's as this model would answer)."""
     for name, model in CONFIGS.items():
         if "micro" in name or not all(hasattr(model, field) for field in open_):
@@ -142,12 +143,13 @@ def _alike(
 
 def _question(path: Path, family: ZooFamily, shapes: Shapes, open_: list[str], given: Mapping[str, Any]) -> ConfigError:
     plain = [name for name in open_ if name != "context.mode"]
-    names = [
-        name
-        for name, model, _ in _alike(path, family, shapes, plain, given)
+    found = [
+        (sum(getattr(model, field.name) == getattr(config, field.name) for field in fields(model)), name)
+        for name, model, config in _alike(path, family, shapes, plain, given)
         if "context.mode" not in open_ or getattr(model, "context", None) is not None
     ]
-    wanted = [f"{name}=..." for name in plain]
+    names = [name for _, name in sorted(found, key=lambda one: -one[0])]
+    wanted = [f"{name}=..." for name in plain]  # the likest comes first
     if "context.mode" in open_:
         wanted.append(" or ".join(f'mode="{mode}"' for mode in _MODES))
     example = f'like="{names[0]}", or ' if names else ""
