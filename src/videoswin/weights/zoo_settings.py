@@ -64,10 +64,13 @@ def configuration(
     try:
         config = _read(path, family, shapes, given)
     except ConfigError as error:
+        if "has no field" in str(error.__cause__):
+            raise
         if all(name in given for name in family.asks if name != "context.mode"):
             if any(name in str(error.__cause__) for name in given):
                 raise
-            raise WeightsError(path, str(error.__cause__ or error).rstrip("."), "Its tensors are not whole") from error
+            reason = f"as a file of {family.title} its tensors are not whole ({str(error.__cause__).rstrip('.')})"
+            raise WeightsError(path, reason, "Download it again") from error
         config = None
     asked = family.asks if config is None or family.asks_of is None else family.asks_of(config)
     open_ = [name for name in asked if name not in given and name not in _NOT_BY_SIZE]
