@@ -63,7 +63,7 @@ def test_flax(name: str) -> None:
     classifier = videoswin.load(
         DATA / f"vivit_scenic/{name}.checkpoint",
         like="vivit_b_16x2_" + name[:6],
-        **({} if "model2" in name else {"clip_len": 4}),
+        **({} if "model2" in name else {"clip_len": 4}),  # type: ignore[arg-type]
     )
     video = clip((2, 4, 32, 32, 3)).permute(0, 4, 1, 2, 3)
     assert error(classifier.logits(video), golden(f"vivit_scenic/{name}.expected.safetensors")["logits"]) < 1e-5

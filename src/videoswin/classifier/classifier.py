@@ -15,7 +15,7 @@ from videoswin.classifier.facts import Facts
 from videoswin.classifier.folder import replace_checkpoint, to_config, write_files
 from videoswin.classifier.hub import push_folder
 from videoswin.data.preprocessing import Preprocessing
-from videoswin.model import VideoModel, need
+from videoswin.interface.video_model import VideoModel, need
 from videoswin.predict.scoring import VideoClassifier, require_finite_logits
 from videoswin.weights.load_report import LoadReport
 

@@ -9,7 +9,6 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, nearest
 from videoswin.interface.model_config import ModelConfig
 from videoswin.model.config import SwinConfig, check_clip_size
-from videoswin.model.model_config import ModelConfig
 from videoswin.weights.assemble import empty_model
 
 __all__ = ["CARD_HEADER", "Facts", "check_card", "check_clip", "check_labels", "check_threshold", "count_blocks"]
@@ -31,7 +30,7 @@ class Facts:
     """
 
     config: Any
-    """A :class:`~videoswin.model.model_config.ModelConfig` of any system."""
+    """A :class:`~videoswin.interface.model_config.ModelConfig` of any system."""
     preprocessing: Preprocessing
     labels: tuple[str, ...]
     """The name of each class, in the order of the model's outputs."""

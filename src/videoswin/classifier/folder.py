@@ -20,8 +20,8 @@ from videoswin.classifier.card import model_card
 from videoswin.classifier.facts import Facts, count_blocks
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
-from videoswin.model import VideoModel
-from videoswin.model.model_config import ModelConfig
+from videoswin.interface.model_config import ModelConfig
+from videoswin.interface.video_model import VideoModel
 from videoswin.storage.atomic import replace_folder
 from videoswin.weights.assemble import empty_model, fill, require_same_tensors
 from videoswin.weights.safetensors import read_header, read_tensors, write_tensors

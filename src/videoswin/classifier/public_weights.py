@@ -9,7 +9,8 @@ from videoswin.classifier.published import PublishedModel
 from videoswin.classifier.zoo_preprocessing import prepared_as_published
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import WeightsError
-from videoswin.model import SwinConfig, VideoModel
+from videoswin.interface.video_model import VideoModel
+from videoswin.model import SwinConfig
 from videoswin.storage.download import fetch, shown
 from videoswin.weights.checkpoint import inspect_checkpoint
 from videoswin.weights.load_report import LoadReport

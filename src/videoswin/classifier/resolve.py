@@ -12,7 +12,7 @@ from pathlib import Path
 from videoswin.classifier.bundled import bundled_checkpoints, bundled_folder
 from videoswin.classifier.published import PUBLISHED, PublishedModel
 from videoswin.errors import ConfigError, WeightsError, nearest
-from videoswin.model.model_config import ModelConfig
+from videoswin.interface.model_config import ModelConfig
 from videoswin.model.presets import PRESETS
 from videoswin.storage.atomic import settled_folder
 from videoswin.zoo.names import ZOO_NAMES

@@ -161,8 +161,9 @@ def _facts(subject: _Subject, num_classes: int | None, frames: int | None, size:
 
 def _costs(config: Any, clip: tuple[int, int, int]) -> dict[str, Any]:
     """Multiply-adds of a clip; of Video Swin, also what is executed of them, and the stages."""
-    from videoswin.model import SwinConfig, count_macs, stage_grids
+    from videoswin.model import SwinConfig
     from videoswin.zoo import count_macs as count_any
+    from videoswin.zoo.swin_macs import count_macs, stage_grids
 
     if not isinstance(config, SwinConfig):
         return {"macs": count_any(config, clip)}

@@ -156,10 +156,6 @@ def train(
         from videoswin.classifier.resolve import resolve
 
         resolve(weights)  # before the other imports: a misspelt name is answered at once
-    if weights is not None:
-        from videoswin.classifier.resolve import resolve
-
-        resolve(weights)  # before the other imports: a misspelt name is answered at once
     from videoswin.classifier.device import choose_device
     from videoswin.data.containers import Limits
     from videoswin.storage.atomic import settled_folder
@@ -167,6 +163,10 @@ def train(
     from videoswin.train.folds import keep, measure
     from videoswin.train.plan import Preferences, make_plan
 
+    _require_apart(data, out)
+    if backbone_lr_ratio == 0:  # the usual way elsewhere to say that only the head learns
+        say("--backbone-lr-ratio 0: the head alone learns, as with --adapt head.")
+        adapt, backbone_lr_ratio = "head", None
     given: dict[str, Any] = {
         "epochs": epochs,
         "patience": patience,
@@ -299,6 +299,15 @@ def _show_classes(measured: "Measured") -> None:
     show(rows)
 
 
+def _require_apart(data: Path, out: Path) -> None:
+    """The next run would read what this one writes."""
+    from videoswin.errors import ConfigError
+
+    folder = (data if data.is_dir() else data.parent).resolve()
+    if out.resolve() == folder:
+        raise ConfigError(f"--out {out} is the folder of the clips. Give another one, such as runs/mine.")
+
+
 def _conclude(plan: "Plan", trainer: "Trainer", measured: "Measured | None", data: Path, out: Path) -> None:
     from videoswin.train.advice import advise, at_chance, resolution
 
@@ -316,8 +325,8 @@ def _conclude(plan: "Plan", trainer: "Trainer", measured: "Measured | None", dat
         n = len(plan.val_clips)
         poor = at_chance([i < round(progress.best * n) for i in range(n)], plan.val_clips.rows)
     else:
-        n = len(plan.train_clips)
-        poor = at_chance([i < round(trainer.rows[-1].train_top1 * n) for i in range(n)], plan.train_clips.rows)
+        poor = False
+        show("How good it is was not measured: no clip was held out.")
     if poor:
         show(
             "It is not better than naming the commonest class every time, as far as these clips can tell. Do not use it yet: "

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from videoswin.interface.video_model import VideoModel
 from videoswin.kernels import Partition
-from videoswin.model import VideoModel, VideoSwin
+from videoswin.model import VideoSwin
 from videoswin.model.attention import BoxAttention
 from videoswin.model.backbone import Stage
 from videoswin.model.blocks import SwinBlock

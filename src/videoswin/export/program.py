@@ -10,7 +10,7 @@ from torch.export import Dim, ExportedProgram
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.export.graph import BiasLookup, FixedAttention, inference_graph
 from videoswin.export.libraries import quiet
-from videoswin.model import VideoModel
+from videoswin.interface.video_model import VideoModel
 
 __all__ = ["INPUT", "OUTPUT", "Program", "trace"]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from videoswin.errors import ConfigError, WeightsError
-from videoswin.model import SwinConfig, VideoModel
+from videoswin.interface.model_config import ModelConfig
+from videoswin.interface.video_model import VideoModel
+from videoswin.model import SwinConfig
 from videoswin.model.config import Padding, RelativeBias
-from videoswin.model.model_config import ModelConfig
 from videoswin.weights.assemble import empty_model, shapes_of
 from videoswin.weights.checkpoint import build, inspect_checkpoint, load_checkpoint, read_checkpoint
 from videoswin.weights.containers.read import Contents, read_container

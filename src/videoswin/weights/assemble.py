@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from videoswin.errors import WeightsError
-from videoswin.model import SwinConfig, VideoModel, VideoSwin
-from videoswin.model.model_config import ModelConfig
+from videoswin.interface.model_config import ModelConfig
+from videoswin.interface.video_model import VideoModel
+from videoswin.model import SwinConfig, VideoSwin
 from videoswin.weights.load_report import first_few
 from videoswin.weights.safetensors import own_float32, require_floats
 from videoswin.zoo.registry import build

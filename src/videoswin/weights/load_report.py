@@ -24,7 +24,7 @@ class LoadReport:
     """"official", "mmaction2", "torchvision_3d", "ours", "microsoft", "timm", "torchvision_2d", "transformers" ..."""
     title: str
     config: Any
-    """The system's own :class:`~videoswin.model.model_config.ModelConfig`: of the model as loaded; of the file itself where none is built (``inspect``)."""
+    """The system's own :class:`~videoswin.interface.model_config.ModelConfig`: of the model as loaded; of the file itself where none is built (``inspect``)."""
     loaded: tuple[str, ...] = ()
     """Our tensors that carry the file's numbers."""
     missing: tuple[str, ...] = ()

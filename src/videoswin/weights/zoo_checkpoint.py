@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from videoswin.errors import ConfigError, WeightsError
-from videoswin.model import VideoModel
-from videoswin.model.model_config import ModelConfig
+from videoswin.interface.model_config import ModelConfig
+from videoswin.interface.video_model import VideoModel
 from videoswin.weights.assemble import empty_model, fill, shapes_of
 from videoswin.weights.containers.read import Contents
 from videoswin.weights.formats.zoo import nearly, recognise_zoo, zoo_prefixes
