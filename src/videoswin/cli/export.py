@@ -53,7 +53,7 @@ def export(
     from videoswin.classifier.loading import load
 
     exporting.require(to, precision, out, inputs=[checkpoint])
-    classifier = load(checkpoint)
+    classifier = load(checkpoint).require_classes()
     path = exporting.default_path(classifier.name, to) if out is None else out
     result = exporting.export(classifier, path, to, precision, step=(lambda _: None) if json_only else say)
     if json_only:

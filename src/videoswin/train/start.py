@@ -18,15 +18,15 @@ from videoswin.weights.checkpoint import inspect_checkpoint
 
 __all__ = ["DEFAULT_START", "MICRO_PREPROCESSING", "Start", "adopt", "choose_start"]
 
-DEFAULT_START = "swin3d_micro_gestures"
-"""The bundled weights that a run starts from when none are named. They know pointing hands, from generated and real clips;
-recipes/general_start.py makes weights that know more kinds of motion, and none of its are bundled yet (docs/log.md)."""
+DEFAULT_START = "swin3d_micro_motion"
+"""The bundled weights that a run starts from when none are named. They learnt generated motion of hands, bodies and objects
+(recipes/general_start.py), and saw no real clip."""
 
 MICRO_PREPROCESSING = Preprocessing(clip_len=16, sampling="uniform", size=(56, 56), short_side=56)
 """Default for fresh weights of swin3d_micro: the whole video in 16 frames, at a size that windows of 7 tokens tile without
 padding."""
 
-_DENSE_ENOUGH = 6.0  # frames a second; a step, a wave or a blow takes half a second
+_DENSE_ENOUGH = 4.0  # frames a second; twice as many frames cost twice the time for few points (docs/log.md)
 _LONG = 8.0  # seconds; longer clips are looked at in parts
 _PART_FPS = 8.0
 _SMALL = 10_000_000  # parameters; narrow models have little to lose and are tuned as a whole
@@ -82,16 +82,17 @@ def choose_start(
     base = source.preprocessing
     if weights is None:
         notes.append(
-            f"start: {DEFAULT_START}, which learnt the motion of pointing hands and little of bodies; "
-            "--weights or --model choose another."
+            f"start: {DEFAULT_START}, which learnt generated motion of hands, bodies and objects; --weights or --model "
+            "choose another."
         )
         base, why = _suited(base, footage)
         notes.append(why)
     preprocessing = change(base)
     known = sum(label in source.labels for label in labels)
     if weights is not None:
+        heads = f"{known} of {len(labels)} classes are known to its head, the others start afresh"
         notes.append(
-            f"weights of {source.name}; {known} of {len(labels)} classes are known to its head, the others start afresh."
+            f"weights of {source.name}; {heads if source.labels else 'a start without a head, which gets one'}."
         )
 
     def adopted() -> Classifier:

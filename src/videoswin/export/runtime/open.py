@@ -56,7 +56,7 @@ def open_classifier(
     from videoswin.classifier.device import choose_device
     from videoswin.classifier.loading import load
 
-    classifier = load(path_or_name)
+    classifier = load(path_or_name).require_classes()
     classifier.model.to(choose_device(device))
     return classifier
 
