@@ -3,8 +3,8 @@
 - ``auto``: the compiled engine where it serves (float32 on a CPU with a C compiler), else the plain one.
 - ``plain``: PyTorch's own operators only; what is exported, transformed by ``torch.func``, and what runs on GPUs.
 - ``cpu``: the compiled engine by name; an error where it cannot be had. Its name was "native".
-- ``gpu``: Triton kernels, where a CUDA device and Triton are; an error elsewhere. "auto" never chooses it, since nobody has
-  measured it on a GPU. "triton" is its other name.
+- ``gpu``: Triton kernels, where a CUDA device and Triton are; an error elsewhere. "auto" does not choose it: on an
+  H200 it was faster for single clips and slower for batches (docs/performance.md). "triton" is its other name.
 """
 
 import contextvars
