@@ -27,6 +27,8 @@ def linear(x: Tensor, layer: nn.Module) -> Tensor:
     """``layer(x)``, (..., in) -> (..., out)."""
     if not _serves(x, layer):
         return layer(x)
+    if not torch.is_grad_enabled():
+        return _onednn(x, layer.weight, layer.bias)  # type: ignore[arg-type]
     return _Linear.apply(x, layer.weight, layer.bias, False)  # type: ignore[return-value]
 
 

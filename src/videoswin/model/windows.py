@@ -14,25 +14,21 @@ A causal partition differs on the time axis alone. Its cuts stand where they sta
 clip rule, no padding, the last box as short as it is. And each box says which pairs look back (-1 in `bias_index`: not).
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise, product
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from videoswin.kernels.boxes import Partition
+from videoswin.kernels import Partition
+from videoswin.kernels.kept import Kept, constant_when_traced
 from videoswin.model.config import Grid, Padding, RelativeBias
 
-__all__ = ["bias_index", "box_shapes", "clip_window", "forget_partitions", "partition"]
+__all__ = ["KEPT", "bias_index", "box_shapes", "clip_window", "partition"]
 
-_MAX_BYTES = 128 * 2**20  # of all that is kept: fourteen clip sizes of a model of the paper, at 32 frames of 224 pixels
-_kept: OrderedDict[tuple[object, ...], Partition] = OrderedDict()
-_lock = Lock()
+KEPT: Kept[Partition] = Kept(max_bytes=128 * 2**20)  # fourteen clip sizes of Swin-T, at 32 frames of about 224 pixels
 
 
 def clip_window(grid: Grid, window: Grid, shift: Grid, causal: bool = False) -> tuple[Grid, Grid]:
@@ -47,6 +43,7 @@ def clip_window(grid: Grid, window: Grid, shift: Grid, causal: bool = False) -> 
     return clipped, shifted  # type: ignore[return-value]
 
 
+@constant_when_traced
 def partition(
     grid: Grid,
     window: Grid,
@@ -60,37 +57,13 @@ def partition(
 
     Kept, since a video model sees few grids; up to a number of bytes, since the index tensors live on the device.
     """
-    key = (grid, window, shift, relative_bias, padding, device, causal)
-    with _lock:
-        if key in _kept:
-            _kept.move_to_end(key)
-            return _kept[key]
-    # In a thread of its own: tracers, inference mode, default devices and transforms hold for the thread that asks, and must
-    # not reach tensors that serve every later call.
-    with ThreadPoolExecutor(1) as aside:
-        made = aside.submit(_cut, *key).result()  # type: ignore[arg-type]
-    with _lock:
-        _kept[key] = made
-        while len(_kept) > 1 and sum(kept.nbytes for kept in _kept.values()) > _MAX_BYTES:
-            _kept.popitem(last=False)
-    return made
-
-
-# As torch.compiler.assume_constant_result does, which would import the compiler (a second) to set this one attribute: to a
-# compiler, the boxes of a grid are constants.
-partition._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return KEPT.get(_cut, grid, window, shift, relative_bias, padding, device, causal)
 
 
 def box_shapes(grid: Grid, window: Grid, shift: Grid, padding: Padding, causal: bool = False) -> list[tuple[int, Grid]]:
     """How many boxes of which shape a token grid has; without the indices, so for grids of any size."""
     axes = _axes(grid, window, shift, padding, causal)
     return [(_boxes(runs), _grid(run.length for run in runs)) for runs in product(*axes)]
-
-
-def forget_partitions() -> None:
-    """Cut the boxes anew from here on."""
-    with _lock:
-        _kept.clear()
 
 
 class _Run(NamedTuple):
