@@ -20,7 +20,7 @@ from videoswin.kernels.ordinary import ordinary, untouched, watched
 
 __all__ = ["linear", "mlp"]
 
-_HIDDEN_VALUES = 2**22  # of the hidden layer at a time, 16 MiB: they stay in a cache, and products are still large
+_HIDDEN_VALUES = 2**21  # of the hidden layer at a time, 8 MiB: twice as much is 3 % faster and takes 37 MiB more
 
 
 def linear(x: Tensor, layer: nn.Module) -> Tensor:
