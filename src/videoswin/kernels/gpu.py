@@ -22,7 +22,6 @@ from torch.utils.flop_counter import register_flop_formula
 
 from videoswin.kernels import plain
 from videoswin.kernels.boxes import Partition
-from videoswin.kernels.operator import register_operator
 from videoswin.kernels.ordinary import transformed
 
 __all__ = ["SERVES", "attend", "takes", "why_not"]
@@ -55,8 +54,7 @@ def attend(qkv: Tensor, pad: Tensor, table: Tensor, boxes: Partition, num_heads:
     The result has the type of ``qkv``; sums, the softmax and the bias are float32.
     """
     groups = [size for group in boxes.groups for size in (group.count, group.tokens_per_box)]
-    operator, pad = torch.ops.videoswin.box_attention_triton, pad.to(qkv.dtype)
-    out, _ = operator(qkv, pad, table, boxes.order, boxes.index, boxes.places, groups, num_heads)
+    out, _ = _attention(qkv, pad.to(qkv.dtype), table, boxes.order, boxes.index, boxes.places, groups, num_heads)
     return out
 
 
@@ -67,6 +65,7 @@ def _interpreted() -> bool:
 # The operator, as PyTorch sees it -------------------------------------------------------------------------------------
 
 
+@torch.library.custom_op("videoswin::box_attention_triton", mutates_args=())
 def _attention(
     qkv: Tensor,
     pad: Tensor,
@@ -95,12 +94,14 @@ def _attention(
     return out, lse
 
 
-def _attention_shapes(qkv, pad, table, order, index, boxes, groups, num_heads):  # type: ignore[no-untyped-def]
+@_attention.register_fake
+def _(qkv, pad, table, order, index, boxes, groups, num_heads):  # type: ignore[no-untyped-def]
     batch, num_tokens, width = qkv.shape
     lse = qkv.new_empty(batch, num_heads, num_tokens, dtype=torch.float32)
     return qkv.new_empty(batch, num_tokens, width // 3), lse
 
 
+@torch.library.custom_op("videoswin::box_attention_triton_backward", mutates_args=())
 def _attention_backward(
     d_out: Tensor,
     out: Tensor,
@@ -138,7 +139,8 @@ def _attention_backward(
     return d_qkv, shape.sum_of_padding(d_pads, pad), d_table
 
 
-def _backward_shapes(d_out, out, lse, qkv, pad, table, order, index, boxes, groups, num_heads, want_table):  # type: ignore[no-untyped-def]
+@_attention_backward.register_fake
+def _(d_out, out, lse, qkv, pad, table, order, index, boxes, groups, num_heads, want_table):  # type: ignore[no-untyped-def]
     d_qkv = torch.empty_like(qkv, memory_format=torch.contiguous_format)
     return d_qkv, torch.empty_like(pad), torch.empty_like(table)
 
@@ -158,15 +160,11 @@ def _backward(ctx, d_out, _):  # type: ignore[no-untyped-def]
         boxes = Partition.of(order, index, shapes, qkv.shape[1], causal=True)
         gradients = plain.differentiable_gradients(d_out, qkv, pad, table, boxes, ctx.num_heads, wanted)
     else:
-        operator = torch.ops.videoswin.box_attention_triton_backward
-        gradients = operator(d_out, *saved, ctx.groups, ctx.num_heads, wanted[2])
+        gradients = _attention_backward(d_out, *saved, ctx.groups, ctx.num_heads, wanted[2])
     return *gradients, None, None, None, None, None
 
 
-# Of any device: with TRITON_INTERPRET=1 the tensors are on the CPU.
-register_operator("videoswin::box_attention_triton", "default", _attention, _attention_shapes)
-register_operator("videoswin::box_attention_triton_backward", "default", _attention_backward, _backward_shapes)
-torch.library.register_autograd("videoswin::box_attention_triton", _backward, setup_context=_keep_for_backward)
+_attention.register_autograd(_backward, setup_context=_keep_for_backward)
 
 
 @register_flop_formula(torch.ops.videoswin.box_attention_triton, get_raw=True)
