@@ -22,6 +22,7 @@ from videoswin.cli.evaluate import evaluate
 from videoswin.cli.export import export
 from videoswin.cli.info import info
 from videoswin.cli.models import models
+from videoswin.cli.options import in_todays_words
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say, say_error, set_debug
 from videoswin.cli.predict import predict
 from videoswin.cli.probe import probe
@@ -80,11 +81,11 @@ _add_verb(predict, "FILE... --weights CHECKPOINT [OPTIONS]")
 _add_verb(train, "DATA --out RUN [OPTIONS]")
 _add_verb(probe, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
-_add_verb(info, "MODEL [OPTIONS]")
+_add_verb(info, "WEIGHTS [OPTIONS]")
 _add_verb(models, "[OPTIONS]")
-_add_verb(inspect_verb.inspect, "FILE [OPTIONS]")
-_add_verb(convert_verb.convert, "IN OUT [OPTIONS]")
-_add_verb(export, "CHECKPOINT --to FORMAT [OPTIONS]")
+_add_verb(inspect_verb.inspect, "WEIGHTS [OPTIONS]")
+_add_verb(convert_verb.convert, "WEIGHTS OUT [OPTIONS]")
+_add_verb(export, "WEIGHTS --to FORMAT [OPTIONS]")
 _add_verb(stream, "SOURCE --weights CHECKPOINT [OPTIONS]")
 _add_verb(timeline, "FILE --weights CHECKPOINT [OPTIONS]")
 _add_verb(bench, "[OPTIONS]")
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = [token for token in tokens if token != "--debug"] or ["--help"]
     try:
         with sigterm_as_interrupt():
-            code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+            code = app(in_todays_words(tokens), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except CycloptsError as error:
