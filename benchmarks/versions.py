@@ -80,7 +80,8 @@ class _Form:
         )
 
     def ask(self, *words: str) -> Any:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         print(*words, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:

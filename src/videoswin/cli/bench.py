@@ -67,7 +67,8 @@ def bench(
     from videoswin.classifier.device import choose_device
 
     chosen, parts = choose(peers), parse_what(what)
-    job = Job(model, (clip_len, *(size or (224, 224))), batch_size, str(choose_device(device)), precision)
+    height, width = size or (224, 224)
+    job = Job(model, (clip_len, height, width), batch_size, str(choose_device(device)), precision)
     result = measure(job, chosen, parts, repeats, step=(lambda _: None) if json_only else say)
     if json_only:
         print(json.dumps(result.to_dict()))
