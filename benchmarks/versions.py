@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def main() -> None:
                 form.end()
         if "memory" in what:
             for name in [name for name in ("forward", "train") if name in what]:
-                found = {form: statistics.median(_memory(start, form, name) for _ in range(3)) for form in forms}
+                found = {form: statistics.median(_memory(start, form, name) for _ in range(5)) for form in forms}
                 result[f"memory_{name}"] = found
                 print(f"memory, {name}: " + ", ".join(f"{form} {mib:.0f} MiB" for form, mib in found.items()))
     if arguments.json is not None:
@@ -173,16 +174,19 @@ def _worker(form: str, model: str, threads: str, weights: str) -> None:
     else:
         network = ours
     video = torch.randn(1, 3, *_CLIP, generator=torch.Generator().manual_seed(1))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6)
+
+    @cache
+    def optimizer() -> torch.optim.Optimizer:
+        return torch.optim.AdamW(network.parameters(), lr=1e-6)
 
     @torch.inference_mode()
     def forward() -> torch.Tensor:
         return network.eval()(video)
 
     def train() -> None:
-        optimizer.zero_grad(set_to_none=True)
+        optimizer().zero_grad(set_to_none=True)
         F.cross_entropy(network.train()(video), torch.zeros(1, dtype=torch.long)).backward()
-        optimizer.step()
+        optimizer().step()
 
     passes: dict[str, Callable[[], object]] = {"forward": forward, "train": train}
     for line in sys.stdin:

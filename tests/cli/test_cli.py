@@ -306,6 +306,19 @@ def test_control_c_in_a_process() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_stdout_is_named(unbuffered: str) -> None:
+    command = [sys.executable, "-m", "videoswin", "--version"]
+    with open("/dev/full", "wb") as full:
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "videoswin: standard output: No space left on device. Check the rights and the space there.\n"
+    )
+
+
 def test_a_closed_pipe_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)

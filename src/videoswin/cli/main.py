@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from cyclopts import App, CycloptsError, Group
 
@@ -47,6 +48,8 @@ Train on a folder of class folders, see how good it is, and use it:
     videoswin evaluate DATA --split test --weights runs/mine/best
     videoswin predict clip.mp4 --weights runs/mine/best
 """
+
+_STDOUT = "standard output"
 
 app = App(
     name="videoswin",
@@ -96,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="backslashreplace")  # a label must not crash a terminal that lacks its letters
+    if isinstance(sys.stdout, io.TextIOWrapper) and "write" not in vars(sys.stdout):
+        sys.stdout.write, sys.stdout.flush = _naming_stdout(sys.stdout.write), _naming_stdout(sys.stdout.flush)
     tokens = [_as_path(token) for token in (sys.argv[1:] if arguments is None else arguments)]
     set_debug("--debug" in tokens or bool(os.environ.get("VIDEOSWIN_DEBUG")))
     tokens = [token for token in tokens if token != "--debug"] or ["--help"]
@@ -118,15 +123,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )
     except BrokenPipeError:  # the reader (| head) has seen enough; Python would complain once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return DONE
     except OSError as error:  # no rights, no space: about output, since input has errors of its own
         where = f"{error.filename}: " if error.filename else ""
         say(f"{where}{error.strerror or error}. Check the rights and the space there.")
+        if error.filename == _STDOUT:
+            _give_up_stdout()
     except KeyboardInterrupt:
         say("interrupted.")
         return INTERRUPTED
     return FAILED
+
+
+def _naming_stdout(method: Callable[..., Any]) -> Callable[..., Any]:
+    """``write`` or ``flush`` of stdout whose errors say what could not be written to, as those of files do."""
+
+    def named(*arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except OSError as error:
+            error.filename = error.filename or _STDOUT
+            raise
+
+    return named
+
+
+def _give_up_stdout() -> None:
+    """What is still waiting to be written goes nowhere, so that Python does not try again, and complain, at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_path(token: str) -> str:
