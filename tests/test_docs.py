@@ -170,7 +170,7 @@ def test_json_examples_have_the_fields_of_the_contract(place: Path, capsys: pyte
     calls = {
         "predict": ["clip.mp4", "--weights", "runs/mine/best"],
         "evaluate": ["labels.csv", "--weights", "runs/mine/best"],
-        "info": ["swin3d_micro", "--frames", "16", "--size", "56"],
+        "info": ["swin3d_micro", "--clip-len", "16", "--size", "56"],
     }
     for verb, arguments in calls.items():
         app([verb, *arguments, "--json"], exit_on_error=False, result_action="return_value")

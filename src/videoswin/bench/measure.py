@@ -25,7 +25,7 @@ from videoswin.errors import ConfigError, MissingExtraError, VideoSwinError, nea
 from videoswin.model import VideoSwin, create_model, get_config
 from videoswin.model.config import check_clip_size
 
-__all__ = ["Job", "Result", "Row", "measure", "parse_clip", "parse_what"]
+__all__ = ["Job", "Result", "Row", "measure", "parse_what"]
 
 WHAT = ("forward", "train", "memory")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -49,7 +49,7 @@ class Job:
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise ConfigError(f"batch={self.batch} must be 1 or more.")
+            raise ConfigError(f"A batch of {self.batch} clips cannot be measured; give 1 or more.")
         check_clip_size(get_config(self.model), self.clip)
 
     def ours(self) -> VideoSwin:
@@ -109,15 +109,6 @@ class Result:
         """Plain values, ready for JSON."""
         facts = {"threads": torch.get_num_threads(), "vector_instructions": torch.backends.cpu.get_cpu_capability()}
         return {**asdict(self), "machine": {"torch": torch.__version__, **facts}}
-
-
-def parse_clip(text: str) -> tuple[int, int, int]:
-    """ "32x224x224" -> (32, 224, 224): frames, height, width; else a :class:`ConfigError`."""
-    parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise ConfigError(f'clip="{text}" must be frames x height x width, such as 32x224x224.')
-    t, h, w = (int(part) for part in parts)
-    return t, h, w
 
 
 def parse_what(text: str) -> list[str]:

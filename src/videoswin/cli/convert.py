@@ -13,9 +13,8 @@ __all__ = ["convert"]
 
 
 def convert(
-    source: Annotated[str, Parameter(name="IN")],
-    target: Annotated[str, Parameter(name="OUT")],
-    /,
+    weights: Annotated[str, Parameter(name="--weights")],
+    out: Annotated[str, Parameter(name="--out")],
     *,
     to: Literal["official", "mmaction2", "torchvision", "ours"] = "ours",
     num_frames_window: int | None = None,
@@ -35,9 +34,9 @@ def convert(
 
     Parameters
     ----------
-    source
+    weights
         A file of weights, a checkpoint folder, an address on a hub, or a name that videoswin models lists.
-    target
+    out
         The new file: .safetensors or, except for ours, .pth. For ours, any other name is a checkpoint folder.
     to
         Whose names and container OUT has.
@@ -47,16 +46,16 @@ def convert(
     num_classes
         Outputs of the head; another number than the file's own starts a new head. By default the file's own.
     container
-        The table of IN that holds the weights, where it has more than one: state_dict_ema. By default the plain weights,
+        The table of the file that holds the weights, where it has more than one: state_dict_ema. By default the plain weights,
         before averaged ones.
     """
     from videoswin.classifier.resolve import Published, resolve
     from videoswin.storage.outputs import require_writable_folder
 
-    if os.path.lexists(target):
-        raise ConfigError(f"{target} exists already. Give another name, or remove it first.")
-    require_writable_folder(Path(target))
-    meant = resolve(source)
+    if os.path.lexists(out):
+        raise ConfigError(f"{out} exists already. Give another name, or remove it first.")
+    require_writable_folder(Path(out))
+    meant = resolve(weights)
     from videoswin.classifier.classifier import Classifier
     from videoswin.classifier.loading import weights_of
     from videoswin.classifier.public_weights import classifier_of
@@ -79,15 +78,15 @@ def convert(
         model, report = load_checkpoint(
             file, num_classes, window_size=window, own_config=own_config, container=container
         )
-    if to == "ours" and Path(target).suffix not in (".safetensors", ".pth", ".pt"):
+    if to == "ours" and Path(out).suffix not in (".safetensors", ".pth", ".pt"):
         if facts is not None and not report.fresh:  # one of ours: it keeps its labels and preprocessing
             classifier = Classifier.of(model, facts)
         else:
             classifier = classifier_of(model, report, published)
-        classifier.save(target)
+        classifier.save(out)
     else:
-        convert_model(model, target, to)
+        convert_model(model, out, to)
     for line in str(report).split("\n"):
         show(line)
-    show(f"written to {target}")
+    show(f"written to {out}")
     return DONE

@@ -13,8 +13,7 @@ __all__ = ["export"]
 
 
 def export(
-    checkpoint: Annotated[str, Parameter(name="CHECKPOINT")],
-    /,
+    weights: Annotated[str, Parameter(name="--weights")],
     *,
     to: Literal["onnx", "openvino", "torch-export", "aot"],
     out: Path | None = None,
@@ -36,7 +35,7 @@ def export(
 
     Parameters
     ----------
-    checkpoint
+    weights
         The folder of a training run, the name of a checkpoint that comes with videoswin, or a file of weights.
     to
         onnx: one file of standard operators. openvino: an .xml with a .bin beside it, the quickest on Intel and AMD
@@ -52,8 +51,8 @@ def export(
     from videoswin import export as exporting
     from videoswin.classifier.loading import load
 
-    exporting.require(to, precision, out, inputs=[checkpoint])
-    classifier = load(checkpoint).require_classes()
+    exporting.require(to, precision, out, inputs=[weights])
+    classifier = load(weights).require_classes()
     path = exporting.default_path(classifier.name, to) if out is None else out
     result = exporting.export(classifier, path, to, precision, step=(lambda _: None) if json_only else say)
     if json_only:

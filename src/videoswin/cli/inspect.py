@@ -11,8 +11,7 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    file: Annotated[str, Parameter(name="FILE")],
-    /,
+    weights: Annotated[str, Parameter(name="--weights")],
     *,
     container: str | None = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
@@ -30,7 +29,7 @@ def inspect(
 
     Parameters
     ----------
-    file
+    weights
         A file of weights, a checkpoint folder, an address on a hub, or a name that videoswin models lists.
     container
         The table of the file that holds the weights, where it has more than one: state_dict_ema. By default the plain
@@ -40,7 +39,7 @@ def inspect(
     """
     from videoswin.classifier.resolve import resolve
 
-    target = resolve(file)
+    target = resolve(weights)
     from videoswin.classifier.loading import weights_of
     from videoswin.weights.any_file import inspect_file
 

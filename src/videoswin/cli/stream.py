@@ -56,8 +56,6 @@ def stream(
     limits: str | None = None,
     device: Device = "auto",
     runtime: RuntimeChoice = "auto",
-    size: Annotated[str | None, Parameter(show=False)] = None,
-    rate: Annotated[float | None, Parameter(show=False)] = None,
 ) -> int:
     """Put labels on video while it comes.
 
@@ -110,9 +108,6 @@ def stream(
     from videoswin.live.sources import find_live_source
     from videoswin.storage.interrupt import Interruption
 
-    for old, new, value in (("--size", "--pipe-size", size), ("--rate", "--pipe-fps", rate)):
-        if value is not None:
-            say(f"{old} is now called {new}; the old name will go.")
     pace, decisions = Pace(clip_seconds, hop_seconds), DecisionSettings(smoothing, enter, leave, min_duration)
     session = recording = None
     code = DONE
@@ -120,8 +115,8 @@ def stream(
         found = find_live_source(
             source,
             fast=fast,
-            size=_size(pipe_size or size),
-            rate=pipe_fps or rate,
+            size=_size(pipe_size),
+            rate=pipe_fps,
             timeout_s=timeout,
             limits=Limits.parse(limits or ""),
         )

@@ -22,6 +22,7 @@ from torch import Tensor
 from videoswin.errors import ConfigError, nearest
 from videoswin.kernels import cpu, gpu, plain
 from videoswin.kernels.boxes import Partition
+from videoswin.kernels.kept import constant_when_traced
 from videoswin.kernels.ordinary import ordinary
 
 __all__ = ["Engine", "InForce", "attend", "chosen_engine", "engine_in_force", "same_engine", "use_engine"]
@@ -78,13 +79,10 @@ def _engine_for(qkv: Tensor, pad: Tensor, table: Tensor) -> Callable[[Tensor, Te
     return gpu.attend if name == "gpu" else plain.attend
 
 
+@constant_when_traced
 def _traced(_: str, device: str, dtype: torch.dtype) -> str:
     """The engine in force, for a compiler, which does not know context variables and cannot follow the building."""
     return engine_in_force(device, dtype).name
-
-
-# As torch.compiler.assume_constant_result does, which would import the compiler (a second) to set this one attribute.
-_traced._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 class InForce(NamedTuple):

@@ -20,13 +20,15 @@ from videoswin.kernels.ordinary import ordinary, untouched, watched
 
 __all__ = ["linear", "mlp"]
 
-_HIDDEN_VALUES = 2**22  # of the hidden layer at a time, 16 MiB: they stay in a cache, and products are still large
+_HIDDEN_VALUES = 2**21  # of the hidden layer at a time, 8 MiB: twice as much is 3 % faster and takes 37 MiB more
 
 
 def linear(x: Tensor, layer: nn.Module) -> Tensor:
     """``layer(x)``, (..., in) -> (..., out)."""
     if not _serves(x, layer):
         return layer(x)
+    if not torch.is_grad_enabled():
+        return _onednn(x, layer.weight, layer.bias)  # type: ignore[arg-type]
     return _Linear.apply(x, layer.weight, layer.bias, False)  # type: ignore[return-value]
 
 

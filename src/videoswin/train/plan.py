@@ -198,7 +198,8 @@ def make_plan(
         *index.notes,
         str(footage) + ".",
         *start.notes,
-        f'recipe "{chosen}", {recipe.about}: {full.epochs} epochs of {steps} steps of {full.batch_size} clips, '
+        f'recipe "{chosen}", {recipe.about}: {_counted(full.epochs, "epoch")} of {_counted(steps, "step")} of '
+        f"{_counted(full.batch_size, 'clip')}, "
         f"learning rate {full.lr:g} (backbone {full.lr * full.backbone_lr_ratio:g}), augmentation "
         f'"{wanted.augment or recipe.augment}".',
         *split_notes,
@@ -281,7 +282,12 @@ def _left_out(index: ClipList, train: list[Clip], validation: list[Clip]) -> lis
     used = {row.split for row in (*train, *validation)}
     for name, count in index.splits.items():
         if name and name != "test" and name not in used:
-            notes.append(f'{count} clips of the split "{name}" are not used: it is neither "train" nor "val".')
+            notes.append(f'{_counted(count, "clip")} of the split "{name}" left out: it is neither "train" nor "val".')
     if missing := sorted(set(index.labels) - {row.label for row in train}):
         notes.append(f"beware: no training clip for {len(missing)} of the classes: {', '.join(missing[:5])}")
     return notes
+
+
+def _counted(count: int, noun: str) -> str:
+    """``1 epoch``, ``2 epochs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
