@@ -22,8 +22,10 @@ from videoswin.bench.equality import check_gradients, check_output
 from videoswin.bench.timing import Times, take_turns, timed
 from videoswin.bench.variants import OURS, Model, build, gradients, is_trainable, require
 from videoswin.errors import ConfigError, MissingExtraError, VideoSwinError, nearest
-from videoswin.model import VideoSwin, create_model, get_config
-from videoswin.model.config import check_clip_size
+from videoswin.interface.video_model import VideoModel
+from videoswin.model import SwinConfig
+from videoswin.weights.assemble import empty_model
+from videoswin.zoo.registry import create_model, get_config
 
 __all__ = ["Job", "Result", "Row", "measure", "parse_clip", "parse_what"]
 
@@ -50,16 +52,29 @@ class Job:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigError(f"batch={self.batch} must be 1 or more.")
-        check_clip_size(get_config(self.model), self.clip)
+        self.empty().check_clip(self.clip)
 
-    def ours(self) -> VideoSwin:
+    def _config(self) -> Any:
+        """Nothing is drawn; tables of a system of the zoo fit the clip. Only the fields that the system has."""
+        config: Any = get_config(self.model)
+        still = {"drop_path": 0.0, "head_dropout": 0.0, "dropout": 0.0, "temporal_dropout": 0.0}
+        if isinstance(config, SwinConfig):
+            still["relative_bias"] = "official"  # type: ignore[assignment]
+        else:
+            still |= {"clip_len": self.clip[0], "crop_size": self.clip[1]}
+        return config.replace(**{name: value for name, value in still.items() if hasattr(config, name)})
+
+    def empty(self) -> VideoModel:
+        """The model without its numbers."""
+        return empty_model(self._config())
+
+    def ours(self) -> VideoModel:
         """The model that all others are compared with; the same weights in every process, none of them idle.
 
         Nothing is drawn, and windows that are clipped in space read the bias table as torchvision does.
         """
-        config = get_config(self.model).replace(relative_bias="official", drop_path=0.0, head_dropout=0.0)
         torch.manual_seed(0)
-        model = create_model(config)
+        model = create_model(self._config())
         with torch.no_grad():  # fresh weights hide mistakes: biases are 0, norms 1, bias tables nearly nothing
             for name, parameter in model.named_parameters():
                 if name.endswith("relative_position_bias_table"):
@@ -151,9 +166,10 @@ def measure(
     if "memory" in what and torch.device(job.device).type == "cpu" and not _CLEAR.exists():
         raise ConfigError("The memory of a CPU process is measured on Linux only. Leave memory out of --what.")
     result, names = Result(job, repeats), [OURS]
+    model = job.empty()
     for name in others:
         try:
-            require(name, torch.device(job.device))
+            require(name, torch.device(job.device), model)
             names.append(name)
         except (MissingExtraError, ConfigError) as error:
             result.missing[name] = str(error)

@@ -40,7 +40,7 @@ def bench(
     Parameters
     ----------
     model
-        A preset, with fresh weights.
+        A name that videoswin models lists as an architecture, with fresh weights; any system of docs/zoo.md.
     clip
         Frames x height x width of the clips.
     batch
