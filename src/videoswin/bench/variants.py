@@ -20,7 +20,7 @@ from videoswin.kernels import use_engine
 from videoswin.model import VideoSwin
 from videoswin.weights.formats import FAMILIES
 
-__all__ = ["OTHERS", "OURS", "Model", "build", "choose", "gradients", "is_trainable", "require"]
+__all__ = ["OTHERS", "OURS", "Model", "build", "choose", "gradients", "is_trainable", "require", "require_form"]
 
 Model = Callable[[Tensor], Tensor]
 OURS = "videoswin"
@@ -48,21 +48,25 @@ def is_trainable(name: str) -> bool:
     return name not in _EXPORTED
 
 
-def require(name: str, device: torch.device, model: VideoModel) -> None:
+def require(name: str, device: torch.device) -> None:
     """Ask for a library before anything is measured.
 
     Raises:
         MissingExtraError: it is not there, or does not load.
-        ConfigError: the form does not run on this device, or this model has no such form.
+        ConfigError: the form does not run on this device.
     """
-    if name in ("plain", "torchvision") and not isinstance(model, VideoSwin):
-        raise ConfigError(f"{name} is a form of Video Swin; {type(model).__name__} has PyTorch's own operators alone.")
     if name == "torchvision":
         _torchvision()
     if name in _EXPORTED:
         if device.type != "cpu":
             raise ConfigError("Exported files run on the CPU.")
         require_format(name)
+
+
+def require_form(name: str, model: VideoModel) -> None:
+    """A :class:`ConfigError` if this model has no such form."""
+    if name in ("plain", "torchvision") and "windows" not in model.capabilities:
+        raise ConfigError(f"{name} is a form of Video Swin; {type(model).__name__} has PyTorch's own operators alone.")
 
 
 def build(name: str, ours: VideoModel, clip: tuple[int, int, int]) -> Model:

@@ -47,8 +47,8 @@ class Start:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a run is to start from: an architecture's name, or a checkpoint and what its tensors do not tell (see
-    :func:`~videoswin.classifier.loading.load`)."""
+    """What a run is to start from: an architecture's name and the fields in which it is to differ, or a checkpoint and what its
+    tensors do not tell (see :func:`~videoswin.classifier.loading.load`)."""
 
     model: str | None = None
     weights: str | None = None
@@ -61,10 +61,9 @@ class Wanted:
                 "Give --model (fresh weights) or --weights (a checkpoint), not both; with neither, "
                 f"{DEFAULT_START} is the start."
             )
-        if self.weights is None and (self.like is not None or self.told):
-            raise ConfigError(
-                "--like and --num-heads say what the tensors of a file do not; give the file by --weights."
-            )
+        if self.weights is None and (self.like is not None or (self.told and self.model is None)):
+            option = "--like" if self.like is not None else f"--{next(iter(self.told)).replace('_', '-')}"
+            raise ConfigError(f"{option} says what the tensors of a file do not; give the file by --weights.")
 
 
 def choose_start(
@@ -86,8 +85,9 @@ def choose_start(
     """
     if wanted.model is not None:
         model, weights = wanted.model, None
-        preprocessing = change(_fresh_preprocessing(model))
-        architecture = _sized(get_config(model), preprocessing)
+        named_config = get_config(model).replace(**wanted.told)
+        preprocessing = change(_fresh_preprocessing(model, named_config))
+        architecture = _sized(named_config, preprocessing)
         _require_fields(architecture, overrides)
 
         def fresh() -> Classifier:
@@ -129,12 +129,9 @@ def choose_start(
     return Start(adopted, "motion" if small else "finetune", tuple(notes))
 
 
-def _fresh_preprocessing(model: str) -> Preprocessing:
+def _fresh_preprocessing(model: str, config: Any) -> Preprocessing:
     """For fresh weights: clips as the architecture was made for. Systems of the zoo look at the whole video, at so many frames
     as they take; the published ones differ in that, and their files bring their own."""
-    if model == "swin3d_micro":
-        return MICRO_PREPROCESSING
-    config: Any = get_config(model)
     if isinstance(config, SwinConfig):
         return MICRO_PREPROCESSING if model.endswith("micro") else Preprocessing()
     side = config.crop_size

@@ -226,8 +226,8 @@ def _context(x: Tensor, mask: nn.Module | None) -> Tensor:
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """(B, N, C'), (B, M, C'), (B, M, C) -> (B, N, C): as one head, which translators of programs ask for."""
-    one = (part.unsqueeze(1) for part in (query, key, value))
-    return F.scaled_dot_product_attention(*one, scale=scale).squeeze(1)
+    query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+    return F.scaled_dot_product_attention(query, key, value, scale=scale).squeeze(1)
 
 
 def _rows(x: Tensor) -> Tensor:
