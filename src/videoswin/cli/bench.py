@@ -41,7 +41,7 @@ def bench(
     Parameters
     ----------
     model
-        A preset, with fresh weights.
+        A name that videoswin models lists as an architecture, with fresh weights; any system of docs/zoo.md.
     clip_len
         Frames of a clip.
     size

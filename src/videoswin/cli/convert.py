@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, show
+from videoswin.cli.weights_argument import told_of
 from videoswin.errors import ConfigError
 
 __all__ = ["convert"]
@@ -19,12 +20,14 @@ def convert(
     to: Literal["official", "mmaction2", "torchvision", "ours"] = "ours",
     num_frames_window: int | None = None,
     num_classes: int | None = None,
+    like: Annotated[str | None, Parameter(metavar="MODEL")] = None,
+    num_heads: int | None = None,
     container: str | None = None,
 ) -> int:
     """Convert a file of weights to another code base's, or to a checkpoint folder.
 
     Video models keep every number, bit for bit, unless you ask for another window or head. Image models are inflated to
-    video models. What was loaded, computed or started anew is printed. OUT must not exist.
+    video models. Files of other systems (docs/zoo.md) become a checkpoint folder. What was loaded, computed or started anew is printed. OUT must not exist.
 
     For example:
 
@@ -45,6 +48,11 @@ def convert(
         image models.
     num_classes
         Outputs of the head; another number than the file's own starts a new head. By default the file's own.
+    like
+        For files of weights alone, whose tensors do not tell everything: the name of a model that answers the rest, such as
+        timesformer_b_divided.
+    num_heads
+        The same, for the heads of attention alone.
     container
         The table of the file that holds the weights, where it has more than one: state_dict_ema. By default the plain weights,
         before averaged ones.
@@ -59,6 +67,8 @@ def convert(
     from videoswin.classifier.classifier import Classifier
     from videoswin.classifier.loading import weights_of
     from videoswin.classifier.public_weights import classifier_of
+    from videoswin.model import SwinConfig
+    from videoswin.weights.any_file import inspect_file, load_file
     from videoswin.weights.checkpoint import inspect_checkpoint, load_checkpoint
     from videoswin.weights.convert import convert_model
     from videoswin.weights.formats import FAMILIES
@@ -66,8 +76,25 @@ def convert(
 
     file, facts = weights_of(meant)
     own_config = facts and facts.config
-    own = inspect_checkpoint(file, own_config=own_config, container=container)
+    told = told_of(None, num_heads)
     published = meant.model if isinstance(meant, Published) else None
+    general = inspect_file(file, like=like, settings=told, own_config=own_config, container=container)
+    if general.family not in FAMILIES or not isinstance(general.config, SwinConfig):
+        if to != "ours" or num_frames_window is not None:
+            option = f"to={to}" if to != "ours" else f"num_frames_window={num_frames_window}"
+            raise ConfigError(f"{option} is for Video Swin, and {weights} is {general.title}. It converts to ours.")
+        if facts is not None:
+            raise ConfigError(f"{weights} is a checkpoint of ours already. Copy the folder.")
+        settings = {"like": like, "settings": told, "container": container}
+        model, report = load_file(file, num_classes, **settings)
+        if Path(out).suffix in (".safetensors", ".pth", ".pt"):
+            raise ConfigError(f"{weights} is {general.title}; give a folder as OUT, which says what model it is.")
+        classifier_of(model, report, published).save(out)
+        for line in str(report).split("\n"):
+            show(line)
+        show(f"written to {out}")
+        return DONE
+    own = inspect_checkpoint(file, own_config=own_config, container=container)
     if published is not None:
         published.require_architecture(own)
     if FAMILIES[own.family].dims == 2:

@@ -18,6 +18,7 @@ from videoswin import __version__
 from videoswin.cli import convert as convert_verb
 from videoswin.cli import inspect as inspect_verb
 from videoswin.cli.bench import bench
+from videoswin.cli.compare import compare
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
 from videoswin.cli.export import export
@@ -84,6 +85,7 @@ _add_verb(predict, "FILE... --weights CHECKPOINT [OPTIONS]")
 _add_verb(train, "DATA --out RUN [OPTIONS]")
 _add_verb(probe, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
+_add_verb(compare, "DATA --models LIST --out FOLDER [OPTIONS]")
 _add_verb(info, "WEIGHTS [OPTIONS]")
 _add_verb(models, "[OPTIONS]")
 _add_verb(inspect_verb.inspect, "WEIGHTS [OPTIONS]")

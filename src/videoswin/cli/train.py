@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, add_row, counted, percent, say, show, steps, table
+from videoswin.cli.weights_argument import told_of
 
 if TYPE_CHECKING:
     from videoswin.data.dataset import ClipDataset
@@ -25,6 +26,8 @@ def train(
     out: Path,
     model: str | None = None,
     weights: Annotated[str | None, Parameter(metavar="CHECKPOINT")] = None,
+    like: Annotated[str | None, Parameter(metavar="MODEL")] = None,
+    num_heads: int | None = None,
     folds: int = 0,
     adapt: str = "full",
     recipe: str | None = None,
@@ -80,10 +83,16 @@ def train(
     out
         The folder of the run.
     model
-        Start from fresh weights of this architecture, such as swin3d_micro. It takes thousands of clips.
+        Start from fresh weights of this architecture, such as swin3d_micro, or of any system in docs/zoo.md, such as
+        r2plus1d_micro. It takes thousands of clips.
     weights
         Start from this checkpoint: a folder, or a name that videoswin models lists. Its preprocessing is kept; the head keeps
         the rows of labels it knows, and the others start afresh.
+    like
+        For files of weights alone, whose tensors do not tell everything: the name of a model that answers the rest, such as
+        timesformer_b_divided.
+    num_heads
+        The same, for the heads of attention alone.
     folds
         Hold every clip out once, in so many parts, whole groups at a time; then train on all clips.
     adapt
@@ -197,7 +206,10 @@ def train(
         name=name,
     )
     settings = {key: value for key, value in given.items() if value is not None}
-    plan = make_plan(data, out, model, weights, preferences, seed, resume, Limits.parse(limits or ""), settings)
+    told = told_of(None, num_heads)
+    plan = make_plan(
+        data, out, model, weights, preferences, seed, resume, Limits.parse(limits or ""), settings, like, told
+    )
     for line in plan.notes:
         say(line)
     plan.classifier.model.to(choose_device(device))

@@ -12,14 +12,14 @@ from videoswin.data.dataset import ClipDataset, FrameCache
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, nearest
 from videoswin.storage.atomic import settled_folder
-from videoswin.train.adapt import Adaptation, parse_adaptation
+from videoswin.train.adapt import Adaptation, parse_adaptation, require_adaptable
 from videoswin.train.augments import AUGMENTS
 from videoswin.train.footage import look_at
 from videoswin.train.loop import Trainer
 from videoswin.train.recipes import Recipe, get_recipe
 from videoswin.train.settings import TrainSettings
 from videoswin.train.split import hold_out, k_folds
-from videoswin.train.start import choose_start
+from videoswin.train.start import Wanted, choose_start
 from videoswin.train.state import require_state
 
 __all__ = ["FEW_CLIPS", "Part", "Plan", "Preferences", "make_plan"]
@@ -161,10 +161,13 @@ def make_plan(
     resume: bool,
     limits: Limits = _DEFAULT_LIMITS,
     settings: Mapping[str, Any] | None = None,
+    like: str | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Reads and checks the list of clips and builds the classifier to train.
 
-    ``limits``: what one file may cost. ``settings``: fields of :class:`TrainSettings` that are wanted otherwise than the recipe has them.
+    ``model``, ``weights``, ``like``, ``told``: see :class:`~videoswin.train.start.Wanted`. ``limits``: what one file may cost.
+    ``settings``: fields of :class:`TrainSettings` that are wanted otherwise than the recipe has them.
 
     Raises:
         ConfigError: both ``model`` and ``weights``; bad rows in the list (all of them); a setting that does not fit; a run
@@ -172,6 +175,7 @@ def make_plan(
         WeightsError: ``weights`` cannot be loaded.
     """
     TrainSettings(seed=seed, **dict(settings or {}))  # before anything is read
+    start_from = Wanted(model, weights, like, dict(told or {}))
     begun = (out / "metrics.csv", settled_folder(out / "last"), out / "folds")
     if not resume and any(path.exists() for path in begun):
         raise ConfigError(f"{out} holds a run already. Go on with it by --resume, or give another --out.")
@@ -185,11 +189,13 @@ def make_plan(
     if wanted.drop_path is not None:
         overrides["drop_path"] = wanted.drop_path
     name = wanted.name or out.resolve().name
-    start = choose_start(index.labels, model, weights, footage, wanted.change, overrides, seed, name)
+    start = choose_start(index.labels, start_from, footage, wanted.change, overrides, seed, name)
     chosen = wanted.recipe or start.recipe
     recipe = get_recipe(chosen)
     full = _settings(recipe, len(parts[0].kept) if parts else len(train_rows), seed, settings or {})
     classifier = start.build()
+    adaptation = parse_adaptation(wanted.adapt)
+    require_adaptable(classifier.model, adaptation)
     augment = AUGMENTS[wanted.augment or recipe.augment]
     if augment is not None and wanted.flip:
         augment = replace(augment, flip=True)
@@ -223,7 +229,7 @@ def make_plan(
         val_clips=make(val_rows, None) if val_rows else None,
         parts=tuple(parts),
         settings=full,
-        adaptation=parse_adaptation(wanted.adapt),
+        adaptation=adaptation,
         build=start.build,
         index=index,
         notes=tuple(note for note in notes if note),
