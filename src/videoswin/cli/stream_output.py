@@ -6,6 +6,7 @@ from typing import Any, Protocol, Self
 
 from videoswin.cli.output import counted, percent, say, show
 from videoswin.live.decisions import DecisionSettings, Event
+from videoswin.live.messages import event_message, scores_message, stream_message
 from videoswin.live.session import Session
 from videoswin.live.tracker import Update
 from videoswin.predict.plain_text import json_text
@@ -55,14 +56,7 @@ class _JsonLines(_Lines):
         if update:
             self._events(update.events)
             if update.scores:
-                self._print(
-                    "scores",
-                    update.time_s,
-                    label=None if update.label is None else self._labels[update.label],
-                    scores={label: round(s, 4) for label, s in zip(self._labels, update.scores, strict=True)},
-                    latency_ms=round(1000 * session.stats().latency_s),
-                    skipped=update.skipped,
-                )
+                self._print(scores_message(update, self._labels, session.stats().latency_s))
         if time.monotonic() - self._last_status >= 1:
             self._last_status = time.monotonic()
             self._status(session)
@@ -73,11 +67,11 @@ class _JsonLines(_Lines):
 
     def _events(self, events: list[Event]) -> None:
         for event in events:
-            self._print(event.kind, event.time_s, label=self._labels[event.label], score=round(event.score, 4))
+            self._print(event_message(event, self._labels))
 
     def _status(self, session: Session) -> None:
         stats, health = session.stats(), session.source.health
-        self._print(
+        message = stream_message(
             "status",
             None,
             **health.to_dict(),
@@ -89,9 +83,10 @@ class _JsonLines(_Lines):
             samples=session.tracker.samples,
             skipped=session.tracker.skipped,
         )
+        self._print(message)
 
-    def _print(self, kind: str, time_s: float | None, **fields: Any) -> None:
-        print(json_text({"type": kind, "time_s": None if time_s is None else round(time_s, 3), **fields}), flush=True)
+    def _print(self, message: dict[str, Any]) -> None:
+        print(json_text(message), flush=True)
 
 
 class _PlainLines(_Lines):
