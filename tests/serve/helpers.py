@@ -4,7 +4,8 @@ import asyncio
 import http.client
 import json
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,3 +102,11 @@ def running(models: Models, settings: ServeSettings | None = None, **limits: Any
         thread.join(30)
         listening.close()
         assert not thread.is_alive()
+
+
+def eventually(check: Callable[[], bool]) -> None:
+    """Wait until something holds that is about to."""
+    deadline = time.monotonic() + 30
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -6,8 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.serve.helpers import Answer, Running, form, form_header, running
+from tests.serve.helpers import Answer, Running, eventually, form, form_header, running
 from tests.tiny import tiny_classifier
 from videoswin.classifier.bundled import sample_videos
 from videoswin.predict.scoring import VideoClassifier
@@ -50,14 +48,6 @@ def gated() -> Gated:
 
 def models_of(classifier: VideoClassifier) -> Models:
     return Models({classifier.name: ServedModel(classifier, "")})
-
-
-def eventually(check: Callable[[], bool]) -> None:
-    """Wait until something holds that is about to."""
-    deadline = time.monotonic() + 30
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_requests_of_different_clients_share_passes(gated: Gated, clip: Path) -> None:

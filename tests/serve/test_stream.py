@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.media_helpers import moving_picture
-from tests.serve.helpers import Running, running
+from tests.serve.helpers import Running, eventually, running
 from tests.tiny import tiny_classifier
 from videoswin.live.decisions import DecisionSettings
 from videoswin.live.frame_selector import FrameSelector
@@ -105,14 +105,15 @@ def test_a_recording_of_a_browser_is_read(server: Running) -> None:
     assert found[-1]["pictures"] == 40
 
 
-def test_pictures_that_come_too_fast_are_dropped(server: Running) -> None:
+def test_pictures_that_come_too_fast_are_dropped_and_counted(server: Running) -> None:
+    """How many depends on the machine; none is lost without being counted."""
     with open_stream(server) as socket:
         for jpeg in pictures():
             socket.send(jpeg)
         socket.send(STOP)
         found = all_of(socket)
-    status = found[-1]
-    assert status["pictures"] + status["dropped"] >= 40 or status["dropped"] > 0 or status["pictures"] == 40
+    assert found[-1]["pictures"] + found[-1]["dropped"] >= 40
+    assert [m for m in found if m["type"] == "error"] == []
 
 
 BAD = {
@@ -157,6 +158,7 @@ def test_streams_are_bounded_and_a_client_that_leaves_frees_its_place(models: Mo
                 (error,) = all_of(second)
                 assert error["code"] == "busy"
                 assert second.close_code == 1013
+        eventually(lambda: server.service.streams.taken == 0)
         with open_stream(server) as third:
             third.send(STOP)
             assert all_of(third)[-1]["type"] == "status"

@@ -16,9 +16,10 @@ from videoswin.serve.models import Models, ServedModel
 
 def wait(server: Running, id: str) -> dict[str, Any]:
     deadline = time.monotonic() + 90
-    while (job := server.request("GET", f"/v1/timeline/{id}").json)["state"] in ("waiting", "running"):
+    while (job := server.request("GET", f"/v1/timeline/{id}").json).get("state") in ("waiting", "running"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    assert "state" in job, job
     return job
 
 

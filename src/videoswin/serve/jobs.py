@@ -129,9 +129,10 @@ class Jobs:
 
     def forget_old(self) -> None:
         """Remove what has been over for long, and the oldest of too many."""
-        over = sorted((j for j in self._jobs.values() if j.is_over), key=lambda job: job.ended or 0.0)
-        for number, job in enumerate(over):
-            if self._clock() - (job.ended or 0.0) > self._keep_s or len(over) - number > _KEPT:
+        over = sorted((job.ended, job.id) for job in self._jobs.values() if job.ended is not None)
+        for number, (ended, id) in enumerate(over):
+            if self._clock() - ended > self._keep_s or len(over) - number > _KEPT:
+                job = self._jobs[id]
                 self._jobs.pop(job.id)
                 self._tasks.pop(job.id, None)
                 shutil.rmtree(job.folder, ignore_errors=True)

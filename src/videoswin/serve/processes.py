@@ -14,6 +14,8 @@ def process_context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["videoswin.serve.decode_worker"])
+    context.set_forkserver_preload(
+        ["videoswin.serve.decode_worker", "videoswin.serve.stream_worker", "videoswin.serve.job_worker"]
+    )
     forkserver.ensure_running()
     return context

@@ -88,10 +88,12 @@ class GracefulServer(uvicorn.Server):
     def drain(self) -> None:
         """From any thread, or a signal's handler."""
         self._service.draining = True
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(lambda: self._loop and self._loop.create_task(self._wait_and_exit()))
-        else:
+        loop = self._loop
+        if loop is None:
             self.should_exit = True
+            return
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            loop.call_soon_threadsafe(lambda: loop.create_task(self._wait_and_exit()))
 
     async def _wait_and_exit(self) -> None:
         with contextlib.suppress(TimeoutError):

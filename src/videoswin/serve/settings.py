@@ -32,7 +32,7 @@ class ServeSettings:
     """Requests that may wait for an answer at once, uploaded in full; more are refused with 503."""
     connections: int = 256
     """Open connections; more are closed at once."""
-    uploads: int = 32
+    uploads: int = 64
     """Requests that may be uploading at once."""
     streams: int = 8
     """Live streams at once."""

@@ -56,7 +56,8 @@ def decode_stream(connection: Connection, settings: dict[str, Any]) -> None:
                     }
                     connection.send_bytes(json.dumps(header).encode())
                     connection.send_bytes(memoryview(sample.frame.numpy()).cast("B"))
-            connection.send_bytes(b'{"end": true}')
+            ended = {"end": True, "pictures": selector.pictures, "cuts": selector.cuts}
+            connection.send_bytes(json.dumps(ended).encode())
         except VideoSwinError as error:
             connection.send_bytes(json.dumps(error_to_dict(error)).encode())
 

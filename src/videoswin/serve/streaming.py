@@ -178,11 +178,11 @@ class LiveStream:
             while not self._closing:
                 header = json.loads(self._connection.recv_bytes())
                 raise_from_dict(header)
+                self._pictures, self._cuts = header.pop("pictures"), header.pop("cuts")
                 if "end" in header:
                     return
                 frame = torch.empty(header.pop("shape"), dtype=torch.uint8)
-                self._connection.recv_bytes_into(memoryview(frame.numpy()))  # type: ignore[arg-type]
-                self._pictures, self._cuts = header.pop("pictures"), header.pop("cuts")
+                self._connection.recv_bytes_into(memoryview(frame.numpy()).cast("B"))  # type: ignore[arg-type]
                 self._samples.put(Sample(frame=frame, **header))
         except (EOFError, OSError):
             if not self._closing:
