@@ -44,11 +44,13 @@ def run_job(connection: Connection, kind: str, folder: str, settings: dict[str, 
 def timeline(folder: Path, settings: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """The files of ``videoswin timeline`` and, as ``raw.json``, the scores of all labels over time."""
     from videoswin.data.containers import Limits
+    from videoswin.data.decode import open_video
     from videoswin.export.runtime import open_classifier
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.pace import Pace
     from videoswin.live.timeline import TimelineSettings, make_timeline
     from videoswin.live.timeline_files import write_timeline
+    from videoswin.serve.pacing import with_clip_seconds
 
     classifier = open_classifier(settings["model"], settings["runtime"], settings["device"])
     pace, decisions = Pace(**settings["pace"]), DecisionSettings(**settings["decisions"])
@@ -68,14 +70,11 @@ def timeline(folder: Path, settings: dict[str, Any], tell: Callable[[dict[str, A
         times.append(round(time_s, 3))
         scores.append([round(score, 4) for score in found])
 
-    found = make_timeline(
-        classifier,
-        settings["path"],
-        TimelineSettings(pace, decisions, settings["cuts"], settings["gate"]),
-        each=each,
-        answered=answered,
-        limits=Limits(**settings["limits"]),
-    )
+    limits = Limits(**settings["limits"])
+    with open_video(settings["path"], name=settings["name"], limits=limits) as video:
+        pace = with_clip_seconds(pace, classifier.preprocessing, video.info.duration_s)
+    chosen = TimelineSettings(pace, decisions, settings["cuts"], settings["gate"])
+    found = make_timeline(classifier, settings["path"], chosen, each=each, answered=answered, limits=limits)
     found = replace(found, path=settings["name"])
     write_timeline(found, out, page_title=settings["name"])
     raw = {"labels": list(found.labels), "times_s": times, "scores": scores, "decisions": asdict(decisions)}

@@ -7,6 +7,11 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 
 __all__ = ["process_context"]
 
+_PRELOAD = (
+    "videoswin.serve.decode_worker", "videoswin.serve.stream_worker", "videoswin.serve.job_worker",
+    "videoswin.export.runtime", "videoswin.live.timeline_files",
+)  # fmt: skip
+
 
 @cache
 def process_context() -> ForkServerContext | SpawnContext:
@@ -14,8 +19,6 @@ def process_context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["videoswin.serve.decode_worker", "videoswin.serve.stream_worker", "videoswin.serve.job_worker"]
-    )
+    context.set_forkserver_preload(list(_PRELOAD))
     forkserver.ensure_running()
     return context

@@ -18,6 +18,7 @@ from videoswin.predict.plain_text import json_text
 from videoswin.serve.door import SUBPROTOCOL
 from videoswin.serve.fields import flag, number
 from videoswin.serve.openapi import DECISION_FIELDS
+from videoswin.serve.pacing import with_clip_seconds
 from videoswin.serve.refusals import Refused, refusal_of
 from videoswin.serve.service import Service
 from videoswin.serve.streaming import LiveStream, StreamChoices
@@ -59,7 +60,7 @@ async def _serve(socket: WebSocket, service: Service) -> None:
         raise Refused(422, "bad_setting", f'kind="{kind[:40]}" has to be {" or ".join(_KINDS)}.')
     choices = StreamChoices(
         kind,
-        pace_of(model, fields),
+        with_clip_seconds(pace_of(fields), model.classifier.preprocessing),
         timeline_decisions(fields, (0.3, 0.7, 0.4, 0.5)),
         number(fields, "fps", 25.0, 0.1, 240),
         flag(fields, "cuts", True),

@@ -20,8 +20,6 @@ from videoswin.serve.upload import read_form
 
 __all__ = ["add_timeline_routes", "pace_of", "timeline_decisions"]
 
-DEFAULT_CLIP_S = 3.0
-"""What a clip spans where the checkpoint does not say: actions of a person take about as long."""
 _FILES = {
     "csv": ("timeline.csv", "text/csv; charset=utf-8"),
     "json": ("timeline.json", "application/json"),
@@ -67,11 +65,9 @@ def add_timeline_routes(app: FastAPI, service: Service) -> None:
         return FileResponse(path, media_type=kind, filename=name, content_disposition_type="attachment")
 
 
-def pace_of(model: ServedModel, fields: Any) -> Pace:
-    """What the fields say, or for models of whole videos the usual length of a clip."""
+def pace_of(fields: Any) -> Pace:
+    """What the fields say."""
     clip_s = optional_number(fields, "clip_seconds", 0.05, 3600)
-    if clip_s is None and model.classifier.preprocessing.sampling == "uniform":
-        clip_s = DEFAULT_CLIP_S
     return Pace(clip_s, optional_number(fields, "hop_seconds", 0.01, 3600))
 
 
@@ -89,7 +85,7 @@ def _job_settings(service: Service, model: ServedModel, fields: Any, video: Path
         "model": model.source,
         "runtime": model.runtime,
         "device": model.device,
-        "pace": asdict(pace_of(model, fields)),
+        "pace": asdict(pace_of(fields)),
         "decisions": asdict(timeline_decisions(fields, (0.0, 0.8, 0.3, 0.5))),
         "cuts": flag(fields, "cuts", True),
         "gate": flag(fields, "gate", True),
