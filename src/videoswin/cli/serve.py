@@ -30,6 +30,8 @@ def serve(
     max_seconds: float = 3600,
     timeout: float = 60,
     drain: float = 30,
+    mqtt: Annotated[str | None, Parameter(metavar="ADDRESS")] = None,
+    mqtt_name: str = "serve",
     device: str = "auto",
     runtime: RuntimeChoice = "auto",
 ) -> int:
@@ -73,6 +75,10 @@ def serve(
         Seconds from the end of an upload to the answer; then the work is stopped.
     drain
         Seconds that running requests get after SIGTERM or Ctrl-C.
+    mqtt
+        Send starts and ends of live streams to this MQTT broker, such as mqtt://192.168.1.5 (docs/deploy.md).
+    mqtt_name
+        What this server is called there.
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     runtime
@@ -99,7 +105,7 @@ def serve(
         drain_s=drain,
         **chosen,
     )
-    run(sources, settings, runtime=runtime, device=device, say=say)
+    run(sources, settings, runtime=runtime, device=device, mqtt=mqtt, mqtt_name=mqtt_name, say=say)
     return DONE
 
 

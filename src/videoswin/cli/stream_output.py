@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 from videoswin.cli.output import counted, percent, say, show
@@ -11,7 +12,7 @@ from videoswin.live.session import Session
 from videoswin.live.tracker import Update
 from videoswin.predict.plain_text import json_text
 
-__all__ = ["StreamOutput", "open_output"]
+__all__ = ["StreamOutput", "WithEvents", "open_output"]
 
 
 class StreamOutput(Protocol):
@@ -34,6 +35,32 @@ def open_output(
     if json_lines:
         return _JsonLines(labels)
     return _Screen(labels, title, top_k, decisions) if sys.stdout.isatty() else _PlainLines(labels)
+
+
+class WithEvents:
+    """An output beside which a function is given the messages of all events, such as one that sends them to a broker."""
+
+    def __init__(self, output: StreamOutput, labels: tuple[str, ...], tell: Callable[[dict[str, Any]], object]) -> None:
+        self._output, self._labels, self._tell = output, labels, tell
+
+    def __enter__(self) -> Self:
+        self._output.__enter__()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._output.__exit__(*details)
+
+    def take(self, update: Update | None, session: Session) -> None:
+        self._output.take(update, session)
+        self._events(update.events if update else [])
+
+    def end(self, events: list[Event], session: Session) -> None:
+        self._output.end(events, session)
+        self._events(events)
+
+    def _events(self, events: list[Event]) -> None:
+        for event in events:
+            self._tell(event_message(event, self._labels))
 
 
 class _Lines:

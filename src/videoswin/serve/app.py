@@ -22,6 +22,7 @@ from videoswin.serve.refusals import Refused, refusal_of
 from videoswin.serve.sample_routes import add_sample_routes
 from videoswin.serve.service import Service
 from videoswin.serve.stream_route import stream
+from videoswin.serve.teach_routes import add_teach_routes
 from videoswin.serve.timeline_routes import add_timeline_routes
 
 __all__ = ["make_app"]
@@ -54,6 +55,7 @@ def make_app(service: Service) -> FastAPI:
     add_predict_routes(app, service)
     add_timeline_routes(app, service)
     add_sample_routes(app)
+    add_teach_routes(app, service)
 
     @app.websocket("/v1/stream")
     async def live(socket: WebSocket) -> None:

@@ -82,6 +82,29 @@ def timeline(folder: Path, settings: dict[str, Any], tell: Callable[[dict[str, A
     return found.to_dict()
 
 
+def teach(folder: Path, settings: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The checkpoint of a lesson, as a folder and zipped, and what is known of it."""
+    import shutil
+
+    from videoswin.classifier.loading import load
+    from videoswin.data.annotations import Clip
+    from videoswin.train.teach import teach as fit
+
+    rows = [Clip(Path(path), label, "", group) for path, label, group in settings["rows"]]
+    done = [0]
+
+    def step() -> None:
+        done[0] += 1
+        tell({"progress": 0.9 * done[0] / len(rows), "stage": f"looking at clip {done[0]} of {len(rows)}"})
+
+    taught = fit(load(settings["start"]), rows, features=Path(settings["features"]), step=step)
+    (folder / "out").mkdir()
+    taught.classifier.save(folder / "out" / "checkpoint")
+    shutil.make_archive(str(folder / "out" / "checkpoint"), "zip", folder / "out" / "checkpoint")
+    return taught.to_dict()
+
+
 WORK: dict[str, Callable[[Path, dict[str, Any], Callable[[dict[str, Any]], None]], dict[str, Any]]] = {
     "timeline": timeline,
+    "teach": teach,
 }

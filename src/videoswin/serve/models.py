@@ -41,6 +41,7 @@ class Models:
 
     def __init__(self, served: Mapping[str, ServedModel]) -> None:
         self._served = dict(served)
+        self._taught: dict[str, ServedModel] = {}
 
     def __iter__(self) -> Any:
         return iter(self._served.values())
@@ -49,6 +50,15 @@ class Models:
         """The model of that name, or the first for "". Raises 422."""
         if not name:
             return next(iter(self._served.values()))
+        if name in self._taught:
+            return self._taught[name]
         if name not in self._served:
             raise Refused(422, "no_model", f'There is no model "{name[:80]}". {nearest(name[:80], self._served)}')
         return self._served[name]
+
+    def keep_taught(self, name: str, model: ServedModel) -> None:
+        """A model that only those find who know its name."""
+        self._taught[name] = model
+
+    def drop_taught(self, name: str) -> None:
+        self._taught.pop(name, None)

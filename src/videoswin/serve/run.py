@@ -29,6 +29,8 @@ def serve(
     *,
     runtime: str = "auto",
     device: str = "auto",
+    mqtt: str | None = None,
+    mqtt_name: str = "serve",
     say: Callable[[str], object] = print,
     started: Callable[[int], object] = lambda port: None,
 ) -> None:
@@ -36,6 +38,7 @@ def serve(
 
     Args:
         weights: checkpoints or exported files; the first one answers where no model is named.
+        mqtt: the address of a broker that is told the starts and ends of live streams; ``mqtt_name``: under which name.
         say: is given lines for people.
         started: called with the port once requests are answered.
 
@@ -48,6 +51,7 @@ def serve(
     from videoswin.serve.processes import process_context
 
     process_context()  # it imports what decoders need while this process does the same
+    from videoswin.live.mqtt import Broker, MqttEvents
     from videoswin.serve.app import make_app
     from videoswin.serve.server import GracefulServer, config_of
     from videoswin.serve.service import Service
@@ -55,7 +59,9 @@ def serve(
     with _listen(settings) as listening:
         models = load_models(weights, runtime, device)
         port = listening.getsockname()[1]
-        service = Service(models, replace(settings, port=port))
+        labels = list(dict.fromkeys(label for model in models for label in model.classifier.labels))
+        broker = MqttEvents(Broker.parse(mqtt), mqtt_name, labels) if mqtt else None
+        service = Service(models, replace(settings, port=port), broker.take if broker else lambda message: None)
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         key = f"/#token={settings.token}" if settings.token else "/"
         names = ", ".join(model.classifier.name for model in models)
@@ -65,7 +71,11 @@ def serve(
             started(port)
 
         server = GracefulServer(config_of(make_app(service), service.settings), service, ready)
-        asyncio.run(server.serve([listening]))
+        try:
+            asyncio.run(server.serve([listening]))
+        finally:
+            if broker:
+                broker.close()
 
 
 def load_models(weights: Sequence[str], runtime: str, device: str) -> Any:

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from videoswin.serve.models import Models, ServedModel
 from videoswin.serve.places import Places
 from videoswin.serve.refusals import Refused
 from videoswin.serve.settings import ServeSettings
+from videoswin.serve.teaching import Lessons
 
 __all__ = ["Service"]
 
@@ -30,8 +31,15 @@ T = TypeVar("T")
 class Service:
     """Use within one event loop: :meth:`start`, requests, :meth:`close`."""
 
-    def __init__(self, models: Models, settings: ServeSettings) -> None:
+    def __init__(
+        self,
+        models: Models,
+        settings: ServeSettings,
+        tell: Callable[[dict[str, Any]], object] = lambda message: None,
+    ) -> None:
         self.models, self.settings = models, settings
+        self.tell = tell
+        """Called, from other threads, with each message of the live streams; for a broker."""
         self.metrics = Metrics()
         self.draining = False
         self.in_flight = 0
@@ -54,6 +62,7 @@ class Service:
         self.jobs = Jobs(
             self.folder, settings.jobs, settings.job_timeout_s, settings.keep_jobs_s, self.metrics.jobs.set
         )
+        self._lessons = Lessons(self.folder, self.jobs, self.models, settings)
         await self.decoders.start()
 
     async def close(self) -> None:
@@ -61,6 +70,10 @@ class Service:
         await self.decoders.close()
         await asyncio.get_running_loop().run_in_executor(None, self.batcher.close)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def lessons(self) -> Lessons:
+        """Sessions of teaching; there once the service is started."""
+        return self._lessons
 
     @property
     def ready(self) -> bool:

@@ -69,7 +69,13 @@ async def _serve(socket: WebSocket, service: Service) -> None:
     )
     loop = asyncio.get_running_loop()
     outbox = _Outbox(loop)
-    live = await loop.run_in_executor(None, LiveStream, model, choices, service.settings, service.batcher, outbox.put)
+
+    def send(message: dict[str, Any] | None) -> None:
+        outbox.put(message)
+        if message is not None:
+            service.tell(message)
+
+    live = await loop.run_in_executor(None, LiveStream, model, choices, service.settings, service.batcher, send)
     sending = loop.create_task(_send(socket, outbox))
     receiving = loop.create_task(_receive(socket, live, waits=choices.replay or kind == "recording"))
     draining = loop.create_task(_until_draining(service))
