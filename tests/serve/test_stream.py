@@ -164,6 +164,13 @@ def test_streams_are_bounded_and_a_client_that_leaves_frees_its_place(models: Mo
             assert all_of(third)[-1]["type"] == "status"
 
 
+def test_a_stream_outlives_the_time_that_headers_may_take(models: Models) -> None:
+    with running(models, idle_timeout_s=0.3) as server, open_stream(server) as socket:
+        assert json.loads(socket.recv(timeout=60))["type"] == "status"  # the first one comes after a second
+        socket.send(STOP)
+        assert all_of(socket)[-1]["type"] == "status"
+
+
 def test_streams_end_when_the_server_does(models: Models) -> None:
     with running(models) as server, open_stream(server) as socket:
         socket.send(pictures(4)[0])

@@ -22,7 +22,7 @@ def tiny_start(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 def wait(server: Running, id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 280
     while (lesson := server.request("GET", f"/v1/teach/{id}").json)["job"]["state"] in ("waiting", "running"):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -15,7 +15,7 @@ from videoswin.serve.models import Models, ServedModel
 
 
 def wait(server: Running, id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 280
     while (job := server.request("GET", f"/v1/timeline/{id}").json).get("state") in ("waiting", "running"):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -38,6 +38,11 @@ def config_of(app: Any, settings: ServeSettings) -> uvicorn.Config:
                 self._timer.cancel()
                 super().connection_lost(exc)
 
+        def handle_websocket_upgrade(self, event: Any) -> None:
+            if self._timer is not None:  # what follows is another protocol's, which has a limit of its own
+                self._timer.cancel()
+            super().handle_websocket_upgrade(event)
+
         def _require_request(self) -> None:
             if self.cycle is None and not self.transport.is_closing():
                 self.transport.close()
