@@ -28,7 +28,9 @@ from videoswin.cli.options import in_todays_words
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say, say_error, set_debug
 from videoswin.cli.predict import predict
 from videoswin.cli.probe import probe
+from videoswin.cli.serve import serve
 from videoswin.cli.stream import stream
+from videoswin.cli.teach import teach
 from videoswin.cli.timeline import timeline
 from videoswin.cli.train import train
 from videoswin.data.folders import VIDEO_SUFFIXES
@@ -93,6 +95,8 @@ _add_verb(convert_verb.convert, "WEIGHTS OUT [OPTIONS]")
 _add_verb(export, "WEIGHTS --to FORMAT [OPTIONS]")
 _add_verb(stream, "SOURCE --weights CHECKPOINT [OPTIONS]")
 _add_verb(timeline, "FILE --weights CHECKPOINT [OPTIONS]")
+_add_verb(teach, "DATA --out FOLDER [OPTIONS]")
+_add_verb(serve, "[OPTIONS]")
 _add_verb(bench, "[OPTIONS]")
 
 
