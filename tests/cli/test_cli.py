@@ -298,6 +298,7 @@ def test_control_c_in_a_process() -> None:
     script = (
         "import os, signal, sys\n"
         "from videoswin.cli import main as m\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background of a script ignores it
         "m.app = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.exit(m.main(['demo']))\n"
     )
