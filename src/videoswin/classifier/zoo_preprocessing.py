@@ -62,12 +62,14 @@ _FAMILIES: dict[str, _Published] = {
     "timesformer_mmaction2": _Published(_every(32), 1.0, _ONE),
     "timesformer_mmaction2_plain": _Published(_every(32), 1.0, _ONE),
     "resnet_mmaction2": _MM_RESNET,
+    "resnet_mmaction2_2d": _Published(_every(8), 1.0, _IMAGENET),
     "r2plus1d_mmaction2": _MM_RESNET,
     "mvit_mmaction2": _Published(_every(4), 256 / 224, _IMAGENET),
     "i3d_piergiaj": _INCEPTION,
     "i3d_hassony2": _INCEPTION,
     "s3d_kylemin": _Published(_every(1), 256 / 224, _ONE),
     "c3d_sports1m": _Published(_every(1), 128 / 112, _CAFFE, notes=_CAFFE_NOTE),
+    "c3d_mmaction2_backbone": _Published(_every(1), 128 / 112, _CAFFE, notes=_171),
     "c3d_jfzhang95": _Published(_every(1), 128 / 112, _CAFFE, notes=_CAFFE_NOTE),
     "c3d_mmaction2": _Published(_every(1), 128 / 112, _CAFFE, notes=_171),
     "vivit_transformers": _VIVIT,
@@ -76,6 +78,7 @@ _FAMILIES: dict[str, _Published] = {
     "deit_transformers": _FRAMES,
     "deit_distilled_transformers": _FRAMES,
     "videomae_transformers": _Published(_every(4), 1.0, _IMAGENET),
+    "vjepa2_transformers": _Published(_every(4), 1.0, _IMAGENET, notes=_UNKNOWN),
 }
 
 

@@ -123,12 +123,26 @@ def _read(
     return contents, read_zoo(path, contents, like, settings)
 
 
+def _head_beside_backbone(contents: Contents) -> Contents:
+    """MMAction2's TSN keeps a model of timm below ``backbone.`` and the head beside it, which timm has inside."""
+    head = "cls_head.fc_cls."
+    if not any(name.startswith(head) for name in contents.tensors):
+        return contents
+    newer = any(name.startswith("backbone.layers.3.downsample.") for name in contents.tensors)
+    inside = "backbone.head.fc." if newer else "backbone.head."
+    named = {
+        inside + name.removeprefix(head) if name.startswith(head) else name: tensor
+        for name, tensor in contents.tensors.items()
+    }
+    return replace(contents, tensors=named)
+
+
 def _swin_on_frames(
     path: Path, like: str, num_classes: int | None, contents: Contents | None
 ) -> tuple[VideoModel, LoadReport]:
     """A Swin transformer for images, its features averaged over the frames: ``like="swin2d_t"``."""
     model = get_config(like)
-    checkpoint = read_checkpoint(path, contents=contents)
+    checkpoint = read_checkpoint(path, contents=_head_beside_backbone(contents) if contents else None)
     if not (isinstance(model, SwinConfig) and model.patch_size[0] == 1 and checkpoint.family.dims == 2):
         raise ConfigError(
             f'{path} is {checkpoint.family.title}, whose tensors tell everything. Leave like="{like}" out.'

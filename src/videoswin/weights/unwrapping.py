@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from videoswin.weights.containers.names import AVERAGED
 from videoswin.weights.formats import FAMILIES, Family, recognise
 
-__all__ = ["FoundModel", "find_models", "without_wrappers"]
+__all__ = ["COPIES", "FoundModel", "find_models", "without_wrappers"]
 
 _WRAPPERS = {"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-_COPIES = {*AVERAGED, "teacher", "momentum_encoder"}
+COPIES = {*AVERAGED, "teacher", "momentum_encoder"}
+"""Attributes below which a training keeps a second model like the first."""
 _MAX_PREFIXES = 10
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -62,5 +63,5 @@ def find_models(shapes: Shapes) -> list[FoundModel]:
         below = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
         if family := recognise(below):
             found.append(FoundModel(family, prefix))
-    originals = [model for model in found if not _COPIES & set(model.prefix.split("."))]
+    originals = [model for model in found if not COPIES & set(model.prefix.split("."))]
     return originals if len(originals) == 1 else found

@@ -16,7 +16,7 @@ from videoswin.weights.containers.read import Contents
 from videoswin.weights.formats.zoo import nearly, recognise_zoo, zoo_prefixes
 from videoswin.weights.formats.zoo_rules import ZooFamily
 from videoswin.weights.load_report import LoadReport, first_few
-from videoswin.weights.unwrapping import without_wrappers
+from videoswin.weights.unwrapping import COPIES, without_wrappers
 from videoswin.weights.zoo_settings import configuration
 from videoswin.zoo.registry import build
 
@@ -143,6 +143,9 @@ def _find(path: Path, contents: Contents, shapes: Mapping[str, tuple[int, ...]])
         below = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
         if family := recognise_zoo(below):
             found.append((prefix, family))
+    originals = [one for one in found if not COPIES & set(one[0].split("."))]
+    if len(originals) == 1:
+        return originals[0]
     if len(found) > 1:
         names = [prefix.rstrip(".") for prefix, _ in found]
         table = contents.container + "/" if contents.container else ""

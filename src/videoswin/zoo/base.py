@@ -75,7 +75,7 @@ def _checked(name: str, hint: Any, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ConfigError(f"{name}={value!r} must be a number.")
     if hint is int:
-        least = 0 if name in ("num_classes", "context_at") else 1
+        least = 0 if name in ("num_classes", "context_at", "context_frames") else 1
         if not isinstance(value, int) or value < least:
             raise ConfigError(f"{name}={value!r} must be a whole number, {least} or more.")
     elif name in _RATES and not 0 <= value < 1:

@@ -40,7 +40,7 @@ class ContextConfig(ZooConfig):
     reduction: int = 2
     """How many times narrower the inner maps are; of global context, the inverse of its ratio."""
     group_frames: int | None = None
-    """Non-local: frames that see each other, 4 in the third stage of the authors' models of 128 frames; None: all of them."""
+    """Non-local: frames that see each other; None: all of them. A ResNet sets it by stage (``context_frames``)."""
     temperature: float = 1.0
     """Disentangled: products are divided by it. mmsegmentation uses .05, together with ``use_scale``."""
     pooling: Literal["attention", "mean"] = "attention"

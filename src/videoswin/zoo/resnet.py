@@ -45,6 +45,9 @@ class ResNetConfig(ZooConfig):
     """Blocks of each stage, counted from 0, that have a context block."""
     context_place: Literal["after", "inside"] = "after"
     """After the block's last ReLU (non-local), or before its sum (global context)."""
+    context_frames: tuple[int, ...] = ()
+    """Frames that a stage's context blocks see together, 0 for all: (0, 4) in the authors' models of 128 frames, whose second
+    stage's non-local blocks work in groups of 4."""
     zero_init: bool = False
     """Residual branches start at 0."""
     eps: float = 1e-5
@@ -142,7 +145,7 @@ class Bottleneck(nn.Module):
     """1x1x1 or 3x1x1, 1x3x3 with the stride, 1x1x1 to four times the width; the input added; ReLU."""
 
     def __init__(
-        self, config: ResNetConfig, channels: int, width: int, kernel_t: int, stride: int, context: bool
+        self, config: ResNetConfig, channels: int, width: int, kernel_t: int, stride: int, context: ContextConfig | None
     ) -> None:
         super().__init__()
         out, eps = 4 * width, config.eps
@@ -154,7 +157,7 @@ class Bottleneck(nn.Module):
         shortcut = nn.Conv3d(channels, out, 1, (1, stride, stride), bias=False)
         changed = channels != out or stride != 1
         self.downsample = ConvNorm(shortcut, out, act=False, eps=eps) if changed else nn.Identity()
-        self.context = context_block(out, config.context) if context and config.context else None
+        self.context = context_block(out, context) if context is not None else None
         self.inside = config.context_place == "inside"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -170,9 +173,13 @@ def _stage(config: ResNetConfig, index: int, channels: int) -> tuple[nn.Sequenti
     width = config.width * 2**index
     cycle = config.kernels_t[index]
     places = config.context_at[index] if index < len(config.context_at) else ()
+    frames = config.context_frames[index] if index < len(config.context_frames) else 0
+    context = config.context.replace(group_frames=frames or None) if config.context is not None else None
     blocks = []
     for i in range(config.depths[index]):
         stride = 2 if index and i == 0 else 1
-        blocks.append(Bottleneck(config, channels, width, cycle[i % len(cycle)], stride, i in places))
+        blocks.append(
+            Bottleneck(config, channels, width, cycle[i % len(cycle)], stride, context if i in places else None)
+        )
         channels = 4 * width
     return nn.Sequential(*blocks), channels

@@ -60,6 +60,16 @@ C3D_MMACTION2 = ZooFamily(
     read=_read_c3d("backbone.conv1a.conv", "backbone.", "cls_head.fc_cls", "padded"),
     says=("pool5 is padded, as MMAction2's code",),
 )
+# The backbone that MMAction2's configurations start from: Caffe's weights, without a head and without "backbone.".
+_MM_BARE = {n: f"conv{n}.conv" for n in _C3D_NAMES}
+C3D_MMACTION2_BACKBONE = ZooFamily(
+    name="c3d_mmaction2_backbone",
+    title="C3D, Sports-1M (Caffe's weights, MMAction2's backbone)",
+    rules=_c3d_rules(_MM_BARE, "", "fc8"),
+    requires=(r"conv1a\.conv\.weight", r"conv5b\.conv\.weight", r"fc6\.weight"),
+    read=_read_c3d("conv1a.conv", "", "fc8", "ceil"),
+    says=("pool5 rounds up without padding, as the Caffe original that these weights come from",),
+)
 
 _MIXED = "{m:3b|3c|4b|4c|4d|4e|4f|5b|5c}"
 _FOLDS = {"b0": "b0", "b1a": "b1.0", "b1b": "b1.1", "b2a": "b2.0", "b2b": "b2.1", "b3b": "b3.1"}
@@ -213,5 +223,5 @@ C3D_JFZHANG95 = ZooFamily(
 )
 
 FAMILIES = (
-    C3D_SPORTS1M, C3D_MMACTION2, C3D_JFZHANG95, I3D_PIERGIAJ, I3D_HASSONY2, S3D_TORCHVISION, S3D_KYLEMIN, P3D_PORT,
+    C3D_SPORTS1M, C3D_MMACTION2, C3D_MMACTION2_BACKBONE, C3D_JFZHANG95, I3D_PIERGIAJ, I3D_HASSONY2, S3D_TORCHVISION, S3D_KYLEMIN, P3D_PORT,
 )  # fmt: skip

@@ -1,9 +1,19 @@
 """C2D, I3D and SlowOnly on ResNets, R3D, MC3 and R(2+1)D: the names of their public files."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from videoswin.weights.formats.zoo_rules import Rule, Shapes, ZooFamily, configured, depth, need_shape, renamed
+from videoswin.weights.formats.zoo_rules import (
+    CONV2D,
+    Rule,
+    Shapes,
+    ZooFamily,
+    configured,
+    depth,
+    need_shape,
+    renamed,
+)
 from videoswin.zoo.context import ContextConfig
 from videoswin.zoo.r2plus1d import VideoResNetConfig
 from videoswin.zoo.resnet import ResNetConfig
@@ -147,6 +157,7 @@ RESNET_MMACTION2 = ZooFamily(
     title="C2D, I3D or SlowOnly on a ResNet, MMAction2",
     rules=_MM,
     requires=(r"backbone\.conv1\.conv\.weight", r"backbone\.layer1\.0\.conv3\.conv\.weight"),
+    axes=("backbone.conv1.conv.weight", 5),
     read=read_resnet("mmaction2", _MM, {}),
     asks=("pool2", "context.mode"),
     asks_of=open_questions,
@@ -154,6 +165,36 @@ RESNET_MMACTION2 = ZooFamily(
         "conv1 and pool1 halve time (32x2) if conv1 is longer than a frame; conv1_stride_t=1, pool1_stride_t=1 for others",
         "non-local blocks pool after their maps and do not scale, as MMAction2's published files",
     ),
+)
+# MMAction2's C2D is a network for images with poolings between: kernels have no axis of time.
+_MM_2D = tuple(
+    replace(rule, change=CONV2D) if rule.ours.endswith(".conv.weight") else rule
+    for rule in _MM
+    if "non_local" not in str(rule.theirs)
+)
+
+
+def _read_mm_2d(shapes: Shapes, given: Mapping[str, Any]) -> ResNetConfig:
+    ours = renamed(_MM_2D, shapes)
+    conv1 = need_shape(ours, "conv1.conv.weight")
+    depths = tuple(n for i in range(1, 9) if (n := depth(ours, f"layer{i}.{{i}}.conv1.conv.weight")))
+    settings: dict[str, Any] = {
+        **_EIGHT, "depths": depths, "width": conv1[0], "in_channels": conv1[1], "conv1_kernel_t": 1,
+        "kernels_t": ((1,),) * len(depths), "pool1_padding": not given.get("pool2", True),
+        "num_classes": ours.get("head.fc.weight", (0,))[0],
+    }  # fmt: skip
+    return configured(ResNetConfig, given, **settings)
+
+
+RESNET_MMACTION2_2D = ZooFamily(
+    name="resnet_mmaction2_2d",
+    title="C2D on a ResNet, MMAction2",
+    rules=_MM_2D,
+    requires=(r"backbone\.conv1\.conv\.weight", r"backbone\.layer1\.0\.conv3\.conv\.weight"),
+    axes=("backbone.conv1.conv.weight", 4),
+    read=_read_mm_2d,
+    asks=("pool2",),
+    says=("with pool2, pool1 is not padded (112 rows become 55), as MMAction2's code; without, it is",),
 )
 RESNET_SLOWFAST = ZooFamily(
     name="resnet_slowfast",
@@ -174,15 +215,15 @@ RESNET_PYTORCHVIDEO = ZooFamily(
     requires=(
         r"blocks\.0\.conv\.weight",
         r"blocks\.3\.res_blocks\.0\.branch2\.conv_a\.weight",
-        r"blocks\.6\.proj\.weight",
     ),
+    forbids=(r"blocks\.2\.res_blocks\..*",),  # stands in the place of pool2
     read=read_resnet("pytorchvideo", _PTV, _EIGHT),
 )
 RESNET_PYTORCHVIDEO_FLAT = ZooFamily(
     name="resnet_pytorchvideo_flat",
     title="SlowOnly on a ResNet, pytorchvideo",
     rules=_PTV_FLAT,
-    requires=(r"blocks\.0\.conv\.weight", r"blocks\.2\.res_blocks\.0\.branch2\.conv_a\.weight", r"blocks\.5\.proj\.weight"),
+    requires=(r"blocks\.0\.conv\.weight", r"blocks\.2\.res_blocks\.0\.branch2\.conv_a\.weight"),
     read=read_resnet("pytorchvideo", _PTV_FLAT, {**_EIGHT, "pool2": False}),
 )  # fmt: skip
 
@@ -315,6 +356,6 @@ R2PLUS1D_MMACTION2 = ZooFamily(
 )
 
 FAMILIES = (
-    RESNET_IMAGE, RESNET_MMACTION2, RESNET_SLOWFAST, RESNET_PYTORCHVIDEO, RESNET_PYTORCHVIDEO_FLAT,
+    RESNET_IMAGE, RESNET_MMACTION2, RESNET_MMACTION2_2D, RESNET_SLOWFAST, RESNET_PYTORCHVIDEO, RESNET_PYTORCHVIDEO_FLAT,
     R3D_TORCHVISION, R2PLUS1D_TORCHVISION, R2PLUS1D_MMACTION2,
 )  # fmt: skip

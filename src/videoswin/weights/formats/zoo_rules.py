@@ -102,6 +102,8 @@ class ZooFamily:
     read: Callable[[Shapes, Mapping[str, Any]], ZooConfig]
     """The configuration that the shapes describe; what they cannot tell stands in the given settings."""
     forbids: tuple[str, ...] = ()
+    axes: tuple[str, int] | None = None
+    """A tensor that tells families of the same names apart, and how many axes it has."""
     harmless: tuple[str, ...] = ()
     """Patterns of names that are not learned, or stored twice."""
     asks: tuple[str, ...] = ()
@@ -113,6 +115,8 @@ class ZooFamily:
 
     def claims(self, shapes: Shapes) -> bool:
         """Whether these tensors are a file of this family."""
+        if self.axes is not None and len(shapes.get(self.axes[0], ())) != self.axes[1]:
+            return False
         return all(occurs(p, shapes) for p in self.requires) and not any(occurs(p, shapes) for p in self.forbids)
 
     def to_ours(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:

@@ -216,4 +216,35 @@ VIDEOMAE_HUB = ZooFamily(
     asks=("num_heads", "clip_len", "crop_size"),
 )
 
-FAMILIES = (VIT_TIMM, VIT_HUB, DEIT_HUB, DEIT_DISTILLED_HUB, VTN_OFFICIAL, VIDEOMAE_HUB)
+
+def _read_vjepa2(shapes: Shapes, given: Mapping[str, Any]) -> HubVideoModelConfig:
+    patch = need_shape(shapes, "vjepa2.encoder.embeddings.patch_embeddings.proj.weight")
+    hidden = need_shape(shapes, "vjepa2.encoder.layer.0.mlp.fc1.weight")
+    return configured(
+        HubVideoModelConfig,
+        given,
+        architecture="vjepa2",
+        embed_dim=patch[0],
+        in_channels=patch[1],
+        patch_size=patch[3],
+        mlp_ratio=hidden[0] / patch[0],
+        depth=depth(shapes, "vjepa2.encoder.layer.{i}.norm1.weight"),
+        eps=1e-6,
+        num_classes=shapes.get("classifier.weight", (0,))[0],
+    )
+
+
+VJEPA2_HUB = ZooFamily(
+    name="vjepa2_transformers",
+    title="V-JEPA 2, transformers",
+    rules=(
+        Rule("vjepa2.{rest:.+}", "net.vjepa2.{rest}"),
+        Rule("pooler.{rest:.+}", "net.pooler.{rest}"),
+        Rule("classifier.{end}", "head.fc.{end}"),
+    ),
+    requires=(r"vjepa2\.encoder\.embeddings\.patch_embeddings\.proj\.weight", r"pooler\.query_tokens"),
+    read=_read_vjepa2,
+    asks=("num_heads", "clip_len", "crop_size"),
+)
+
+FAMILIES = (VIT_TIMM, VIT_HUB, DEIT_HUB, DEIT_DISTILLED_HUB, VTN_OFFICIAL, VIDEOMAE_HUB, VJEPA2_HUB)
