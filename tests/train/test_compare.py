@@ -11,7 +11,7 @@ from tests.zoo.tiny_models import with_tiny_models
 from videoswin.cli.main import main
 from videoswin.errors import ConfigError, Interrupted, WeightsError
 from videoswin.train import compare as comparing
-from videoswin.train.compare import _difference
+from videoswin.train.compare import difference_of
 from videoswin.train.contenders import parse_contenders, parse_recipes
 
 __all__ = ["with_tiny_models"]
@@ -141,14 +141,14 @@ def test_a_damaged_file_is_one_line(videos: Path, tmp_path: Path) -> None:
         comparing._read(tmp_path / "compare.json")
 
 
-def test_differences_are_of_groups() -> None:
+def testdifference_ofs_are_of_groups() -> None:
     """Many clips of few groups tell less than as many groups; equal answers tell nothing apart."""
     mine, theirs = [1.0] * 30 + [0.0] * 10, [0.0] * 10 + [1.0] * 30
-    same = _difference(mine, mine, [str(i) for i in range(40)])
+    same = difference_of(mine, mine, [str(i) for i in range(40)])
     assert same == {"mean": 0.0, "low": 0.0, "high": 0.0}
-    single = _difference(mine, theirs, [str(i) for i in range(40)])
-    grouped = _difference(mine, theirs, [str(i // 10) for i in range(40)])
+    single = difference_of(mine, theirs, [str(i) for i in range(40)])
+    grouped = difference_of(mine, theirs, [str(i // 10) for i in range(40)])
     assert single["low"] > grouped["low"]
-    better = _difference([1.0] * 40, theirs, [str(i) for i in range(40)])
+    better = difference_of([1.0] * 40, theirs, [str(i) for i in range(40)])
     assert better["low"] > 0
     assert better["mean"] == pytest.approx(0.25)

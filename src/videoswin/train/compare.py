@@ -34,7 +34,7 @@ from videoswin.train.loop import Trainer, Watch
 from videoswin.train.plan import Plan, Preferences, make_plan
 from videoswin.zoo import config_to_dict, count_macs
 
-__all__ = ["Comparison", "Terms"]
+__all__ = ["Comparison", "Terms", "answers_by_clip", "difference_of"]
 
 RESULTS = "compare.json"
 _REPEATS = 7
@@ -268,7 +268,7 @@ def summarise(results: dict[str, Any], order: Sequence[str]) -> None:
         if not runs:
             continue
         shares = [run["accuracy"] for run in runs]
-        clips = _by_clip(runs)
+        clips = answers_by_clip(runs)
         entry["accuracy"] = statistics.mean(shares)
         entry["over_seeds"] = statistics.stdev(shares) if len(shares) > 1 else None
         folds = [share for run in runs for share in run["folds"]]
@@ -279,18 +279,18 @@ def summarise(results: dict[str, Any], order: Sequence[str]) -> None:
         shared = [run for run in base.get("runs", []) if run["seed"] in seeds]
         if entry is base or not shared:
             continue
-        mine = _by_clip([run for run in runs if run["seed"] in {other["seed"] for other in shared}])
-        theirs = _by_clip(shared)
+        mine = answers_by_clip([run for run in runs if run["seed"] in {other["seed"] for other in shared}])
+        theirs = answers_by_clip(shared)
         if len(mine) == len(theirs) == len(groups):
-            entry["difference"] = _difference(mine, theirs, groups)
+            entry["difference"] = difference_of(mine, theirs, groups)
 
 
-def _by_clip(runs: Sequence[Mapping[str, Any]]) -> list[float]:
+def answers_by_clip(runs: Sequence[Mapping[str, Any]]) -> list[float]:
     """For each clip the share of the runs that had it right."""
     return [statistics.mean(int(c) for c in column) for column in zip(*(run["correct"] for run in runs), strict=True)]
 
 
-def _difference(mine: Sequence[float], theirs: Sequence[float], groups: Sequence[str]) -> dict[str, float]:
+def difference_of(mine: Sequence[float], theirs: Sequence[float], groups: Sequence[str]) -> dict[str, float]:
     """Of accuracies on the same clips, with the range in which it would be for other groups of this kind, 19 times in 20: groups
     are drawn anew, each with all its clips and both models' answers to them."""
     names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
