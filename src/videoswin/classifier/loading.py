@@ -7,8 +7,19 @@ from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.facts import Facts
 from videoswin.classifier.folder import WEIGHTS_FILE, half_of, read_facts, read_model
 from videoswin.classifier.hub import fetch_folder
-from videoswin.classifier.public_weights import classifier_of, published_file
-from videoswin.classifier.resolve import Bundled, Exported, Folder, Hub, Preset, Published, Target, WeightsFile, resolve
+from videoswin.classifier.public_weights import classifier_of, published_file, published_zoo_file
+from videoswin.classifier.resolve import (
+    Bundled,
+    Exported,
+    Folder,
+    Hub,
+    Preset,
+    Published,
+    PublishedZoo,
+    Target,
+    WeightsFile,
+    resolve,
+)
 from videoswin.errors import ConfigError
 from videoswin.model.config import Padding, RelativeBias
 from videoswin.weights.any_file import load_file
@@ -74,6 +85,15 @@ def load(
             network, report = load_checkpoint(file, num_classes, relative_bias=relative_bias, padding=padding)
             model.require_architecture(report)
             return classifier_of(network, report, model)
+        case PublishedZoo(name, model):
+            others = {"like": like, "relative_bias": relative_bias, "padding": padding, **settings}
+            if given := [option for option, value in others.items() if value is not None]:
+                raise ConfigError(f'{given[0]} is for files of weights; "{name}" is known. Leave it out.')
+            told = {"like": model.model, "settings": dict(model.told)}
+            network, report = load_file(published_zoo_file(model), num_classes, **told)
+            if num_classes is None:
+                model.require_file(report)
+            return classifier_of(network, report, model)
         case Exported(path):
             hint = "predict and evaluate take it as --weights; in Python: videoswin.export.runtime.load_exported"
             raise ConfigError(
@@ -127,6 +147,8 @@ def weights_of(target: Target) -> tuple[Path, Facts | None]:
             return path, read_facts(folder) if (folder := half_of(path)) else None
         case Published(_, model):
             return published_file(model), None
+        case PublishedZoo(_, model):
+            return published_zoo_file(model), None
         case Exported(path):
             raise ConfigError(
                 f"{path} is an exported file: a program, not weights. Give the checkpoint that it is from."

@@ -6,16 +6,18 @@ from typing import Any
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.labels import DATASETS, guess_labels, read_labels
 from videoswin.classifier.published import PublishedModel
+from videoswin.classifier.published_zoo import PublishedZooModel
 from videoswin.classifier.zoo_preprocessing import prepared_as_published
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import WeightsError
 from videoswin.interface.video_model import VideoModel
 from videoswin.model import SwinConfig
 from videoswin.storage.download import fetch, shown
+from videoswin.weights.any_file import inspect_file
 from videoswin.weights.checkpoint import inspect_checkpoint
 from videoswin.weights.load_report import LoadReport
 
-__all__ = ["classifier_of", "describe", "published_file"]
+__all__ = ["classifier_of", "describe", "published_file", "published_zoo_file"]
 
 
 def published_file(published: PublishedModel) -> Path:
@@ -37,7 +39,25 @@ def published_file(published: PublishedModel) -> Path:
         )
 
 
-def classifier_of(model: VideoModel, report: LoadReport, published: PublishedModel | None = None) -> Classifier:
+def published_zoo_file(published: PublishedZooModel) -> Path:
+    """The same of a system of the zoo.
+
+    Raises:
+        WeightsError: it cannot be downloaded, its address is not known, or it is not the file it should be.
+    """
+    check = None
+    if not published.sha256:
+        check = lambda file: published.require_file(  # noqa: E731
+            inspect_file(file, like=published.model, settings=published.told)
+        )
+    url = published.require_url()
+    with shown(published.name) as progress:
+        return fetch(url, published.file, published.sha256, progress, max_bytes=published.max_bytes, check=check)
+
+
+def classifier_of(
+    model: VideoModel, report: LoadReport, published: PublishedModel | PublishedZooModel | None = None
+) -> Classifier:
     """A classifier around the model of a public file; ``published``: what is known of it beside the file."""
     labels, preprocessing, notes = describe(
         report.config, published, new_head=bool(report.fresh), path=report.path, family=report.family
@@ -55,7 +75,7 @@ def classifier_of(model: VideoModel, report: LoadReport, published: PublishedMod
 
 def describe(
     config: Any,
-    published: PublishedModel | None,
+    published: PublishedModel | PublishedZooModel | None,
     *,
     new_head: bool = False,
     path: str | Path = "the file",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from videoswin.classifier.bundled import bundled_checkpoints, bundled_folder
 from videoswin.classifier.published import PUBLISHED, PublishedModel
+from videoswin.classifier.published_zoo import PUBLISHED_ZOO, PublishedZooModel
 from videoswin.errors import ConfigError, WeightsError, nearest
 from videoswin.interface.model_config import ModelConfig
 from videoswin.model.presets import PRESETS
@@ -18,7 +19,7 @@ from videoswin.storage.atomic import settled_folder
 from videoswin.zoo.names import ZOO_NAMES
 
 __all__ = [
-    "EXPORTED_SUFFIXES", "Bundled", "Exported", "Folder", "Hub", "Preset", "Published", "Target", "WeightsFile", "resolve",
+    "EXPORTED_SUFFIXES", "Bundled", "Exported", "Folder", "Hub", "Preset", "Published", "PublishedZoo", "Target", "WeightsFile", "resolve",
 ]  # fmt: skip
 
 EXPORTED_SUFFIXES = (".onnx", ".xml", ".pt2")
@@ -59,6 +60,14 @@ class Published:
 
 
 @dataclass(frozen=True)
+class PublishedZoo:
+    """A public file of a system of the zoo that has a name here."""
+
+    name: str
+    model: PublishedZooModel
+
+
+@dataclass(frozen=True)
 class WeightsFile:
     """A file that should hold weights; it was not read."""
 
@@ -88,7 +97,7 @@ class Preset:
         return get_config(self.name)
 
 
-Target = Bundled | Folder | Hub | Published | WeightsFile | Exported | Preset
+Target = Bundled | Folder | Hub | Published | PublishedZoo | WeightsFile | Exported | Preset
 
 
 def resolve(path_or_name: str | Path) -> Target:
@@ -115,6 +124,8 @@ def resolve(path_or_name: str | Path) -> Target:
         return Bundled(text, bundled_folder(text))
     if text in PUBLISHED:
         return Published(text, PUBLISHED[text])
+    if text in PUBLISHED_ZOO:
+        return PublishedZoo(text, PUBLISHED_ZOO[text])
     if text in PRESETS or text in ZOO_NAMES:
         return Preset(text)
     raise _nothing(text)
@@ -128,7 +139,7 @@ def _nothing(text: str) -> ConfigError | WeightsError:
         return ConfigError(f"{reason}; checkpoints on a hub are hf://user/repo.")
     if Path(text).suffix in (*EXPORTED_SUFFIXES, ".pth", ".pt", ".safetensors"):
         return WeightsError(text, "the file was not found", "Check the path")
-    hint = nearest(text, (*bundled_checkpoints(), *PUBLISHED, *PRESETS, *ZOO_NAMES))
+    hint = nearest(text, (*bundled_checkpoints(), *PUBLISHED, *PUBLISHED_ZOO, *PRESETS, *ZOO_NAMES))
     if not hint.startswith("Did you"):
         hint = "Give a folder or a file, or one of the names that videoswin models lists."
     return ConfigError(

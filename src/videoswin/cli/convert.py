@@ -57,7 +57,7 @@ def convert(
         The table of the file that holds the weights, where it has more than one: state_dict_ema. By default the plain weights,
         before averaged ones.
     """
-    from videoswin.classifier.resolve import Published, resolve
+    from videoswin.classifier.resolve import Published, PublishedZoo, resolve
     from videoswin.storage.outputs import require_writable_folder
 
     if os.path.lexists(out):
@@ -78,6 +78,9 @@ def convert(
     own_config = facts and facts.config
     told = told_of(None, num_heads)
     published = meant.model if isinstance(meant, Published) else None
+    known = meant.model if isinstance(meant, PublishedZoo) else None
+    if known is not None and like is None:
+        like, told = known.model, {**known.told, **told}
     general = inspect_file(file, like=like, settings=told, own_config=own_config, container=container)
     if general.family not in FAMILIES or not isinstance(general.config, SwinConfig):
         if to != "ours" or num_frames_window is not None:
@@ -89,7 +92,7 @@ def convert(
         model, report = load_file(file, num_classes, **settings)
         if Path(out).suffix in (".safetensors", ".pth", ".pt"):
             raise ConfigError(f"{weights} is {general.title}; give a folder as OUT, which says what model it is.")
-        classifier_of(model, report, published).save(out)
+        classifier_of(model, report, known).save(out)
         for line in str(report).split("\n"):
             show(line)
         show(f"written to {out}")

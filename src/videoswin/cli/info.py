@@ -102,7 +102,7 @@ def _subject(target: "Target", as_architecture: bool) -> _Subject:
     Args:
         as_architecture: of a published model, leave out what its own classes mean.
     """
-    from videoswin.classifier.resolve import Bundled, Folder, Hub, Preset, Published, WeightsFile
+    from videoswin.classifier.resolve import Bundled, Folder, Hub, Preset, Published, PublishedZoo, WeightsFile
 
     if isinstance(target, Preset):
         return _Subject(target.name, target.config)
@@ -116,6 +116,11 @@ def _subject(target: "Target", as_architecture: bool) -> _Subject:
         case Published(name, model):
             labels, preprocessing, notes = describe(model.config, model)
             return _Subject(name, model.config, preprocessing, labels, notes=notes)
+        case PublishedZoo(name, entry) if as_architecture:
+            return _Subject(name, entry.config)
+        case PublishedZoo(name, entry):
+            labels, preprocessing, notes = describe(entry.config, entry, family=entry.family)
+            return _Subject(name, entry.config, preprocessing, labels, notes=notes)
         case Bundled() | Folder() | Hub():
             folder = checkpoint_folder(target)
             facts = read_facts(folder)

@@ -45,16 +45,17 @@ def inspect(
     json_only
         Print one JSON object, with every name, and nothing else.
     """
-    from videoswin.classifier.resolve import resolve
+    from videoswin.classifier.resolve import PublishedZoo, resolve
 
     target = resolve(weights)
     from videoswin.classifier.loading import weights_of
     from videoswin.weights.any_file import inspect_file
 
     path, facts = weights_of(target)
-    report = inspect_file(
-        path, like=like, settings=told_of(None, num_heads), own_config=facts and facts.config, container=container
-    )
+    told = told_of(None, num_heads)
+    if isinstance(target, PublishedZoo) and like is None:
+        like, told = target.model.model, {**target.model.told, **told}
+    report = inspect_file(path, like=like, settings=told, own_config=facts and facts.config, container=container)
     if json_only:
         print(json.dumps(report.to_dict()))
     else:

@@ -42,21 +42,25 @@ def models(
 def _facts() -> dict[str, Any]:
     from videoswin.classifier.bundled import bundled_checkpoints
     from videoswin.classifier.published import PUBLISHED
+    from videoswin.classifier.published_zoo import PUBLISHED_ZOO
     from videoswin.model.presets import PRESETS
     from videoswin.storage.cache import cache_folder
     from videoswin.storage.download import cached_file
     from videoswin.zoo.names import ZOO_NAMES
 
-    published = []
-    for entry in PUBLISHED.values():
-        cached = cached_file(entry.file)
-        published.append(entry.to_dict() | {"cached": str(cached) if cached else None})
+    published = [_described(entry, cached_file(entry.file)) for entry in PUBLISHED.values()]
+    zoo = [_described(entry, cached_file(entry.file)) for entry in PUBLISHED_ZOO.values()]
     return {
         "bundled": list(bundled_checkpoints()),
         "published": published,
+        "zoo": zoo,
         "architectures": [*PRESETS, *ZOO_NAMES],
         "cache": str(cache_folder()),
     }
+
+
+def _described(entry: Any, cached: Any) -> dict[str, Any]:
+    return entry.to_dict() | {"cached": str(cached) if cached else None}
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -69,6 +73,10 @@ def _show(facts: dict[str, Any]) -> None:
         show(f"{title}:")
         show()
         _show_published([entry for entry in facts["published"] if entry["kind"] == kind])
+    show()
+    show("Published models of other systems (docs/zoo.md), by publisher:")
+    show()
+    _show_published(facts["zoo"])
     show()
     show(f"Architectures without weights: {', '.join(facts['architectures'])}")
     show(f"Downloads are kept in {facts['cache']}")
@@ -85,7 +93,7 @@ def _show_published(entries: list[dict[str, Any]]) -> None:
             "" if entry["top1"] is None else f"{entry['top1']:.1f}",
             _views(entry),
             f"{entry['parameters_m']:.1f}",
-            f"{entry['gmacs']:.1f}",
+            "" if entry["gmacs"] is None else f"{entry['gmacs']:.1f}",
             entry["licence"].partition(" (")[0],
             "yes" if entry["cached"] else "",
         )
@@ -96,4 +104,5 @@ def _views(entry: dict[str, Any]) -> str:
     """The protocol, short: views and the short side of the frames, which make most of the difference."""
     if not entry["views"]:
         return ""
-    return f"{entry['views']}, {entry['preprocessing']['short_side']} px"
+    side = entry["preprocessing"].get("short_side")
+    return entry["views"] + (f", {side} px" if side else "")
