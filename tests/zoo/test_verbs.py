@@ -58,7 +58,11 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", [*TINY, *HUB])
+_AGAIN = ("tiny_s3d", "tiny_p3d", "tiny_vivit1", "tiny_vivit3", "tiny_vjepa2")
+"""Much like another one."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in _AGAIN else n for n in (*TINY, *HUB)])
 def test_every_system(name: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if name in HUB:
         pytest.importorskip("transformers")
@@ -130,7 +134,9 @@ def test_adaptations(name: str, kind: str) -> None:
         assert moved <= heads
 
 
-@pytest.mark.parametrize("to", ["torch-export", "onnx", "openvino"])
+@pytest.mark.parametrize(
+    "to", ["onnx", *(pytest.param(to, marks=pytest.mark.slow) for to in ("torch-export", "openvino"))]
+)
 @pytest.mark.parametrize(
     "name", [n if n == "tiny_vtn" else pytest.param(n, marks=pytest.mark.slow) for n in (*TINY, *HUB)]
 )
