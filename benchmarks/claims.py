@@ -32,7 +32,7 @@ from videoswin.train.plan import Plan, Preferences, make_plan
 from videoswin.zoo import count_macs
 
 BASE = "swin3d_micro"
-SIZE = {"clip_len": 16, "size": 56}
+SIZE: dict[str, Any] = {"clip_len": 16, "size": 56}
 BATCH, FOLDS, SEEDS = 8, 3, 3
 FEW_STEPS = 1500
 """Optimiser steps below which fresh transformers of this size have hardly left their plateau (docs/log.md)."""

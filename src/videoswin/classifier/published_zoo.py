@@ -169,7 +169,7 @@ _THIRTY_SF = {"views": "10x3", "protocol": "10 clips x 3 crops of 256 pixels, 8 
 _ONE_BY_THREE = {"views": "1x3", "protocol": "1 clip x 3 crops of 224 pixels, 8 frames, every 32nd one"}
 _FIVE_CLIPS = {"views": "5x1", "protocol": "5 clips x centre crop"}
 _FIVE_BY_THREE = {"views": "5x3", "protocol": "5 clips x 3 crops of 312 pixels"}
-_FOUR = {"views": "4x3", "protocol": "4 clips x 3 crops of 224 pixels, 32 frames, every second one"}
+_FOUR: dict[str, Any] = {"views": "4x3", "protocol": "4 clips x 3 crops of 224 pixels, 32 frames, every second one"}
 _SSV2: dict[str, Any] = {"data": "something_something_v2", "num_classes": 174, "converted": True, "views": "1x3",
                          "protocol": "1 clip x 3 crops, frames spread over the whole video"}  # fmt: skip
 _I3D = "i3d_imagenet-pretrained-r50"
