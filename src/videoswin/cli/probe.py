@@ -43,7 +43,7 @@ def probe(
 
     For example:
 
-        videoswin probe videos/ --weights swin3d_micro_gestures
+        videoswin probe videos/ --weights swin3d_micro_motion
         videoswin probe videos.csv --weights swin3d_t_k400 --head attentive --out runs/probe
 
     Parameters
