@@ -13,14 +13,14 @@ from torch import Tensor
 
 from videoswin.data.clips import Clip
 from videoswin.train.features import Features
-from videoswin.train.frozen_heads import linear, nearest
+from videoswin.train.frozen_heads import linear
 from videoswin.train.split import k_folds
 
 __all__ = ["Doubt", "doubts", "held_out_scores"]
 
 _FOLDS = 10
-_DECAYS = (0.01, 0.1)
-_NEIGHBOURS = (5,)
+_DECAYS = (0.1, 1.0)  # strong ones: a head that fits every label learns the wrong ones, too
+_TIMES = 6.0  # the other class's score is so many times the label's, or it is no more than a hard clip
 _LEAST_OF_CLASS = 3
 
 
@@ -60,9 +60,8 @@ def held_out_scores(
     for fold in k_folds(stand_ins, folds, 0):
         held = torch.zeros(len(rows), dtype=torch.bool)
         held[[index[id(clip)] for clip in fold]] = True
-        answers = [*linear(sees, targets, len(labels), ~held, list(_DECAYS))]
-        answers += [*nearest(sees, targets, len(labels), ~held, list(_NEIGHBOURS))]
-        total[held] = torch.stack([answer.softmax(1) for answer in answers]).mean(0)[held]
+        answers = linear(sees, targets, len(labels), ~held, list(_DECAYS))
+        total[held] = answers.softmax(2).mean(0)[held]
         step()
     return total
 
@@ -71,7 +70,8 @@ def doubts(scores: Tensor, rows: Sequence[Clip], labels: Sequence[str]) -> list[
     """Clips whose label is probably wrong, surest first, no more than the scores say there are.
 
     ``scores``: (N, K), held out. A class's own threshold is the mean score that its clips give it: so a class that is never sure is
-    not taken for wrong as a whole. Classes of fewer than three clips are left out.
+    not taken for wrong as a whole. And the other class has to be ``_TIMES`` as likely: a clip that is merely hard is not called wrong.
+    Classes of fewer than three clips are left out.
     """
     targets = torch.tensor([labels.index(row.label) for row in rows])
     counts = targets.bincount(minlength=len(labels))
@@ -82,7 +82,7 @@ def doubts(scores: Tensor, rows: Sequence[Clip], labels: Sequence[str]) -> list[
     wrong = confident & (best != targets)
     given = scores.gather(1, targets[:, None])[:, 0]
     other = scores.gather(1, best[:, None])[:, 0]
-    wrong &= other > given
+    wrong &= other > _TIMES * given
     order = (other - given)[wrong].argsort(descending=True)
     found = wrong.nonzero().flatten()[order].tolist()
     return [Doubt(n, rows[n].label, labels[int(best[n])], float(other[n]), float(given[n])) for n in found]
