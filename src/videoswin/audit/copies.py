@@ -35,6 +35,7 @@ _COMPARED = 8  # frames that are compared while a fit is looked for
 _BLUR = 7  # pixels
 _HOPELESS, _PROMISING = 0.4, 0.55
 _MOTION, _STILL = 0.52, 0.7  # correlations that a copy reaches
+_WHOLE, _MOTION_OF_PART = 0.8, 0.85  # of the shorter clip; with less in common, they have to agree better
 _LEAST_S = 0.5  # seconds; less than that is no evidence
 
 
@@ -73,10 +74,19 @@ def find_copies(films: Sequence[Tensor], step: Callable[[], None] = lambda: None
     for first, second, box, mirrored in _search(known, step):
         copy = _check(known, first, second, box, mirrored)
         key = min(first, second), max(first, second)
-        sure = copy is not None and copy.motion >= _MOTION and copy.still >= _STILL and copy.overlap_s >= _LEAST_S
+        sure = copy is not None and _is_sure(copy, min(len(films[first]), len(films[second])))
         if copy is not None and sure and (key not in found or copy.motion > found[key].motion):
             found[key] = copy
     return sorted(found.values(), key=lambda c: -c.motion)
+
+
+def _is_sure(copy: Copy, shorter: int) -> bool:
+    """Whether the agreement is enough; ``shorter``: frames of the shorter film. Where only a part of it agrees, that is easily chance:
+    among all delays the best one is looked at."""
+    whole = copy.overlap_s * RATE >= _WHOLE * shorter
+    return (
+        copy.motion >= (_MOTION if whole else _MOTION_OF_PART) and copy.still >= _STILL and copy.overlap_s >= _LEAST_S
+    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from videoswin.data.clips import Clip
+from videoswin.predict.calibration import fit_temperature
 from videoswin.train.features import Features
 from videoswin.train.frozen_heads import linear
 from videoswin.train.split import k_folds
@@ -63,7 +64,8 @@ def held_out_scores(
         answers = linear(sees, targets, len(labels), ~held, list(_DECAYS))
         total[held] = answers.softmax(2).mean(0)[held]
         step()
-    return total
+    logits = total.clamp(min=1e-6).log()
+    return (logits / fit_temperature(logits, targets)).softmax(1)  # strong decays make scores softer than they deserve
 
 
 def doubts(scores: Tensor, rows: Sequence[Clip], labels: Sequence[str]) -> list[Doubt]:
