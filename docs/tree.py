@@ -9,7 +9,7 @@ PAGE = Path(__file__).parent / "architecture.md"
 SOURCE = Path(__file__).parent.parent / "src" / "videoswin"
 # The way of the data: the order in which a newcomer meets the rooms.
 ROOMS = (
-    "storage", "data", "interface", "kernels", "model", "zoo", "streams", "weights", "predict", "classifier", "train", "live", "export",
+    "storage", "data", "interface", "kernels", "model", "zoo", "streams", "weights", "predict", "classifier", "audit", "train", "live", "export",
     "serve", "batch", "cli",
 )  # fmt: skip
 _OTHERS = {

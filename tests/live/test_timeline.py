@@ -20,6 +20,7 @@ from videoswin.live.pace import Pace
 from videoswin.live.progress import fingerprint
 from videoswin.live.timeline import Timeline, TimelineSettings, make_timeline
 from videoswin.model import VideoSwin
+from videoswin.predict.provenance import Training
 
 SETTINGS = TimelineSettings(
     pace=Pace(clip_seconds=1.0, hop_seconds=0.2), decisions=DecisionSettings(0.2, 0.4, 0.3, 0.1), gate=True
@@ -267,6 +268,16 @@ def test_no_segments_come_with_the_best_score_and_thresholds_that_would_give_som
 def test_whole_video_checkpoints_need_to_be_told_the_length_of_an_action(video: Path) -> None:
     with pytest.raises(ConfigError, match="--clip-seconds"):
         make_timeline(uniform(), video)
+
+
+def test_a_run_knows_how_long_its_clips_were(video: Path) -> None:
+    classifier = uniform()
+    classifier.training = Training("a start", "clips", 8, 2, clip_seconds=1.0)
+    told = dataclasses.replace(SETTINGS, pace=Pace(clip_seconds=1.0))
+    known = dataclasses.replace(SETTINGS, pace=Pace())
+    found, wanted = make_timeline(classifier, video, known), make_timeline(uniform(), video, told)
+    assert found.segments == wanted.segments
+    assert list(found.curve.scores) == list(wanted.curve.scores)
 
 
 def test_an_elastic_answer_is_that_of_a_file_with_this_view(video: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tests.train.helpers import tiny_classifier
-from videoswin.train.calibrate import accuracy_interval, calibration_error, cool, fit_temperature, none_threshold
+from videoswin.predict.calibration import accuracy_interval, calibration_error, fit_temperature, none_threshold
+from videoswin.train.folds import cool
 
 
 def answers(count: int, sharpness: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -51,13 +51,32 @@ def trained(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_it_writes_can_be_used(trained: Path, capsys: pytest.CaptureFixture[str]):
     assert sorted(path.name for path in trained.iterdir()) == [
-        *("best", "curves.png", "epoch-001", "epoch-002", "last", "metrics.csv")
+        *("best", "curves.png", "epoch-001", "epoch-002", "last", "metrics.csv", "report.html")
     ]
     assert len(read_rows(trained / "metrics.csv")) == 2
     video = next(Path("data").glob("wave/*.mp4"))
     assert load(trained / "best")(video).predictions[0].label in LABELS
     assert main(["predict", str(video), "--weights", str(trained / "best")]) == 0
     assert "wave" in capsys.readouterr().out
+
+
+def test_the_checkpoint_knows_what_it_learnt_from(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    training = load(trained / "best").training
+    assert training is not None
+    assert (training.start, training.data, training.classes) == ("ck", "data", 2)
+    assert training.settings["epochs"] == 2
+    assert training.clip_seconds == pytest.approx(10 / 12, abs=0.1)
+    assert len(training.sums) == training.clips < 8
+    page = (trained / "report.html").read_text(encoding="utf-8")
+    assert "validation clips, which chose the epoch" in page
+    assert "chosen: " in page
+    assert main(["evaluate", "data", "--weights", str(trained / "best"), "--report", str(tmp_path / "page.html")]) == 0
+    said = capsys.readouterr()
+    assert f"the model has learnt from {training.clips} clips of these 8" in said.err
+    assert f"of the {8 - training.clips} clip" in said.out
+    assert "The model has learnt" in (tmp_path / "page.html").read_text(encoding="utf-8").replace(
+        "the model", "The model"
+    )
 
 
 def test_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

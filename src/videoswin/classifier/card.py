@@ -39,6 +39,8 @@ def model_card(facts: Facts, num_parameters: int) -> str:
         notes=facts.notes,
         text=facts.card.get("text", ""),
         metrics=[(name, _figure(name, value)) for name, value in facts.metrics.items()],
+        training=facts.training,
+        calibrated="calibration_error" in facts.metrics,
         validated=any(name.startswith("val_") for name in facts.metrics),
         measured=bool(results),
         p=facts.preprocessing,

@@ -17,6 +17,7 @@ from videoswin.classifier.hub import push_folder
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
 from videoswin.interface.video_model import VideoModel, need
+from videoswin.predict.provenance import Training
 from videoswin.predict.scoring import VideoClassifier, require_finite_logits
 from videoswin.weights.load_report import LoadReport
 
@@ -47,6 +48,8 @@ class Classifier(VideoClassifier):
     card: dict[str, Any] = field(default_factory=dict)
     """What its README.md should say and cannot be known here, such as ``{"license": "apache-2.0"}``; see
     :mod:`videoswin.classifier.card`."""
+    training: Training | None = None
+    """What it learnt from, if a run made it; kept in the checkpoint."""
     report: LoadReport | None = None
     """What was loaded, if it came from a file of weights alone."""
 
@@ -72,6 +75,7 @@ class Classifier(VideoClassifier):
             metrics=self.metrics,
             notes=self.notes,
             card=self.card,
+            training=self.training,
         )
 
     def logits(self, clips: Tensor) -> Tensor:

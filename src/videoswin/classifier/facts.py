@@ -9,6 +9,7 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, nearest
 from videoswin.interface.model_config import ModelConfig
 from videoswin.model.config import SwinConfig, check_clip_size
+from videoswin.predict.provenance import Training
 from videoswin.weights.assemble import empty_model
 
 __all__ = ["CARD_HEADER", "Facts", "check_card", "check_clip", "check_labels", "check_threshold", "count_blocks"]
@@ -43,6 +44,8 @@ class Facts:
     """How it was made."""
     card: dict[str, Any] = field(default_factory=dict)
     """What the model card should say besides: :mod:`videoswin.classifier.card`."""
+    training: Training | None = None
+    """What it learnt from, if a run made it."""
 
     def __post_init__(self) -> None:
         check_labels(self.labels, self.config.num_classes)

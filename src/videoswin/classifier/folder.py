@@ -22,6 +22,7 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
 from videoswin.interface.model_config import ModelConfig
 from videoswin.interface.video_model import VideoModel
+from videoswin.predict.provenance import Training
 from videoswin.storage.atomic import replace_folder
 from videoswin.weights.assemble import empty_model, fill, require_same_tensors
 from videoswin.weights.safetensors import read_header, read_tensors, write_tensors
@@ -40,7 +41,7 @@ VERSION = 1
 _FOR_HUBS = {"model_type": "videoswin", "architectures": ["VideoSwin"]}  # how a hub sorts models; not read here
 _MAX_CONFIG_BYTES = 16 * 2**20
 _REQUIRED = ("format", "version", "model", "preprocessing", "id2label")
-_OPTIONAL = ("name", "label2id", "none_threshold", "metrics", "notes", "card", *_FOR_HUBS)
+_OPTIONAL = ("name", "label2id", "none_threshold", "metrics", "notes", "card", "training", *_FOR_HUBS)
 _COPY_AGAIN = "Copy or download the checkpoint again"
 
 
@@ -94,6 +95,7 @@ def facts_of(path: Path, settings: Mapping[str, Any], name: str) -> Facts:
             metrics=_table(path, settings, "metrics"),
             notes=str(settings.get("notes", "")),
             card=_table(path, settings, "card"),
+            training=Training.from_dict(_table(path, settings, "training")) if settings.get("training") else None,
         )
     except ConfigError as error:
         reason, _, hint = str(error).partition(". ")
@@ -225,6 +227,7 @@ def to_config(facts: Facts) -> dict[str, Any]:
         "metrics": facts.metrics,
         "notes": facts.notes,
         "card": facts.card,
+        **({"training": facts.training.to_dict()} if facts.training else {}),
     }
 
 

@@ -27,6 +27,7 @@ def evaluate(
     split: str | None = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     out: Path | None = None,
+    report: Annotated[Path | None, Parameter(metavar="PAGE.html")] = None,
     profile: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     limits: str | None = None,
     device: str = "auto",
@@ -41,6 +42,7 @@ def evaluate(
 
         videoswin evaluate videos.csv --split test --weights runs/mine/best
         videoswin evaluate folder/ --weights runs/mine/best --out figures/
+        videoswin evaluate videos.csv --split test --weights runs/mine/best --report page.html
 
     Parameters
     ----------
@@ -63,6 +65,9 @@ def evaluate(
         Print one JSON object and nothing else: n, top1, top5, mean_class, unreadable.
     out
         Also write confusion.png and predictions.csv into this folder.
+    report
+        Also write this page: the accuracy with its interval, the classes, what is taken for what, and the clips that it got most
+        wrong, beside what the model saw of them. It needs no network and runs no script.
     profile
         Show where the time went: a table after the results, or with --json one JSON object as the last line of stderr.
     limits
@@ -76,14 +81,21 @@ def evaluate(
     from videoswin.data.containers import Limits
     from videoswin.data.preprocessing import Views
     from videoswin.predict.evaluation import Evaluation, evaluate_rows
+    from videoswin.predict.evaluation_page import require_page, write_evaluation_page
     from videoswin.predict.plain_text import json_text
     from videoswin.predict.profile import Profile
+    from videoswin.predict.provenance import known_clips
 
     allowed = Limits.parse(limits or "")
     classifier = open_weights(weights, runtime, device, like, num_heads)
     chosen_views = Views.of(views)
     index = read_index(data, split=split, labels=classifier.labels)
     _warn(index, split)
+    if report is not None:
+        require_page(report)
+    known = known_clips(classifier.training, index.rows)
+    if any(known):
+        say(_learnt(known))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     times = Profile() if profile else None
@@ -98,10 +110,17 @@ def evaluate(
         print(json_text(evaluation.to_dict()))
     else:
         _show(evaluation)
+        if any(known) and not all(known):
+            _show_new(evaluation, known)
     if out is not None:
         evaluation.write_confusion(out / "confusion.png", title=classifier.name)
         evaluation.write_csv(out / "predictions.csv")
         say(f"wrote {out / 'confusion.png'} and {out / 'predictions.csv'}")
+    if report is not None:
+        title = f"Evaluation of {data.name}" + (f", split {split}" if split else "")
+        warnings = [_learnt(known)] if any(known) else []
+        write_evaluation_page(report, classifier, evaluation, title, warnings=warnings, limits=allowed)
+        say(f"wrote {report}")
     if times:
         show_profile(times, json_only)
     return SOME_UNREADABLE if evaluation.unreadable else DONE
@@ -117,6 +136,19 @@ def _warn(index: "ClipList", split: str | None) -> None:
         say(f"all splits are evaluated together ({parts}); use --split to choose one.")
     if split is not None and index.shared_groups:
         say(f"{counted(len(index.shared_groups), 'group')} in more than one split: the figures may look too good.")
+
+
+def _learnt(known: list[bool]) -> str:
+    """What figures on clips that were learnt from are worth."""
+    count = sum(known)
+    which = "all of these clips" if count == len(known) else f"{counted(count, 'clip')} of these {len(known):,}"
+    return f"the model has learnt from {which} (the files' bytes are the same): figures on them say nothing about new ones."
+
+
+def _show_new(evaluation: "Evaluation", known: list[bool]) -> None:
+    new = [r for r, learnt in zip(evaluation.rows, known, strict=True) if not learnt]
+    right = sum(r.correct for r in new) / len(new)
+    show(f"of the {counted(len(new), 'clip')} that it has not learnt from, {percent(right)} are right")
 
 
 def _show(evaluation: "Evaluation") -> None:

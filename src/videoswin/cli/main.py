@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Group
 from videoswin import __version__
 from videoswin.cli import convert as convert_verb
 from videoswin.cli import inspect as inspect_verb
+from videoswin.cli.audit import audit
 from videoswin.cli.bench import bench
 from videoswin.cli.compare import compare
 from videoswin.cli.demo import demo
@@ -84,6 +85,7 @@ def _add_verb(verb: Callable[..., int], usage: str) -> None:
 _VERBS: list[str] = []
 _add_verb(demo, "[OPTIONS]")
 _add_verb(predict, "FILE... --weights CHECKPOINT [OPTIONS]")
+_add_verb(audit, "DATA [OPTIONS]")
 _add_verb(train, "DATA --out RUN [OPTIONS]")
 _add_verb(probe, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")

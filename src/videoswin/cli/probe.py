@@ -74,6 +74,7 @@ def probe(
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
+    from videoswin.audit.quick import quick_look
     from videoswin.classifier.device import choose_device
     from videoswin.classifier.loading import load
     from videoswin.data.annotations import read_index
@@ -99,6 +100,8 @@ def probe(
             "no groups are given: clips of one person or scene may stand on both sides, and the figures then hold for these "
             "people and scenes, not for new ones."
         )
+    for line in quick_look(index.rows):
+        say(line)
     began = time.perf_counter()
     with steps(len(rows), "Looking at clips") as step:
         features = extract(classifier, rows, step=step)
@@ -131,11 +134,12 @@ def probe(
         for setting, count in probed.chosen.most_common(3):
             show(f"chosen by {count} of {folds * seeds} folds: {setting}")
     if out is not None:
-        _write(out, classifier, features, rows, labels, settings, probed, folds)
+        _write(data, out, classifier, features, rows, labels, settings, probed, folds)
     return DONE
 
 
 def _write(
+    data: Path,
     out: Path,
     classifier: "Classifier",
     features: "Features",
@@ -149,8 +153,10 @@ def _write(
     import torch
 
     from videoswin.classifier.classifier import Classifier
+    from videoswin.predict.provenance import Training, sums_of
     from videoswin.storage.atomic import replace_file
     from videoswin.train import probe as probing
+    from videoswin.train.footage import look_at
     from videoswin.train.start import adopt
 
     last = max(features.pooled)
@@ -169,10 +175,23 @@ def _write(
             head.fc.weight.copy_(fitted[0])
             head.fc.bias.copy_(fitted[1])
     name = out.resolve().name
+    footage = look_at(rows)
+    training = Training(
+        start=classifier.name,
+        data=data.resolve().name,
+        clips=len(rows),
+        classes=len(labels),
+        groups=footage.groups,
+        clip_seconds=round(footage.longest, 3) or None,
+        settings={"head": str(setting)},
+        sums=sums_of(rows),
+    )
     notes = f"A linear head on the frozen features of {classifier.name}: {setting}."
     metrics = {"probe_cross_validation_top1": round(statistics.mean(probed.pooled), 4), "clips": len(rows)}
     out.mkdir(parents=True, exist_ok=True)
-    Classifier(model, classifier.preprocessing, labels, name, metrics=metrics, notes=notes).save(out / "best")
+    Classifier(model, classifier.preprocessing, labels, name, metrics=metrics, notes=notes, training=training).save(
+        out / "best"
+    )
     with replace_file(out / "probe.json") as new:
         new.write_text(json.dumps(probed.to_dict(), indent=2) + "\n", encoding="utf-8")
     show(f"The checkpoint: {out / 'best'}")

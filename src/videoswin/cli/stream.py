@@ -134,6 +134,7 @@ def stream(
             if record:
                 recording = Recording(record, source, classifier.labels, min(top_k, 3))
             open_source(found, lambda: interruption.asked)
+            pace = pace.suited(classifier)
             fps = pace.fps(classifier.preprocessing, found.fps)
             tracker = make_tracker(classifier, pace, fps, decisions, gate=gate)
             tracker.warm_up(classifier.preprocessing.size)

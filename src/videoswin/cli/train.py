@@ -1,5 +1,6 @@
 """``videoswin train``: a model from a folder of labelled videos."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -165,12 +166,17 @@ def train(
         from videoswin.classifier.resolve import resolve
 
         resolve(weights)  # before the other imports: a misspelt name is answered at once
+    from dataclasses import replace
+
+    from videoswin.audit.quick import quick_look
     from videoswin.classifier.device import choose_device
     from videoswin.data.containers import Limits
+    from videoswin.predict.provenance import sums_of
     from videoswin.storage.atomic import settled_folder
     from videoswin.train.adapt import describe, save_adapter
     from videoswin.train.folds import keep, measure
     from videoswin.train.plan import Preferences, make_plan
+    from videoswin.train.run_page import write_run_page
 
     _require_apart(data, out)
     if backbone_lr_ratio == 0:  # the usual way elsewhere to say that only the head learns
@@ -206,16 +212,18 @@ def train(
         name=name,
     )
     settings = {key: value for key, value in given.items() if value is not None}
-    told = told_of(None, num_heads)
-    plan = make_plan(
-        data, out, model, weights, preferences, seed, resume, Limits.parse(limits or ""), settings, like, told
-    )
+    told, allowed = told_of(None, num_heads), Limits.parse(limits or "")
+    plan = make_plan(data, out, model, weights, preferences, seed, resume, allowed, settings, like, told)
     for line in plan.notes:
         say(line)
     plan.classifier.model.to(choose_device(device))
     if resume:
         plan.check_resume(out, skip_bad)
     _prepare(plan, skip_bad)
+    learnt = plan.train_clips.rows
+    for line in quick_look(plan.index.rows):
+        say(line)
+    plan.classifier.training = replace(plan.training, clips=len(learnt), sums=sums_of(learnt))
 
     measured = None
     if plan.parts:
@@ -245,7 +253,8 @@ def train(
         keep(trainer, measured, out)
     if keep_adapter:
         save_adapter(trainer.model, plan.adaptation, out / "adapter")
-    _conclude(plan, trainer, measured, data, out)
+    warnings = _conclude(plan, trainer, measured, data, out)
+    say(f"wrote {write_run_page(out, trainer, measured, warnings, allowed)}")
     return DONE
 
 
@@ -297,6 +306,11 @@ def _show_measured(measured: "Measured", plan: "Plan") -> None:
     )
     if len(measured.folds) > 1:
         _show_classes(measured)
+    if measured.none_threshold is not None:
+        show(
+            f"temperature {measured.temperature:.2f}: scores are off the share of right answers by "
+            f"{percent(measured.calibration_error)} on average (ECE); below {measured.none_threshold:g} the answer is none"
+        )
 
 
 def _show_classes(measured: "Measured") -> None:
@@ -320,17 +334,23 @@ def _require_apart(data: Path, out: Path) -> None:
         raise ConfigError(f"--out {out} is the folder of the clips. Give another one, such as runs/mine.")
 
 
-def _conclude(plan: "Plan", trainer: "Trainer", measured: "Measured | None", data: Path, out: Path) -> None:
-    from videoswin.train.advice import advise, at_chance, resolution
+def _conclude(plan: "Plan", trainer: "Trainer", measured: "Measured | None", data: Path, out: Path) -> list[str]:
+    """The end of a run in words; gives what limits its figures."""
+    import torch
+
+    from videoswin.train.advice import about_sampling, about_threads, advise, at_chance, resolution
 
     progress, best = trainer.progress, out / "best"
     held_out = f", held-out accuracy {percent(progress.best)} at best" if plan.val_clips is not None else ""
     show(f"Trained {counted(progress.epoch, 'epoch')}{held_out}. The checkpoint: {best}")
     confusion = measured.evaluation().confusion if measured else None
-    for line in advise(trainer.rows, plan.train_clips.rows, confusion, plan.classifier.labels):
-        say(f"advice: {line}")
+    lines = about_threads(trainer.rows, torch.get_num_threads(), os.getloadavg()[0], os.cpu_count() or 1)
+    lines += about_sampling(plan.classifier.preprocessing, plan.footage.seconds, plan.footage.fps)
+    lines += advise(trainer.rows, plan.train_clips.rows, confusion, plan.classifier.labels)
     if plan.val_clips is not None and len(plan.val_clips) < 50:
-        say(f"advice: the epoch was chosen by {resolution(len(plan.val_clips))}. --folds 5 says more.")
+        lines.append(f"the epoch was chosen by {resolution(len(plan.val_clips))}. --folds 5 says more.")
+    for line in lines:
+        say(f"advice: {line}")
     if measured is not None:
         poor = at_chance(measured.correct, measured.rows)
     elif plan.val_clips is not None:
@@ -340,6 +360,7 @@ def _conclude(plan: "Plan", trainer: "Trainer", measured: "Measured | None", dat
         poor = False
         show("How good it is was not measured: no clip was held out.")
     if poor:
+        lines.insert(0, "It is not better than naming the commonest class every time, as far as these clips can tell.")
         show(
             "It is not better than naming the commonest class every time, as far as these clips can tell. Do not use it yet: "
             "look at the advice above, at --sampling and --size (is the action in the frames?), and at the labels."
@@ -348,3 +369,4 @@ def _conclude(plan: "Plan", trainer: "Trainer", measured: "Measured | None", dat
         show(f"Use it:  videoswin predict clip.mp4 --weights {best}")
     if tests := plan.index.splits.get("test"):
         show(f"Once, at the end ({resolution(tests)}):  videoswin evaluate {data} --split test --weights {best}")
+    return [line[:1].upper() + line[1:] for line in lines]

@@ -11,7 +11,7 @@ An exported file and the systems of the zoo take whole clips and nothing else: :
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,7 +45,7 @@ class Pace:
     """
 
     clip_seconds: float | None = None
-    """What one clip spans; for checkpoints of whole videos, the longest action. None: as the checkpoint says."""
+    """What one clip spans; for checkpoints of whole videos, the longest action. None: as the checkpoint says, or its training."""
     hop_seconds: float | None = None
     """From answer to answer. None: an eighth of a clip."""
 
@@ -53,6 +53,13 @@ class Pace:
         for name, value in {"clip_seconds": self.clip_seconds, "hop_seconds": self.hop_seconds}.items():
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{name} is {value!r}. Use seconds above 0, such as 3.")
+
+    def suited(self, classifier: VideoClassifier) -> "Pace":
+        """This pace, and where it leaves open how long a clip of whole videos is, as long as those that the model learnt from."""
+        training = classifier.training
+        if self.clip_seconds is None and classifier.preprocessing.sampling == "uniform" and training is not None:
+            return replace(self, clip_seconds=training.clip_seconds)
+        return self
 
     def fps(self, preprocessing: Preprocessing, source_fps: float) -> float:
         """Frames of the video that are looked at each second; see :func:`videoswin.live.sampler.stream_fps`."""

@@ -37,7 +37,7 @@ def stream_fps(preprocessing: Preprocessing, source_fps: float = 0.0, clip_secon
     if preprocessing.sampling == "uniform":
         raise ConfigError(
             "This checkpoint spreads each clip over a whole video, and a stream has no end. "
-            "Say how many seconds an action takes: --clip-seconds 3, for example."
+            "Say how many seconds an action takes: --clip-seconds 3, for example (in Python: Pace(clip_seconds=3))."
         )
     if preprocessing.sampling == "time":
         return preprocessing.fps or 0.0

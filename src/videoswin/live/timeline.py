@@ -183,13 +183,12 @@ class _Pass:
     ) -> None:
         self.classifier, self.video, self.settings = classifier, video, settings
         self.answered = answered
-        fps = settings.pace.fps(classifier.preprocessing, video.info.fps)
+        pace = settings.pace.suited(classifier)
+        fps = pace.fps(classifier.preprocessing, video.info.fps)
         self.selector = FrameSelector(classifier.preprocessing, fps, cuts=settings.cuts)
         whole_videos = classifier.preprocessing.sampling == "uniform"
         anchor = settings.anchor if settings.anchor is not None else (0.0 if whole_videos else 0.5)
-        self.tracker = make_tracker(
-            classifier, settings.pace, fps, settings.decisions, gate=settings.gate, anchor=anchor
-        )
+        self.tracker = make_tracker(classifier, pace, fps, settings.decisions, gate=settings.gate, anchor=anchor)
         self.scan = ThresholdScan(settings.decisions)
         self.done = 0  # frames
         self.events: list[Event] = []

@@ -28,6 +28,7 @@ from videoswin.predict.batches import (
     views_at_once,
 )
 from videoswin.predict.profile import Profile, running, timed, waited
+from videoswin.predict.provenance import Training
 from videoswin.predict.results import Failure, LabelScore, Prediction, Span
 
 __all__ = [
@@ -47,6 +48,8 @@ class VideoClassifier(ABC):
     labels: tuple[str, ...]
     name: str
     none_threshold: float | None
+    training: Training | None = None
+    """What it learnt from, if that is known."""
 
     @property
     def device(self) -> torch.device:

@@ -72,7 +72,7 @@ def timeline(folder: Path, settings: dict[str, Any], tell: Callable[[dict[str, A
 
     limits = Limits(**settings["limits"])
     with open_video(settings["path"], name=settings["name"], limits=limits) as video:
-        pace = with_clip_seconds(pace, classifier.preprocessing, video.info.duration_s)
+        pace = with_clip_seconds(pace.suited(classifier), classifier.preprocessing, video.info.duration_s)
     chosen = TimelineSettings(pace, decisions, settings["cuts"], settings["gate"])
     found = make_timeline(classifier, settings["path"], chosen, each=each, answered=answered, limits=limits)
     found = replace(found, path=settings["name"])

@@ -60,7 +60,7 @@ async def _serve(socket: WebSocket, service: Service) -> None:
         raise Refused(422, "bad_setting", f'kind="{kind[:40]}" has to be {" or ".join(_KINDS)}.')
     choices = StreamChoices(
         kind,
-        with_clip_seconds(pace_of(fields), model.classifier.preprocessing),
+        with_clip_seconds(pace_of(fields).suited(model.classifier), model.classifier.preprocessing),
         timeline_decisions(fields, (0.3, 0.7, 0.4, 0.5)),
         number(fields, "fps", 25.0, 0.1, 240),
         flag(fields, "cuts", True),

@@ -7,15 +7,19 @@ import torch
 from torch import Tensor
 
 from videoswin.data.annotations import Clip
+from videoswin.data.preprocessing import Preprocessing
 from videoswin.train.metrics import EpochRow
 
-__all__ = ["advise", "at_chance", "resolution"]
+__all__ = ["about_sampling", "about_threads", "advise", "at_chance", "resolution"]
 
 _FEW_HELD_OUT = 50
 _FEW_OF_A_CLASS = 8
 _LEARNT = 0.85
 _STILL_FALLING = 0.1
 _EATEN = 0.5
+_SHOWN = 0.6  # of a clip; less can miss the action
+_DENSE_ENOUGH = 5.0  # frames a second
+_SLOWED = 3.0
 
 
 def resolution(clips: int) -> str:
@@ -72,6 +76,50 @@ def _about_learning(epochs: Sequence[EpochRow]) -> list[str]:
             "people and scenes help most; then --augment strong, or --adapt last:2."
         )
     return lines
+
+
+def about_sampling(preprocessing: Preprocessing, seconds: float, fps: float) -> list[str]:
+    """A line if a clip shows too little of the usual video, ``seconds`` long at ``fps`` frames a second, or too few frames of it."""
+    if not seconds or not fps:
+        return []
+    frames = preprocessing.clip_len
+    if preprocessing.sampling == "uniform":
+        rate = min(frames / seconds, fps)
+        if rate < min(_DENSE_ENOUGH, fps):
+            return [
+                f"{frames} frames over {seconds:.1f} s are {rate:.1f} a second, too few to follow a quick motion: try "
+                f"--clip-len {2 * frames}, or --sampling time --fps 8."
+            ]
+        return []
+    step = (
+        preprocessing.frame_interval / fps if preprocessing.sampling == "interval" else 1 / (preprocessing.fps or fps)
+    )
+    if frames * step < _SHOWN * seconds:
+        return [
+            f"a clip shows {frames * step:.1f} s of a video of {seconds:.1f} s and may miss the action: try --sampling uniform, or "
+            f"--clip-len {2 * frames}."
+        ]
+    return []
+
+
+def about_threads(epochs: Sequence[EpochRow], threads: int, load: float, cores: int) -> list[str]:
+    """A line if other work takes the cores: ``threads`` of PyTorch wait for each other at every step then.
+
+    ``load``: processes that want a core now; ``cores``: how many there are.
+    """
+    rates = [row.clips_per_s for row in epochs if row.clips_per_s > 0]
+    slowed = len(rates) > 2 and max(rates) > _SLOWED * rates[-1]
+    if threads < 2 or not (slowed or load > 2 * cores):
+        return []
+    why = (
+        f"{max(rates):.1f} clips a second became {rates[-1]:.1f}"
+        if slowed
+        else f"{load:.0f} processes want {cores} cores"
+    )
+    return [
+        f"the machine is busy ({why}): {threads} threads that wait for each other can be 30 times as slow; try "
+        "OMP_NUM_THREADS=1 in front of the command."
+    ]
 
 
 def _mean_loss(epochs: Sequence[EpochRow]) -> float:

@@ -26,8 +26,8 @@ from videoswin.bench.timing import take_turns
 from videoswin.bench.variants import OURS
 from videoswin.data.containers import Limits
 from videoswin.errors import ConfigError, Interrupted, VideoSwinError, WeightsError
+from videoswin.predict.calibration import accuracy_interval
 from videoswin.storage.atomic import replace_file
-from videoswin.train.calibrate import accuracy_interval
 from videoswin.train.contenders import Contender
 from videoswin.train.folds import measure
 from videoswin.train.loop import Trainer, Watch

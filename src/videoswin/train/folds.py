@@ -24,15 +24,16 @@ from videoswin.data.annotations import Clip
 from videoswin.data.dataset import ClipDataset, ClipLoader
 from videoswin.data.preprocessing import Views
 from videoswin.errors import WeightsError
+from videoswin.interface.video_model import VideoModel
+from videoswin.predict.calibration import accuracy_interval, calibration_error, fit_temperature, none_threshold
 from videoswin.predict.evaluation import Evaluation, RowResult
 from videoswin.predict.results import LabelScore
 from videoswin.storage.atomic import replace_file, settled_folder
-from videoswin.train.calibrate import accuracy_interval, calibration_error, cool, fit_temperature, none_threshold
 from videoswin.train.loop import Trainer, Watch
 from videoswin.train.metrics import EpochRow
 from videoswin.train.plan import Plan
 
-__all__ = ["FoldResult", "Measured", "keep", "logits_of", "measure"]
+__all__ = ["FoldResult", "Measured", "cool", "evaluation_of", "keep", "logits_of", "measure"]
 
 _TOP = 5
 _FEW = 50  # held-out clips; fewer say nothing on how sure to be
@@ -83,7 +84,7 @@ class Measured:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """See :func:`~videoswin.train.calibrate.accuracy_interval`."""
+        """See :func:`~videoswin.predict.calibration.accuracy_interval`."""
         return accuracy_interval(self.correct, [row.unit for row in self.rows])
 
     @property
@@ -120,14 +121,7 @@ class Measured:
 
     def evaluation(self) -> Evaluation:
         """The pooled answers as the outcome of an evaluation, for tables and pictures."""
-        scores = (self.logits / self.temperature).softmax(1)
-        best, which = scores.topk(min(_TOP, len(self.labels)), dim=1)
-        results = []
-        for row, values, places in zip(self.rows, best.tolist(), which.tolist(), strict=True):
-            results.append(
-                RowResult(row, tuple(LabelScore(self.labels[i], v) for i, v in zip(places, values, strict=True)))
-            )
-        return Evaluation(self.labels, Views(1, 1), tuple(results))
+        return evaluation_of(self.labels, self.rows, self.logits / self.temperature)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``summary.json`` holds."""
@@ -150,6 +144,17 @@ class Measured:
         evaluation.write_confusion(folder / "confusion.png", title="held-out clips of all folds")
         with replace_file(folder / "summary.json") as new:
             new.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def evaluation_of(labels: Sequence[str], rows: Sequence[Clip], logits: Tensor) -> Evaluation:
+    """Answers, logits (N, K), as the outcome of an evaluation."""
+    best, which = logits.softmax(1).topk(min(_TOP, len(labels)), dim=1)
+    results = []
+    for row, values, places in zip(rows, best.tolist(), which.tolist(), strict=True):
+        results.append(
+            RowResult(row, tuple(LabelScore(labels[int(i)], v) for i, v in zip(places, values, strict=True)))
+        )
+    return Evaluation(tuple(labels), Views(1, 1), tuple(results))
 
 
 def measure(
@@ -192,10 +197,20 @@ def keep(trainer: Trainer, measured: Measured, out: Path) -> None:
         f"{what}_top1": round(measured.accuracy, 4),
         f"{what}_clips": len(measured.rows),
         f"{what}_interval": f"{low:.3f} to {high:.3f}",
+        **({"calibration_error": round(measured.calibration_error, 4)} if measured.none_threshold is not None else {}),
         "epoch": trainer.progress.epoch,
         "train_top1": trainer.rows[-1].train_top1,
     }
     classifier.save(out / "best")
+
+
+def cool(model: VideoModel, temperature: float) -> None:
+    """Divides the logits of ``model`` by ``temperature`` from now on, in place: the last layer of every head is linear, and takes
+    it in."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if model.is_of_head(name) and ".fc." in name:
+                parameter.div_(temperature)
 
 
 def logits_of(classifier: Classifier, clips: ClipDataset, batch_size: int = 16) -> Tensor:

@@ -1,7 +1,7 @@
 """A run, planned: which clips, which start, which settings. Everything is checked before the first clip is decoded."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,17 @@ from videoswin.data.containers import Limits
 from videoswin.data.dataset import ClipDataset, FrameCache
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, nearest
+from videoswin.predict.provenance import Training
 from videoswin.storage.atomic import settled_folder
 from videoswin.train.adapt import Adaptation, parse_adaptation, require_adaptable
+from videoswin.train.advice import about_sampling
 from videoswin.train.augments import AUGMENTS
-from videoswin.train.footage import look_at
+from videoswin.train.footage import Footage, look_at
 from videoswin.train.loop import Trainer
 from videoswin.train.recipes import Recipe, get_recipe
 from videoswin.train.settings import TrainSettings
 from videoswin.train.split import hold_out, k_folds
-from videoswin.train.start import Wanted, choose_start
+from videoswin.train.start import DEFAULT_START, Wanted, choose_start
 from videoswin.train.state import require_state
 
 __all__ = ["FEW_CLIPS", "Part", "Plan", "Preferences", "make_plan"]
@@ -114,6 +116,9 @@ class Plan:
     adaptation: Adaptation
     build: Callable[[], Classifier]
     index: ClipList
+    footage: Footage
+    training: Training
+    """What the checkpoint will say of its clips and settings."""
     notes: tuple[str, ...]
 
     def trainer(self, out: Path, epochs: int | None = None) -> Trainer:
@@ -202,6 +207,7 @@ def make_plan(
     steps = -(-len(train_rows) // full.batch_size)
     notes = [
         *index.notes,
+        *(f"beware: {line}" for line in about_sampling(classifier.preprocessing, footage.seconds, footage.fps)),
         str(footage) + ".",
         *start.notes,
         f'recipe "{chosen}", {recipe.about}: {_counted(full.epochs, "epoch")} of {_counted(steps, "step")} of '
@@ -232,6 +238,21 @@ def make_plan(
         adaptation=adaptation,
         build=start.build,
         index=index,
+        footage=footage,
+        training=Training(
+            start=weights or (f"fresh weights of {model}" if model else DEFAULT_START),
+            data=Path(data).resolve().name,
+            clips=footage.clips,
+            classes=footage.classes,
+            groups=footage.groups,
+            clip_seconds=round(footage.longest, 3) or None,
+            settings={
+                "recipe": chosen,
+                "adapt": wanted.adapt,
+                "augment": wanted.augment or recipe.augment,
+                **asdict(full),
+            },
+        ),
         notes=tuple(note for note in notes if note),
     )
 

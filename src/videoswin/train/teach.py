@@ -19,9 +19,10 @@ from torch import Tensor
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError
+from videoswin.predict.calibration import accuracy_interval, fit_temperature
 from videoswin.train import probe
-from videoswin.train.calibrate import accuracy_interval, cool, fit_temperature
 from videoswin.train.features import extract
+from videoswin.train.folds import cool
 from videoswin.train.frozen_heads import linear
 from videoswin.train.split import k_folds
 from videoswin.train.start import adopt

@@ -41,6 +41,7 @@ class ExportedClassifier(VideoClassifier):
         self.labels = self.metadata.labels
         self.name = self.metadata.name
         self.none_threshold = self.metadata.none_threshold
+        self.training = self.metadata.training
 
     def __repr__(self) -> str:
         made = self.metadata.made

@@ -17,6 +17,7 @@ from videoswin.classifier.folder import facts_of, strict_json, to_config
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
 from videoswin.export.formats import FORMATS, FORMER_PRECISIONS, PRECISIONS, Precision
+from videoswin.predict.provenance import Training
 
 __all__ = ["KEY", "Making", "Metadata"]
 
@@ -25,7 +26,7 @@ KEY = "videoswin"
 _FORMAT, _VERSION = "videoswin-export", 2
 _MAX_CHARACTERS = 16 * 2**20
 _REQUIRED = ("format", "version", "model", "preprocessing", "id2label", "export")
-_FIELDS = (*_REQUIRED, "name", "none_threshold", "metrics", "notes", "card")
+_FIELDS = (*_REQUIRED, "name", "none_threshold", "metrics", "notes", "card", "training")
 _AGAIN = "Export the checkpoint again: videoswin export"
 
 _REQUIRED_1 = ("format", "version", "to", "precision", "preprocessing", "labels")
@@ -65,6 +66,7 @@ class Metadata:
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
     card: dict[str, Any] = field(default_factory=dict)
+    training: Training | None = None
 
     @classmethod
     def of(cls, facts: Facts, made: Making) -> "Metadata":
@@ -87,7 +89,9 @@ class Metadata:
         shared = to_config(Facts(**values))
         own = {"format": _FORMAT, "version": _VERSION, "export": asdict(self.made)}
         return json.dumps(
-            {name: own.get(name, shared.get(name)) for name in _FIELDS}, ensure_ascii=False, allow_nan=False
+            {name: own.get(name, shared.get(name)) for name in _FIELDS if name in own or name in shared},
+            ensure_ascii=False,
+            allow_nan=False,
         )
 
     @classmethod

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from videoswin.interface.video_model import VideoModel
-
-__all__ = ["accuracy_interval", "calibration_error", "cool", "fit_temperature", "none_threshold"]
+__all__ = ["accuracy_interval", "calibration_error", "fit_temperature", "none_threshold", "reliability"]
 
 _KEPT_OUT = 0.05
 _RESAMPLES = 2000
@@ -29,27 +27,26 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     return float(grid[best].exp())
 
 
-def cool(model: VideoModel, temperature: float) -> None:
-    """Divides the logits of ``model`` by ``temperature`` from now on, in place: the last layer of every head is linear, and takes
-    it in."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if model.is_of_head(name) and ".fc." in name:
-                parameter.div_(temperature)
-
-
 def calibration_error(scores: Tensor, targets: Tensor, bins: int = 10) -> float:
     """Expected calibration error of scores (N, K): how far the best score is from the share that is right, over bins of
     equal width, weighted by what is in them. In [0, 1]."""
     confidence, answer = scores.max(dim=1)
-    right = (answer == targets).float()
+    found = reliability(confidence, answer == targets, bins)
+    return sum(abs(score - right) * count for score, right, count in found) / max(len(scores), 1)
+
+
+def reliability(confidence: Tensor, right: Tensor, bins: int = 10) -> list[tuple[float, float, int]]:
+    """Mean best score, share that is right, and number of clips, for each bin of equal width that holds any.
+
+    ``confidence``: (N,) in [0, 1]; ``right``: bool (N,).
+    """
     place = (confidence * bins).long().clamp(max=bins - 1)
-    error = 0.0
+    found = []
     for i in range(bins):
         chosen = place == i
         if chosen.any():
-            error += float((confidence[chosen].mean() - right[chosen].mean()).abs() * chosen.float().mean())
-    return error
+            found.append((float(confidence[chosen].mean()), float(right[chosen].float().mean()), int(chosen.sum())))
+    return found
 
 
 def none_threshold(scores: Tensor) -> float:

@@ -1,0 +1,1 @@
+"""Clips looked at before a model is: copies, doubtful labels, and what makes a figure look too good"""

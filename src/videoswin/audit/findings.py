@@ -1,0 +1,179 @@
+"""All that an audit finds, in the order in which it matters."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from threading import Event
+from typing import Any
+
+from videoswin.audit.copies import Copy, find_copies
+from videoswin.audit.facts import about_list, odd_ones
+from videoswin.audit.labels import Doubt, doubts, held_out_scores
+from videoswin.audit.scenes import joined, same_place
+from videoswin.classifier.classifier import Classifier
+from videoswin.data.clips import Clip, ClipList
+from videoswin.data.containers import Limits
+from videoswin.data.fingerprints import MAX_FRAMES, SIDE, Fingerprint, fingerprint
+from videoswin.errors import VideoError
+from videoswin.predict.batches import read_ahead
+from videoswin.train.features import extract
+
+__all__ = ["Findings", "audit"]
+
+_DEFAULT = Limits()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """``rows``: all clips of the list. Numbers elsewhere are places in it. ``lines``: in words, what a person should know first."""
+
+    rows: tuple[Clip, ...]
+    labels: tuple[str, ...]
+    lines: tuple[str, ...]
+    copies: tuple[Copy, ...]
+    places: tuple[tuple[int, ...], ...]
+    """Clips of one place that stand in several splits, without a group that says so."""
+    doubts: tuple[Doubt, ...] | None
+    """None: not looked for."""
+    odd: tuple[tuple[int, str], ...]
+    unreadable: tuple[tuple[int, str], ...]
+
+    def crosses(self, copy: Copy) -> bool:
+        """Whether a pair stands in two splits, or in two groups."""
+        a, b = self.rows[copy.first], self.rows[copy.second]
+        return a.split != b.split or (a.group != b.group and bool(a.group and b.group))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``videoswin audit --json`` prints."""
+        name = lambda number: str(self.rows[number].path)  # noqa: E731
+        copies = []
+        for copy in self.copies:
+            values = {**asdict(copy), "first": name(copy.first), "second": name(copy.second)}
+            copies.append({**values, "crosses": self.crosses(copy), "what": copy.words})
+        doubted = None
+        if self.doubts is not None:
+            doubted = [{**asdict(d), "path": name(d.number)} for d in self.doubts]
+            for one in doubted:
+                del one["number"]
+        return {
+            "clips": len(self.rows),
+            "lines": list(self.lines),
+            "copies": copies,
+            "places": [[name(n) for n in place] for place in self.places],
+            "doubts": doubted,
+            "odd": [{"path": name(n), "why": why} for n, why in self.odd],
+            "unreadable": [{"path": name(n), "why": why} for n, why in self.unreadable],
+        }
+
+
+def audit(
+    index: ClipList,
+    classifier: Classifier | None = None,
+    limits: Limits = _DEFAULT,
+    stage: Callable[[str, int], Callable[[], None]] = lambda what, total: lambda: None,
+) -> Findings:
+    """Looks at all clips of a list.
+
+    Args:
+        classifier: its features are what doubtful labels are found by; None does not look for them.
+        stage: told what begins and of how many steps; gives what is called after each of them.
+    """
+    rows = index.rows
+    prints, unreadable = _prints(rows, limits, stage("Looking at clips", len(rows)))
+    known = [n for n, one in enumerate(prints) if one is not None]
+    films = [one.film for one in prints if one is not None]
+    found = find_copies(films, stage("Searching for copies", len(films)))
+    copies = [
+        Copy(known[c.first], known[c.second], c.box, c.mirrored, c.delay_s, c.overlap_s, c.motion, c.still)
+        for c in found
+    ]
+    lines = [f"{len(unreadable)} clips cannot be read."] if unreadable else []
+    lines += _about_copies(rows, copies)
+    places = _places(rows, index, [(known[a], known[b]) for a, b in same_place(films)])
+    if places:
+        named = len({n for place in places for n in place})
+        lines.append(
+            f"{named} clips of {len(places)} places stand in several splits: give the clips of a place one group."
+        )
+    odd_lines, odd = odd_ones(rows, prints)
+    doubted = None
+    if classifier is not None:
+        cluster = joined(len(rows), [(c.first, c.second) for c in copies])
+        doubted = _doubts(classifier, rows, index.labels, known, cluster, stage)
+        if doubted:
+            lines.append(f"{len(doubted)} of {len(rows)} labels are doubtful.")
+    return Findings(
+        rows=rows,
+        labels=index.labels,
+        lines=(*lines, *about_list(index), *odd_lines),
+        copies=tuple(copies),
+        places=tuple(places),
+        doubts=None if doubted is None else tuple(doubted),
+        odd=tuple(odd),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _prints(
+    rows: Sequence[Clip], limits: Limits, step: Callable[[], None]
+) -> tuple[list[Fingerprint | None], list[tuple[int, str]]]:
+    def read(row: Clip, stop: Event | None) -> Fingerprint | VideoError:
+        try:
+            return fingerprint(row, limits, threads=1, stop=stop)
+        except VideoError as error:
+            return error
+
+    prints: list[Fingerprint | None] = []
+    unreadable = []
+    for number, one in enumerate(read_ahead(read, rows, MAX_FRAMES * SIDE * SIDE)):
+        if isinstance(one, VideoError):
+            unreadable.append((number, f"{one.reason}. {one.hint}".strip()))
+            prints.append(None)
+        else:
+            prints.append(one)
+        step()
+    return prints, unreadable
+
+
+def _about_copies(rows: Sequence[Clip], copies: Sequence[Copy]) -> list[str]:
+    if not copies:
+        return []
+    pairs = [(rows[c.first], rows[c.second]) for c in copies]
+    lines = [f"{len(copies)} pairs of clips are copies of each other."]
+    if across := sum(a.split != b.split for a, b in pairs):
+        lines.append(f"{across} of these pairs stand in two splits: figures on one of them look too good.")
+    if apart := sum(bool(a.group and b.group and a.group != b.group) for a, b in pairs):
+        lines.append(f"{apart} of these pairs stand in two groups, which folds take for apart.")
+    if unlike := sum(a.label != b.label for a, b in pairs):
+        lines.append(f"{unlike} of these pairs have two labels: one of them is wrong.")
+    return lines
+
+
+def _places(rows: Sequence[Clip], index: ClipList, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:
+    """Clusters of clips without a group that stand in several splits."""
+    loose = [(a, b) for a, b in pairs if not (rows[a].group or rows[b].group)]
+    if not index.splits or not loose:
+        return []
+    clusters: dict[int, list[int]] = {}
+    for number, place in enumerate(joined(len(rows), loose)):
+        clusters.setdefault(place, []).append(number)
+    sizes = Counter({place: len(found) for place, found in clusters.items()})
+    chosen = [clusters[place] for place, _ in sizes.most_common()]
+    return [tuple(found) for found in chosen if len({rows[n].split for n in found}) > 1]
+
+
+def _doubts(
+    classifier: Classifier,
+    rows: Sequence[Clip],
+    labels: Sequence[str],
+    known: Sequence[int],
+    cluster: Sequence[int],
+    stage: Callable[[str, int], Callable[[], None]],
+) -> list[Doubt]:
+    """Among the clips that can be read."""
+    readable = [rows[n] for n in known]
+    if len(readable) < 2 * len(labels):
+        return []
+    features = extract(classifier, readable, step=stage("Features", len(readable)))
+    scores = held_out_scores(features, readable, labels, [cluster[n] for n in known], stage("Fitting", 10))
+    return [Doubt(known[d.number], d.label, d.other, d.score, d.given) for d in doubts(scores, readable, labels)]
