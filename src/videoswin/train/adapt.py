@@ -31,6 +31,7 @@ __all__ = [
     "adapt",
     "describe",
     "folded",
+    "has_adapters",
     "learning",
     "parse_adaptation",
     "restore",
@@ -118,6 +119,11 @@ def set_training(model: VideoSwin) -> None:
     model.train()
     if not any(parameter.requires_grad for parameter in model.backbone.parameters()):
         model.backbone.eval()
+
+
+def has_adapters(model: nn.Module) -> bool:
+    """Whether it has LoRA's matrices beside its weights."""
+    return any(hasattr(module, "get_delta_weight") for module in model.modules())
 
 
 def folded(model: VideoSwin) -> VideoSwin:
