@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 from videoswin.data.clips import Clip
 from videoswin.data.containers import Limits
 from videoswin.data.decode import Video
+from videoswin.data.frame_folder import FrameFolder
 from videoswin.data.part import Part, open_clip
 from videoswin.data.preprocessing import Preprocessing, check_shape
 from videoswin.data.rand_augment import RandAugment
@@ -150,7 +151,7 @@ class FrameCache:
             check_shape(video, resize)
             return self._keep(video, clip, resize) is not None
 
-    def _keep(self, video: Video | Part, clip: Clip, resize: Resize) -> _Kept | None:
+    def _keep(self, video: Video | FrameFolder | Part, clip: Clip, resize: Resize) -> _Kept | None:
         height, width = resize.shape(video.info.height, video.info.width)
         needed = len(video) * height * width * 3
         if get_worker_info() is not None or len(video) > self.max_frames or self.used_bytes + needed > self.max_bytes:
