@@ -134,7 +134,9 @@ def _train(
     from videoswin.train.lock import locked_run
     from videoswin.train.place import SETTINGS_FILE, require_place
     from videoswin.train.plan import make_plan
+    from videoswin.train.watching import TensorBoard, Watches
 
+    board = TensorBoard(out / "tensorboard") if options.tensorboard else None  # first: it may have to be installed
     preferences, settings = _asked(options)
     plan = make_plan(
         data, out, options.model, options.weights, preferences, options.seed or 0, resume, Limits.parse(limits or ""),
@@ -180,8 +182,8 @@ def _train(
 
         from videoswin.cli.watch import watch_run
 
-        with watch_run(trainer.settings.epochs) as watch:
-            trainer.run(watch)
+        with watch_run(trainer.settings.epochs) as watch, board or nullcontext():
+            trainer.run(Watches(watch, board) if board is not None else watch)
         if measured is not None:
             keep(trainer, measured, out)
         if keep_adapter and processes.first:
@@ -213,6 +215,7 @@ def _asked(options: TrainOptions) -> tuple["Preferences", dict[str, Any]]:
         val_share=options.val_share,
         folds=options.folds or 0,
         causal=options.causal,
+        channels=options.channels,
         recipe=options.recipe,
         adapt=adapt,
         name=options.name,

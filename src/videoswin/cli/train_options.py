@@ -86,6 +86,8 @@ class TrainOptions:
     causal
         Let the model look back in time only, so that it can follow a live video step by step. With --weights, those of an
         ordinary model are a start; the checkpoint stays causal.
+    channels
+        1 for grey clips, from weights for colours; by default as the start has them.
     clip_len
         Frames per clip.
     sampling
@@ -116,6 +118,8 @@ class TrainOptions:
         Processes that prepare clips; 0 is best when all clips fit in memory.
     save_every
         Minutes after which a run is also saved within an epoch; 0: at its end only.
+    tensorboard
+        Also write scalars for TensorBoard into the folder tensorboard of the run.
     """
 
     model: str | None = None
@@ -145,6 +149,7 @@ class TrainOptions:
     balance: str | None = None
     drop_path: float | None = None
     causal: Switch = False
+    channels: int | None = None
     clip_len: int | None = None
     sampling: str | None = None
     frame_interval: int | None = None
@@ -159,6 +164,7 @@ class TrainOptions:
     seed: int | None = None
     workers: int | None = None
     save_every: Annotated[float | None, Parameter(metavar="MINUTES")] = None
+    tensorboard: Switch = False
 
     def over(self, base: "TrainOptions") -> "TrainOptions":
         """``base``, with what is given here instead."""

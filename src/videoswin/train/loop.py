@@ -21,7 +21,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,21 +45,12 @@ from videoswin.train.randomness import generator_at, seeded
 from videoswin.train.settings import TrainSettings
 from videoswin.train.state import Progress, check_state, load_state, save_state
 from videoswin.train.targets import Targets, targets_of
+from videoswin.train.watching import Watch
 
-__all__ = ["Trainer", "Watch"]
+__all__ = ["Trainer"]
 
 _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LEAST_SCALE = 1.0  # of fp16 losses; gradients that are too large even so are no accident
-
-
-class Watch(Protocol):
-    """Whoever looks on: a progress bar, a log, a test. Called from the loop; none of it changes the run."""
-
-    def step(self, epoch: int, step: int, steps: int, tally: Tally, lr: float) -> None:
-        """After every optimiser step. ``epoch`` and ``step`` count from 1; ``tally`` is of this epoch so far."""
-
-    def epoch(self, row: EpochRow, best: bool) -> None:
-        """After every epoch, its checkpoint written."""
 
 
 class _Answers(nn.Module):
@@ -160,7 +151,7 @@ class Trainer:
         return self.progress.epoch >= self.settings.epochs or self._stopped_early()
 
     def run(self, watch: Watch) -> list[EpochRow]:
-        """Train to the end; gives one row per epoch, those of a resumed run's past included."""
+        """Train to the end, looked on by ``watch`` (:mod:`videoswin.train.watching`); gives one row per epoch, those of a resumed run's past included."""
         with self._alone(), as_one_line(self._where), Interruption() as interruption:
             if self.processes.first and not (self.progress.epoch or self.progress.step):
                 keep_contents(self.out, self._all_rows())

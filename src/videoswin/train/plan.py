@@ -49,6 +49,8 @@ class Preferences:
     """None: with few clips a fifth is held out to measure, and the model that is kept learns from all."""
     folds: int = 0
     causal: bool = False
+    channels: int | None = None
+    """1: clips are grey; None: as the start has them."""
     recipe: str | None = None
     adapt: str = "full"
     name: str | None = None
@@ -65,6 +67,8 @@ class Preferences:
             raise ConfigError(f"folds={self.folds} must be at least 2; 5 is usual.")
         if self.flip and self.augment is not None and AUGMENTS[self.augment] is None:
             raise ConfigError('flip needs augmentation; choose another augment than "none".')
+        if self.channels not in (None, 1, 3):
+            raise ConfigError(f"channels={self.channels} must be 3 (colours) or 1 (grey); videos have no others.")
         if self.recipe is not None:
             get_recipe(self.recipe)
         parse_adaptation(self.adapt)
@@ -203,11 +207,13 @@ def make_plan(
         if asked is not None and asked.model
         else None
     )
+    if wanted.channels == 1:
+        overrides["in_channels"] = 1
     if drop_path is not None:
         overrides["drop_path"] = drop_path
     name = wanted.name or out.resolve().name
     base = asked.preprocessing if asked is not None else None
-    change = wanted.change if base is None else lambda _: wanted.change(base)
+    change = wanted.change if base is None else lambda own: wanted.change(replace(base, mean=own.mean, std=own.std))
     start = choose_start(index.labels, model, weights, footage, change, overrides, seed, name)
     chosen = wanted.recipe or start.recipe
     recipe = get_recipe(chosen)
@@ -310,6 +316,7 @@ def _resolved(
         "whole_frame": shown.short_side is None,
         "augment": augment,
         "flip": flip,
+        "channels": shown.channels,
         "causal": classifier.model.config.to_dict().get("causal", False),
         "drop_path": classifier.model.config.to_dict().get("drop_path"),
         **numbers,

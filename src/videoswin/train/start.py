@@ -12,6 +12,7 @@ from videoswin.classifier.loading import load
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
 from videoswin.model import VideoSwin, create_model
+from videoswin.train.channels import as_grey, grey_preprocessing
 from videoswin.train.footage import Footage
 from videoswin.train.randomness import seeded
 from videoswin.weights.checkpoint import inspect_checkpoint
@@ -66,7 +67,8 @@ def choose_start(
             f"{DEFAULT_START} is the start."
         )
     if model is not None:
-        preprocessing = change(MICRO_PREPROCESSING if model == "swin3d_micro" else Preprocessing())
+        base = MICRO_PREPROCESSING if model == "swin3d_micro" else Preprocessing()
+        preprocessing = change(grey_preprocessing(base) if overrides.get("in_channels") == 1 else base)
 
         def fresh() -> Classifier:
             with seeded(seed):
@@ -78,6 +80,8 @@ def choose_start(
     named = weights or DEFAULT_START
     # A file without a head names no classes; the fresh one that it gets is for these.
     source = load(named, num_classes=len(labels)) if _is_headless_file(named) else load(named)
+    if overrides.get("in_channels") == 1:
+        source = as_grey(source)
     notes = []
     base = source.preprocessing
     if weights is None:
