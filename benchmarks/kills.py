@@ -76,7 +76,17 @@ def same_end(left: Path, right: Path) -> bool:
 
 def torture(root: Path, options: list[str], kills: int, draw: random.Random) -> tuple[int, int, int]:
     """Kills, runs, and runs that ended with the bits of the undisturbed one."""
-    command = ["train", str(root / "data"), "--weights", str(root / "ck"), "--epochs", "3", "--batch-size", "2", *options]
+    command = [
+        "train",
+        str(root / "data"),
+        "--weights",
+        str(root / "ck"),
+        "--epochs",
+        "3",
+        "--batch-size",
+        "2",
+        *options,
+    ]
     began = time.monotonic()
     if in_child([*command, "--out", str(root / "whole")], None)[1] != 0:
         sys.exit("the undisturbed run failed")
@@ -102,14 +112,16 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50, help="in all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="kinds of runs with this text in their name")
     arguments = parser.parse_args()
+    kinds = {name: options for name, options in KINDS.items() if arguments.only in name}
     torch.set_num_threads(1)
     for module in ("matplotlib.figure", "videoswin.train.folds", "videoswin.train.advice", "videoswin.cli.watch"):
         importlib.import_module(module)  # once, not in every child
     draw = random.Random(arguments.seed)
     print("| run | kills | runs | with the bits of the undisturbed run |\n| --- | --- | --- | --- |", flush=True)
-    for number, (name, options) in enumerate(KINDS.items()):
-        share = arguments.kills * (number + 1) // len(KINDS) - arguments.kills * number // len(KINDS)
+    for number, (name, options) in enumerate(kinds.items()):
+        share = arguments.kills * (number + 1) // len(kinds) - arguments.kills * number // len(kinds)
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             write_clips(root / "data")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from videoswin.train.adapt import learning
+from videoswin.train.processes import settle
 
 __all__ = ["Average"]
 
@@ -52,6 +53,7 @@ class Average:
 
     @torch.no_grad()
     def _swap(self) -> None:
+        settle(self.model)
         for name, value in learning(self.model).items():
             kept = value.detach().clone()
             value.copy_(self.values[name])

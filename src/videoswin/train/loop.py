@@ -40,7 +40,7 @@ from videoswin.train.mishaps import as_one_line
 from videoswin.train.mixing import Mixing
 from videoswin.train.optim import build_optimizer, learning_rate_factor, stepwise_factor
 from videoswin.train.order import Batch, class_shares, epoch_order, steps_of
-from videoswin.train.processes import Processes, whole
+from videoswin.train.processes import Processes, settle, whole
 from videoswin.train.randomness import generator_at, seeded
 from videoswin.train.settings import TrainSettings
 from videoswin.train.state import Progress, check_state, load_state, save_state
@@ -362,6 +362,7 @@ class Trainer:
             return replace(plain, model=copy.deepcopy(plain.model)) if plain.model is self.model else plain
 
     def _plain(self) -> Classifier:
+        settle(self.model)
         if not self.processes.shares:
             return replace(self.classifier, model=folded(self.model))
         state = {name: whole(value.detach()) for name, value in self.model.state_dict().items()}

@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 
 from videoswin.errors import ConfigError
 
-__all__ = ["Processes", "joined", "part_of", "whole"]
+__all__ = ["Processes", "joined", "part_of", "settle", "whole"]
 
 
 class Processes:
@@ -97,6 +97,13 @@ def _plain_group() -> Any:
     if not _groups:
         _groups.append(distributed.new_group(backend="gloo"))
     return _groups[0]
+
+
+def settle(model: nn.Module) -> None:
+    """With ``fsdp``, back to the parts: a forward pass without a backward one leaves some parameters whole."""
+    for module in model.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()  # type: ignore[operator]
 
 
 def whole(tensor: Tensor) -> Tensor:
