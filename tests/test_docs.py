@@ -23,7 +23,7 @@ from videoswin.cli.main import app
 ROOT = Path(__file__).parent.parent
 PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if path.is_file()]
 VERBS = (
-    "bench", "convert", "demo", "evaluate", "export", "info", "inspect", "models", "predict", "probe", "stream", "timeline",
+    "bench", "convert", "demo", "evaluate", "export", "info", "inspect", "models", "pack", "predict", "probe", "stream", "timeline",
     "train",
 )  # fmt: skip
 SHELL = ("console", "sh", "bash", "shell")

@@ -23,6 +23,7 @@ from videoswin.cli.export import export
 from videoswin.cli.info import info
 from videoswin.cli.models import models
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say, say_error, set_debug
+from videoswin.cli.pack import pack
 from videoswin.cli.predict import predict
 from videoswin.cli.probe import probe
 from videoswin.cli.stream import stream
@@ -78,6 +79,7 @@ _VERBS: list[str] = []
 _add_verb(demo, "[OPTIONS]")
 _add_verb(predict, "FILE... --weights CHECKPOINT [OPTIONS]")
 _add_verb(train, "DATA --out RUN [OPTIONS]")
+_add_verb(pack, "DATA --out FOLDER [OPTIONS]")
 _add_verb(probe, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(info, "MODEL [OPTIONS]")

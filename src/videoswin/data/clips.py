@@ -35,11 +35,6 @@ class Clip:
         return self.start > 0 or self.end is not None
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The label; of a list whose clips have several, its parts."""
-        return (self.label,)
-
-    @property
     def unit(self) -> str:
         """What must not stand on both sides of a split: the group, or else the file (of which there may be several parts)."""
         return self.group or f"\0{self.path}"

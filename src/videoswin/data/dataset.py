@@ -224,8 +224,6 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         """Serve the draws of this epoch. Call it before the loader's iterator is made: workers read ahead."""
         self._epoch.fill_(epoch)
 
-    many_labels = False
-
     def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, int, int]:
         """``(index, copy)`` gives another variation of the same clip, for each ``copy`` from 0 on; ``index`` alone the first."""
         index, copy = index if isinstance(index, tuple) else (index, 0)

@@ -44,7 +44,7 @@ from videoswin.train.processes import Processes, settle, whole
 from videoswin.train.randomness import generator_at, seeded
 from videoswin.train.settings import TrainSettings
 from videoswin.train.state import Progress, check_state, load_state, save_state
-from videoswin.train.targets import Targets, targets_of
+from videoswin.train.targets import targets_of
 from videoswin.train.watching import Watch
 
 __all__ = ["Trainer"]
@@ -113,7 +113,7 @@ class Trainer:
             settings.layer_decay,
         )
         self.average = Average(self.model, settings.ema) if settings.ema else None
-        self.targets: Targets = targets_of(train_clips, settings)
+        self.targets = targets_of(train_clips, settings)
         self.mixing = Mixing(settings.mixup, settings.cutmix)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.progress = Progress(batches=settings.accumulate * self.processes.world)
@@ -206,7 +206,7 @@ class Trainer:
         """What is left of the current epoch for this process, in its order."""
         settings, epoch = self.settings, self.progress.epoch
         weights = (
-            class_shares([row.labels for row in self.train_clips.rows]) if settings.balance == "sampling" else None
+            class_shares([(row.label,) for row in self.train_clips.rows]) if settings.balance == "sampling" else None
         )
         order = epoch_order(len(self.train_clips), settings.seed, epoch, weights, settings.repeat)
         self.train_clips.set_epoch(epoch)

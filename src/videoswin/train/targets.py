@@ -1,6 +1,5 @@
-"""From a clip's classes to what the loss asks for: one class of many, or several at once."""
+"""From a clip's class to what the loss asks for."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -11,41 +10,28 @@ from videoswin.data.dataset import ClipDataset
 from videoswin.train.order import class_shares
 from videoswin.train.settings import TrainSettings
 
-__all__ = ["ManyLabels", "OneLabel", "Targets", "class_weights", "targets_of"]
+__all__ = ["OneLabel", "class_weights", "targets_of"]
 
 
-class Targets(ABC):
-    """What a run's answers are compared with. ``weights``: (K,), how much each class counts in the loss, 1 on average."""
+class OneLabel:
+    """Cross entropy with one class for each clip; labels are int64 (B,). ``weights``: (K,), how much each class counts in the
+    loss, 1 on average."""
 
     def __init__(self, num_classes: int, smoothing: float = 0.0, weights: Tensor | None = None) -> None:
         self.num_classes = num_classes
         self.smoothing = smoothing
         self.weights = weights
 
-    @abstractmethod
-    def shares(self, labels: Tensor) -> Tensor:
-        """Labels as a dataset gives them -> float (B, K), what can be mixed."""
-
-    @abstractmethod
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean over the batch. ``logits``: (B, K) or (B, T', K); ``labels``: as a dataset gives them, or shares (B, K)."""
-
-    def unsmoothed(self) -> "Targets":
+    def unsmoothed(self) -> "OneLabel":
         """For held-out clips: neither smoothing nor weights."""
-        return type(self)(self.num_classes)
-
-    @abstractmethod
-    def right(self, logits: Tensor, labels: Tensor) -> int:
-        """How many of the answers (B, K) name the clip's class, or one of its classes, first."""
-
-
-class OneLabel(Targets):
-    """Cross entropy; labels are int64 (B,)."""
+        return OneLabel(self.num_classes)
 
     def shares(self, labels: Tensor) -> Tensor:
+        """float (B, K), what can be mixed."""
         return F.one_hot(labels, self.num_classes).float()
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean over the batch. ``logits``: (B, K) or (B, T', K); ``labels``: (B,), or shares (B, K)."""
         if logits.ndim == 3:  # the same answer at every time step
             labels = labels[:, None].expand(-1, logits.shape[1], *labels.shape[1:])
             logits = logits.transpose(1, 2)
@@ -58,36 +44,16 @@ class OneLabel(Targets):
         return each.mean()
 
     def right(self, logits: Tensor, labels: Tensor) -> int:
+        """How many of the answers (B, K) name the clip's class first."""
         return int((logits.argmax(1) == labels).sum())
 
 
-class ManyLabels(Targets):
-    """Binary cross entropy of each class; labels are float (B, K) of 0 and 1. The loss is the sum over the classes, so that it
-    is of the size that learning rates for cross entropy expect."""
-
-    def shares(self, labels: Tensor) -> Tensor:
-        return labels
-
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self.smoothing:
-            labels = labels * (1 - self.smoothing) + 0.5 * self.smoothing
-        if logits.ndim == 3:
-            labels = labels[:, None].expand_as(logits)
-        weights = None if self.weights is None else self.weights.to(logits)
-        each = F.binary_cross_entropy_with_logits(logits, labels, weight=weights, reduction="none")
-        return each.sum(-1).mean()
-
-    def right(self, logits: Tensor, labels: Tensor) -> int:
-        return int(labels.gather(1, logits.argmax(1, keepdim=True)).sum())
-
-
-def targets_of(clips: ClipDataset, settings: TrainSettings) -> Targets:
+def targets_of(clips: ClipDataset, settings: TrainSettings) -> OneLabel:
     """What suits the clips and the settings."""
     weights = None
     if settings.balance == "weights":
-        weights = class_weights(clips.labels, [row.labels for row in clips.rows])
-    kind = ManyLabels if clips.many_labels else OneLabel
-    return kind(len(clips.labels), settings.label_smoothing, weights)
+        weights = class_weights(clips.labels, [(row.label,) for row in clips.rows])
+    return OneLabel(len(clips.labels), settings.label_smoothing, weights)
 
 
 def class_weights(labels: Sequence[str], shown: Sequence[tuple[str, ...]]) -> Tensor:
