@@ -23,8 +23,8 @@ from videoswin.cli.main import app
 ROOT = Path(__file__).parent.parent
 PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if path.is_file()]
 VERBS = (
-    "bench", "convert", "demo", "evaluate", "export", "info", "inspect", "models", "pack", "predict", "probe", "stream", "timeline",
-    "train",
+    "bench", "convert", "demo", "evaluate", "export", "info", "inspect", "models", "pack", "predict", "probe", "serve", "stream",
+    "teach", "timeline", "train",
 )  # fmt: skip
 SHELL = ("console", "sh", "bash", "shell")
 
@@ -170,7 +170,7 @@ def test_json_examples_have_the_fields_of_the_contract(place: Path, capsys: pyte
     calls = {
         "predict": ["clip.mp4", "--weights", "runs/mine/best"],
         "evaluate": ["labels.csv", "--weights", "runs/mine/best"],
-        "info": ["swin3d_micro", "--frames", "16", "--size", "56"],
+        "info": ["swin3d_micro", "--clip-len", "16", "--size", "56"],
     }
     for verb, arguments in calls.items():
         app([verb, *arguments, "--json"], exit_on_error=False, result_action="return_value")

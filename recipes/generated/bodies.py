@@ -21,6 +21,7 @@ from generated.programs import (
     Limb,
     Program,
     arm,
+    beats,
     draw_program,
     envelope,
     legs,
@@ -107,8 +108,12 @@ def _skeleton(t: Tensor, program: Program, gait: Tensor, dice: Dice) -> tuple[di
     head = neck + torso(_about_x(point(0, -0.085, 0.01), nod))
     face = head + torso(_about_y(_about_x(point(0, 0.008, 0.028), nod), shake))
     joints = {"pelvis": torch.zeros(len(t), 3), "neck": neck, "head": head, "face": face}
-    for side, name, kind, leg in ((-1.0, "l", program.arm_l, steps.left), (1.0, "r", program.arm_r, steps.right)):
-        bones = arm(kind, t, gait, side, dice)
+    left, right = beats(program, t, gait, dice)
+    for side, name, kind, beat, leg in (
+        (-1.0, "l", program.arm_l, left, steps.left),
+        (1.0, "r", program.arm_r, right, steps.right),
+    ):
+        bones = arm(kind, t, gait, beat, side, dice)
         shoulder = torso(point(side * 0.105 * width, -0.27, 0))
         elbow = shoulder + torso(_upper(bones, side)) * arm_lengths[0]
         hip = _about_y(point(side * 0.05 * width, 0.01, 0), turn)
@@ -348,11 +353,11 @@ def _pair(name: str, gap: float, scale: float, dice: Dice) -> tuple[Program, Pro
             if dice.chance(0.5):  # and then they do something
                 for program in (left, right):
                     if dice.chance(0.7):
-                        program.arm_l = dice.pick(ARMS, [0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 1, 0])
+                        program.arm_l = dice.pick(ARMS, [0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 1, 0, 0])
                     if dice.chance(0.7):
                         program.arm_r = program.arm_l
     elif name == "touch":
-        both = dice.pick(ARMS, [0, 0, 0, 0.5, 0, 0, 0, 0.4, 0, 0.1, 0, 0])
+        both = dice.pick(ARMS, [0, 0, 0, 0.5, 0, 0, 0, 0.4, 0, 0.1, 0, 0, 0])
         left.arm_r = right.arm_l = both
         if dice.chance(0.5):
             left.arm_l = right.arm_r = both

@@ -7,9 +7,9 @@ along which path (a cross entropy for each question that the clip answers). The 
 over the plateau on which the third leaves it. All layers made for them are dropped afterwards: what stays is a backbone.
 """
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,46 +23,69 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import TrainingError
 from videoswin.model import VideoSwin
 
-__all__ = ["Course", "Figures", "pretrain"]
+__all__ = ["Course", "Figures", "Pool", "View", "pretrain"]
 
 _HEAT_STAGE, _SUB_CELLS = 1, 2
 _PELVIS = POINTS.index("pelvis")
 _REACH = 0.15  # a body whose pelvis is farther outside the picture than this is not asked about
+_SHOWN_EVERY = 50  # steps; reading a figure waits for the device
+
+
+class Pool(Protocol):
+    """Drawn clips to choose from. It may grow while the pretraining runs."""
+
+    def pick(self, plain: int, cluttered: int) -> Scenes:
+        """So many random clips of each kind, plain ones first, on the device of the model."""
+        ...
+
+
+@dataclass(frozen=True)
+class View:
+    """What a batch shows of its clips: ``frames`` of each, every ``interval``-th drawn one, of ``size`` pixels."""
+
+    frames: int
+    interval: int
+    size: tuple[int, int]
+    batch_size: int
+    share: float
+    """How often batches look so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """How a pretraining runs. Most clips are plain at first: on clutter alone the questions stay at chance for long."""
+    """How a pretraining runs. Times are shares of the whole, which may be steps or minutes."""
 
-    steps: int
-    plain_until: int
-    """Up to this step the share of plain clips is the first of ``plain``; then it falls to the second."""
-    plain: tuple[float, float] = (0.65, 0.15)
-    fading: int = 1000
-    """Steps over which it falls."""
-    cooling: int = 1200
-    """Steps at the end over which the learning rate falls."""
-    batch_size: int = 16
-    lr: float = 8e-4
+    views: tuple[View, ...]
+    plain_until: float = 0.25
+    """Most clips are plain at first (on clutter alone the questions stay at chance for long): up to here their share is
+    the first of ``plain``; then it falls to the second."""
+    plain: tuple[float, float] = (0.65, 0.12)
+    fading: float = 0.2
+    """Time over which it falls."""
+    cooling: float = 0.4
+    """Time at the end over which the learning rate falls."""
+    lr: float = 1.5e-3
     table_lr_ratio: float = 8.0
     """Bias tables learn this much faster: they alone say where a token is, and AdamW moves each entry by ``lr`` a step."""
-    warmup: int = 100
+    warmup_steps: int = 200
     average: float = 0.998
     """Weights that are kept are a moving average."""
+    autocast: bool = False
+    """Products in bf16, for a GPU."""
 
-    def plain_share(self, step: int) -> float:
+    def plain_share(self, done: float) -> float:
         """Of the clips of a step."""
         first, last = self.plain
-        return first + (last - first) * min(max((step - self.plain_until) / self.fading, 0.0), 1.0)
+        return first + (last - first) * min(max((done - self.plain_until) / self.fading, 0.0), 1.0)
 
-    def lr_factor(self, step: int) -> float:
+    def lr_factor(self, step: int, done: float) -> float:
         """Of a step (from 0)."""
-        return min(1.0, (step + 1) / self.warmup) * min(1.0, max(0.02, (self.steps - step) / self.cooling))
+        return min(1.0, (step + 1) / self.warmup_steps) * min(1.0, max(0.02, (1 - done) / self.cooling))
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Running means. ``right``: share of right answers by question, on cluttered clips."""
+    """Of one step. ``right``: share of right answers by question, on cluttered clips."""
 
     step: int
     heat: float
@@ -74,47 +97,60 @@ def pretrain(
     model: VideoSwin,
     preprocessing: Preprocessing,
     course: Course,
-    plain: Scenes,
-    cluttered: Scenes,
+    pool: Pool,
+    done: Callable[[int], float],
     watch: Callable[[Figures], None],
     seed: int = 0,
 ) -> None:
-    """Trains the backbone of ``model`` in place. ``plain`` and ``cluttered``: clips somewhat larger than the preprocessing's
-    size, which are gone through again and again, cropped, zoomed and lit anew.
+    """Trains the backbone of ``model`` in place, on the device it is on.
+
+    Args:
+        pool: clips somewhat larger than the views, which are gone through again and again, cropped, zoomed and lit anew.
+        done: share of the course that is over at a step, by steps or by a clock; at 1 it ends.
+        watch: gets figures every fifty steps.
 
     Raises:
         TrainingError: a loss that is not finite.
     """
     torch.manual_seed(seed)
-    questions = _Questions(model)
+    device = next(model.parameters()).device
+    questions = _Questions(model).to(device)
     optimizer = _optimizer(model, questions, course)
-    averaged = {name: value.clone() for name, value in model.backbone.state_dict().items()}
-    running: dict[str, float] = {}
+    kept = list(model.backbone.parameters())
+    averaged = [parameter.detach().clone() for parameter in kept]
+    shares = torch.tensor([view.share for view in course.views])
     model.train()
-    for step in range(course.steps):
-        is_plain = torch.rand(course.batch_size) < course.plain_share(step)
-        batch = _batch(plain, cluttered, is_plain, preprocessing)
+    step = 0
+    while (over := done(step)) < 1:
+        view = course.views[int(torch.multinomial(shares, 1))]
+        plain = int((torch.rand(view.batch_size) < course.plain_share(over)).sum())
+        batch = _varied(pool.pick(plain, view.batch_size - plain), view, preprocessing)
         for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * course.lr_factor(step)
-        maps = model.forward_pyramid(batch[0])
-        answers, right = questions.answers(maps[-1].mean((2, 3, 4)), batch[3], is_plain)
-        heat, pose = questions.heat(maps[_HEAT_STAGE], batch[2]), questions.pose(maps[-1], batch[1])
+            group["lr"] = group["base_lr"] * course.lr_factor(step, over)
+        with torch.autocast(device.type, torch.bfloat16, enabled=course.autocast):
+            maps = model.forward_pyramid(batch.frames)
+        answers, right = questions.answers(maps[-1].float().mean((2, 3, 4)), batch.labels, plain)
+        heat, pose = (
+            questions.heat(maps[_HEAT_STAGE].float(), batch.marks),
+            questions.pose(maps[-1].float(), batch.points),
+        )
         loss = 0.5 * answers + 0.7 * heat + 2 * pose
-        if not torch.isfinite(loss):
-            raise TrainingError(f"The loss became {loss.item()} at step {step + 1}. Lower the learning rate.")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        clip_grad_norm_([*model.backbone.parameters(), *questions.parameters()], 5.0)
+        clip_grad_norm_([*kept, *questions.parameters()], 5.0)
         optimizer.step()
         share = min(course.average, (step + 1) / (step + 20))
-        for name, value in model.backbone.state_dict().items():
-            averaged[name].lerp_(value, 1 - share)
-        figures: dict[str, float] = {"heat": heat.detach().item(), "pose": pose.detach().item(), **right}
-        for name, figure in figures.items():
-            running[name] = 0.98 * running.get(name, figure) + 0.02 * figure
-        shown = {name: value for name, value in running.items() if name in HEADS}
-        watch(Figures(step + 1, running["heat"], running["pose"], shown))
-    model.backbone.load_state_dict(averaged)
+        with torch.no_grad():
+            for value, parameter in zip(averaged, kept, strict=True):
+                value.lerp_(parameter, 1 - share)
+        step += 1
+        if step % _SHOWN_EVERY == 0:
+            if not torch.isfinite(loss):
+                raise TrainingError(f"The loss became {loss.item()} at step {step}. Lower the learning rate.")
+            watch(Figures(step, heat.item(), pose.item(), {name: value.item() for name, value in right.items()}))
+    with torch.no_grad():
+        for parameter, value in zip(kept, averaged, strict=True):
+            parameter.copy_(value)
 
 
 class _Questions(nn.Module):
@@ -128,20 +164,18 @@ class _Questions(nn.Module):
         self.where = nn.Linear(config.stage_dims[_HEAT_STAGE], self.frames * len(MARKS) * _SUB_CELLS**2)
         self.joints = nn.Linear(config.num_features, self.frames * 2 * len(POINTS) * 2)
 
-    def answers(self, features: Tensor, labels: Tensor, is_plain: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Loss over all questions, each weighted by how many clips answer it, and the shares that are right."""
+    def answers(self, features: Tensor, labels: Tensor, plain: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss over all questions, each weighted by how many clips answer it, and shares that are right among the clips after
+        the first ``plain``."""
         loss, right = features.new_zeros(()), {}
         for number, (name, logits) in enumerate(
             zip(HEADS, self.what(features).split(list(HEADS.values()), dim=1), strict=True)
         ):
             wanted = labels[:, number]
-            asked = wanted >= 0
-            if not asked.any():
-                continue
-            part = F.cross_entropy(logits[asked], wanted[asked], label_smoothing=0.05)
-            loss = loss + part * asked.float().mean()
-            if (shown := asked & ~is_plain).any():
-                right[name] = float((logits.argmax(1) == wanted)[shown].float().mean())
+            # Clips that do not answer are ignored; the mean over the batch weighs the question.
+            loss = loss + F.cross_entropy(logits, wanted, label_smoothing=0.05, reduction="sum") / len(labels)
+            shown = wanted[plain:]
+            right[name] = (logits[plain:].argmax(1) == shown).sum() / (shown >= 0).sum()
         return loss, right
 
     def heat(self, stage_map: Tensor, marks: Tensor) -> Tensor:
@@ -185,32 +219,48 @@ def _optimizer(model: VideoSwin, questions: _Questions, course: Course) -> AdamW
     return AdamW(groups, lr=course.lr, betas=(0.9, 0.98))
 
 
-def _batch(plain: Scenes, cluttered: Scenes, is_plain: Tensor, preprocessing: Preprocessing) -> Scenes:
-    """As many clips as ``is_plain`` has entries, normalised float frames (B, 3, T, H, W)."""
-    return Scenes(*(torch.stack(c) for c in zip(*_clips(plain, cluttered, is_plain, preprocessing), strict=True)))
-
-
-def _clips(plain: Scenes, cluttered: Scenes, is_plain: Tensor, preprocessing: Preprocessing) -> Iterator[Scenes]:
-    mean, std = (torch.tensor(v).view(3, 1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-    size = preprocessing.size
-    for chosen in is_plain.tolist():
-        source = plain if chosen else cluttered
-        i = int(torch.randint(len(source.frames), ()))
-        whole = torch.tensor(source.frames.shape[2:4])
-        side = math.floor(int(whole.min()) * (0.78 + 0.22 * float(torch.rand(()))))  # a window at another scale
-        top, left = (int(torch.randint(int(n) - side + 1, ())) for n in whole)
-        frames = source.frames[i, :, top : top + side, left : left + side].permute(0, 3, 1, 2).float()
-        frames = F.interpolate(frames, size=size, mode="bilinear", align_corners=False, antialias=side > min(size))
-        light = (0.7 + 0.6 * torch.rand(1)) * (0.9 + 0.2 * torch.rand(3))
-        frames = (frames * light.view(1, 3, 1, 1) + 20 * torch.randn(1)).clamp(0, 255)
-        if torch.rand(()) < 0.15:
-            frames = frames.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-        window, shape = torch.tensor([left, top]), whole.flip(0)
-        points, marks = source.points[i], source.marks[i]
-        moved = torch.cat([(points[:, :, :-1] * shape - window) / side, points[:, :, -1:] * shape / side], dim=2)
-        yield Scenes(
-            (frames.transpose(0, 1) - mean) / std,
-            torch.where(points > ABSENT / 2, moved, points),
-            torch.where(marks > ABSENT / 2, (marks * shape - window) / side, marks),
-            source.labels[i],
-        )
+def _varied(clips: Scenes, view: View, preprocessing: Preprocessing) -> Scenes:
+    """The clips as the model sees them: normalised float frames (B, 3, T, H, W), a window of each at another scale, in other
+    light; places moved along."""
+    device, batch = clips.frames.device, len(clips.frames)
+    uniform = lambda *shape: torch.rand(*shape, device=device)  # noqa: E731
+    spare = clips.frames.shape[1] - (view.frames - 1) * view.interval
+    first = int(torch.randint(max(spare, 1), ()))
+    moments = slice(first, first + (view.frames - 1) * view.interval + 1, view.interval)
+    frames = clips.frames[:, moments].permute(0, 1, 4, 2, 3).flatten(0, 1).float()  # (B * T, 3, H, W)
+    side = 0.78 + 0.22 * uniform(batch, 1)  # of the window, as a share of the picture
+    corner = uniform(batch, 2) * (1 - side)  # left, top
+    centre = 2 * (corner + side / 2) - 1
+    theta = torch.zeros(batch, 2, 3, device=device)
+    theta[:, 0, 0] = theta[:, 1, 1] = side[:, 0]
+    theta[:, :, 2] = centre
+    height, width = view.size
+    drawn = frames.shape[-2]
+    finer = max(drawn // height, 1)  # sample at about the drawn density, then average: small views stay free of shimmer
+    grid = F.affine_grid(theta, [batch, 3, height * finer, width * finer], align_corners=False)
+    frames = F.grid_sample(frames, grid.repeat_interleave(view.frames, 0), padding_mode="border", align_corners=False)
+    if finer > 1:
+        frames = F.avg_pool2d(frames, finer)
+    frames = frames.view(batch, view.frames, 3, height, width)
+    light = (0.7 + 0.6 * uniform(batch, 1)) * (0.9 + 0.2 * uniform(batch, 3))
+    offset = 20 * torch.randn(batch, 1, 1, 1, 1, device=device)
+    frames = (frames * light.view(batch, 1, 3, 1, 1) + offset).clamp(0, 255)
+    grey = frames.mean(2, keepdim=True).expand_as(frames)
+    frames = torch.where(uniform(batch, 1, 1, 1, 1) < 0.15, grey, frames).transpose(1, 2)
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    points, marks = clips.points[:, moments], clips.marks[:, moments]
+    window = side[:, None, None, :]
+    moved = torch.cat(
+        [
+            (points[..., :-1, :] - corner[:, None, None, None]) / window[..., None],
+            points[..., -1:, :] / window[..., None],
+        ],
+        dim=3,
+    )
+    moved_marks = (marks - corner[:, None, None, None]) / window[..., None]
+    return Scenes(
+        (frames - mean) / std,
+        torch.where(points > ABSENT / 2, moved, points),
+        torch.where(marks > ABSENT / 2, moved_marks, marks),
+        clips.labels,
+    )

@@ -18,17 +18,19 @@ __all__ = [
     "LEGS",
     "ROOTS",
     "TORSOS",
+    "Beat",
     "Legs",
     "Limb",
     "Program",
     "arm",
+    "beats",
     "draw_program",
     "envelope",
     "legs",
     "ramp",
 ]
 
-ARMS = ("hang", "swing", "side", "front", "up", "wave", "flap", "beckon", "punch", "circle", "chest", "shrug")
+ARMS = ("hang", "swing", "side", "front", "up", "wave", "flap", "beckon", "punch", "circle", "chest", "shrug", "clap")
 LEGS = ("still", "walk", "run", "skip", "hop", "hop_one", "jack", "squat", "kick", "side")
 ROOTS = ("stay", "left", "right", "nearer", "farther")
 TORSOS = ("upright", "bend", "lean", "sway", "turn")
@@ -93,11 +95,32 @@ def _pulses(t: Tensor, rate: float, phase: float, sharpness: float) -> Tensor:
     return (0.5 + 0.5 * torch.sin(2 * math.pi * rate * t + phase)) ** sharpness
 
 
-def arm(kind: int, t: Tensor, gait: Tensor, side: float, dice: Dice) -> Limb:
+class Beat(NamedTuple):
+    """When an arm moves: its phase (T,), and how much of the gesture there is at a time (T,), 0 to 1."""
+
+    phase: Tensor
+    share: Tensor
+
+
+def beats(program: Program, t: Tensor, gait: Tensor, dice: Dice) -> tuple[Beat, Beat]:
+    """Of both arms. Arms that do the same mostly do it together, jumping jacks to the step of the legs."""
+    first, second = (
+        Beat(2 * math.pi * dice.uniform(0.7, 2.8) * t + dice.uniform(0, 2 * math.pi), envelope(t, dice))
+        for _ in range(2)
+    )
+    if LEGS[program.legs] == "jack" and dice.chance(0.8):
+        first = Beat(gait + dice.uniform(-0.4, 0.4), torch.ones_like(t))
+    if program.arm_l == program.arm_r and (ARMS[program.arm_l] == "clap" or dice.chance(0.75)):
+        second = first
+        if dice.chance(0.2) and ARMS[program.arm_l] != "clap":  # in turns
+            second = Beat(first.phase + math.pi, first.share)
+    return first, second
+
+
+def arm(kind: int, t: Tensor, gait: Tensor, beat: Beat, side: float, dice: Dice) -> Limb:
     """One arm; ``gait`` is the phase of the legs, ``side`` -1 for the left arm and 1 for the right one."""
-    zero, name = torch.zeros_like(t), ARMS[kind]
-    share, rate, phase = envelope(t, dice), dice.uniform(0.7, 2.8), dice.uniform(0, 2 * math.pi)
-    wave = torch.sin(2 * math.pi * rate * t + phase)
+    zero, name, share = torch.zeros_like(t), ARMS[kind], beat.share
+    wave = torch.sin(beat.phase)
     rest = (
         *(zero + dice.uniform(0.03, 0.2), zero + dice.uniform(-0.1, 0.15)),
         *(zero + dice.uniform(0, 0.2), zero + dice.uniform(0, 0.5)),
@@ -135,15 +158,19 @@ def arm(kind: int, t: Tensor, gait: Tensor, side: float, dice: Dice) -> Limb:
                 return raised(about(0.15), about(0.5), about(0), dice.uniform(1.2, 2.0) + dice.uniform(0.3, 0.8) * wave)
             return raised(about(0.3), about(0.3), dice.uniform(-0.4, 0.6) + dice.uniform(0.3, 0.7) * wave, about(1.5))
         case "punch":
-            blow = _pulses(t, dice.uniform(0.5, 2.0), phase, dice.uniform(1, 4))
+            blow = (0.5 + 0.5 * wave) ** dice.uniform(1, 4)
             return Limb(zero + 0.15, 0.3 + 1.2 * blow, zero - 0.1, 2.2 - 0.7 * blow)
         case "circle":
             size, way = dice.uniform(0.3, 0.9), 1 if dice.chance(0.5) else -1
-            across, aside = torch.cos(2 * math.pi * rate * t + phase), dice.uniform(0.3, 1.6)
+            across, aside = torch.cos(beat.phase), dice.uniform(0.3, 1.6)
             return raised(
                 *(aside + 0.7 * size * wave, 0.4 + 0.7 * way * size * across),
                 *(aside + size * wave, 0.6 + way * size * across),
             )
+        case "clap":
+            apart = 0.5 + 0.5 * wave
+            ahead = dice.uniform(0.5, 1.4)
+            return raised(0.05 + 0.5 * apart, ahead, -0.75 + 0.9 * apart, ahead + dice.uniform(0.0, 0.5))
         case "chest":
             return raised(about(0.5), about(0.3), about(-1.1), about(1.2))
         case _:  # shrug
@@ -236,6 +263,10 @@ def _stays(dice: Dice) -> Program:
         program.arm_r = 0
     elif dice.chance(0.5):
         program.arm_r = program.arm_l
+    if LEGS[program.legs] == "jack" and dice.chance(0.5):
+        program.arm_l = program.arm_r = ARMS.index("flap")
+    if "clap" in (ARMS[program.arm_l], ARMS[program.arm_r]):  # it takes two
+        program.arm_l = program.arm_r = ARMS.index("clap")
     if dice.chance(0.4):
         program.torso = dice.pick(TORSOS)
     program.facing = dice.uniform(-0.5, 0.5) if dice.chance(0.6) else dice.uniform(-math.pi, math.pi)

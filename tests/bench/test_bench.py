@@ -11,7 +11,7 @@ from torch import nn
 from videoswin.bench import measure as measure_module
 from videoswin.bench import variants
 from videoswin.bench.equality import DifferentResultsError, check_gradients, relative_difference
-from videoswin.bench.measure import Job, measure, parse_clip, parse_what
+from videoswin.bench.measure import Job, measure, parse_what
 from videoswin.bench.timing import Times, take_turns
 from videoswin.bench.variants import OTHERS, choose, gradients, require
 from videoswin.cli.main import main
@@ -141,7 +141,6 @@ def test_their_gradients_have_our_names() -> None:
 
 
 def test_names() -> None:
-    assert parse_clip("32x224X196") == (32, 224, 196)
     assert parse_what("memory,forward") == ["forward", "memory"]
     assert choose("all") == list(OTHERS)
     assert choose("none") == []
@@ -151,12 +150,12 @@ def test_names() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--clip", "32x224"], "frames x height x width"),
-        (["--clip", "1x224x224"], "Axis T is 1 long"),
+        (["--size", "32x"], "height x width"),
+        (["--clip-len", "1"], "Axis T is 1 long"),
         (["--what", "forwards"], 'Did you mean "forward"'),
         (["--peers", "torchvison"], 'Did you mean "torchvision"'),
         (["--repeats", "0"], "repeats=0"),
-        (["--batch", "0"], "batch=0"),
+        (["--batch-size", "0"], "A batch of 0 clips"),
         (["--model", "swin3d_tt"], "Did you mean"),
         (["--precision", "fp16"], '"fp16"'),
     ],
@@ -179,7 +178,7 @@ def test_the_command(process: str, capsys: pytest.CaptureFixture[str], monkeypat
 
     if process == "this one":  # a process for each figure takes seconds
         monkeypatch.setattr(measure_module.subprocess, "run", here)
-    small = ["bench", "--model", "swin3d_micro", "--clip", "2x8x8", "--repeats", "1", "--peers", "plain"]
+    small = ["bench", "--model", "swin3d_micro", "--clip-len", "2", "--size", "8", "--repeats", "1", "--peers", "plain"]
     assert main([*small, "--what", "train,memory", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["train"][1]["difference"] < 1e-4

@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 ONLY_THE_MODEL = """
 import runpy, sys
 
-MISSING = {"av", "safetensors", "cyclopts", "rich", "matplotlib", "huggingface_hub", "torchvision"}
-OURS = {"model", "kernels", "errors", "storage"}
+MISSING = {"av", "numpy", "safetensors", "cyclopts", "rich", "matplotlib", "huggingface_hub", "torchvision"}
+OURS = {"model", "interface", "kernels", "zoo", "errors", "storage"}
 
 
 class Missing:

@@ -14,7 +14,9 @@ from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, VideoSwinError, WeightsError
+from videoswin.export.runtime.open import open_classifier
 from videoswin.model import create_model
+from videoswin.train.start import DEFAULT_START
 from videoswin.weights.safetensors import read_tensors, write_tensors
 
 
@@ -259,3 +261,40 @@ def test_as_causal(saved: Path, tmp_path: Path) -> None:
     again = load(tmp_path / "causal")
     assert again.model.config == source.model.config.replace(causal=True)
     assert all(tensor.equal(again.model.state_dict()[name]) for name, tensor in source.model.state_dict().items())
+
+
+# A start: a model without a head ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    """A checkpoint that names no classes."""
+    model = create_model(CONFIG, num_classes=0)
+    Classifier(model, PREPROCESSING, (), name="motion").save(tmp_path / "motion")
+    return tmp_path / "motion"
+
+
+def test_a_start_is_loaded_and_answers_with_no_label(start: Path):
+    classifier = load(start)
+    assert classifier.labels == ()
+    with pytest.raises(
+        ConfigError, match=r"motion is a start .* names no classes yet. .*videoswin train DATA --weights"
+    ):
+        classifier.logits(torch.zeros(1, 3, 4, 32, 32))
+    with pytest.raises(ConfigError, match="names no classes yet"):
+        open_classifier(start)
+
+
+def test_the_card_of_a_start_says_what_it_is_for(start: Path):
+    card = (start / "README.md").read_text()
+    assert "names no classes yet: a start for training" in card
+    assert "videoswin train DATA --weights FOLDER" in card
+    assert "## Labels" not in card
+    assert "predict" not in card
+
+
+def test_the_bundled_start_is_one():
+    start = load(DEFAULT_START)
+    assert start.labels == ()
+    assert start.preprocessing.size == (112, 112)
+    assert start.num_parameters < 3e6

@@ -201,7 +201,7 @@ def test_info_json_of_presets(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["parameters"] == 28_158_070
     assert round(facts["macs"] / 1e9, 1) == 87.8
     assert facts["stages"][0] == [96, 16, 56, 56]
-    assert main(["info", "swin3d_t", "--num-classes", "10", "--frames", "16", "--size", "112", "--json"]) == 0
+    assert main(["info", "swin3d_t", "--num-classes", "10", "--clip-len", "16", "--size", "112", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["clip"] == [16, 112, 112]
     assert facts["parameters"] == 28_158_070 - 390 * 769
@@ -257,7 +257,7 @@ def test_demo(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch, caps
         ("info swin3d_tn", 'Did you mean "swin3d_t"?'),
         ("info nowhere/x", "no checkpoint"),
         ("info ck --num-classes 5", "num_classes=5 is for presets"),
-        ("info swin3d_t --frames 1", "Axis T is 1 long"),
+        ("info swin3d_t --clip-len 1", "Axis T is 1 long"),
         ("info swin3d_t --size 0", "size=0"),
         ("info swin3d_t --num-classes -1", "num_classes=-1"),
     ],
@@ -298,12 +298,26 @@ def test_control_c_in_a_process() -> None:
     script = (
         "import os, signal, sys\n"
         "from videoswin.cli import main as m\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background of a script ignores it
         "m.app = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.exit(m.main(['demo']))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 128 + signal.SIGINT
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_stdout_is_named(unbuffered: str) -> None:
+    command = [sys.executable, "-m", "videoswin", "--version"]
+    with open("/dev/full", "wb") as full:
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "videoswin: standard output: No space left on device. Check the rights and the space there.\n"
+    )
 
 
 def test_a_closed_pipe_is_no_error() -> None:

@@ -221,6 +221,6 @@ def test_info(checkpoint: Path, onnx_file: Path, capsys: pytest.CaptureFixture[s
     assert file["bytes"] == onnx_file.stat().st_size
     assert main(["info", str(onnx_file)]) == 0
     assert "onnx, float32" in capsys.readouterr().out
-    for arguments in (["--frames", "4"], ["--size", "64"], ["--num-classes", "5"]):
+    for arguments in (["--clip-len", "4"], ["--size", "64"], ["--num-classes", "5"]):
         assert main(["info", str(onnx_file), *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1

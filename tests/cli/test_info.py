@@ -54,7 +54,7 @@ def test_an_exported_program_is_described_and_not_run(tmp_path: Path, capsys: py
     facts = facts_of(path, capsys)
     assert facts["labels"]
     assert facts["export"]["to"] == "aot"
-    assert main(["info", str(path), "--frames", "16"]) == 2
+    assert main(["info", str(path), "--clip-len", "16"]) == 2
     assert "an exported file has its own" in capsys.readouterr().err
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -178,3 +180,18 @@ def test_auto_never_takes_the_gpu_engine(monkeypatch: pytest.MonkeyPatch) -> Non
         assert chosen_engine() == "gpu"
         assert engine_in_force("cuda", torch.bfloat16).name == "gpu"
         assert engine_in_force("cuda", torch.float64).name == "plain"
+
+
+def test_neither_import_nor_training_brings_the_compiler_or_needs_numpy() -> None:
+    """The compiler takes a second and 60 MB, and only torch.compile and torch.export need it."""
+    code = """
+import sys
+sys.modules["numpy"] = None
+import torch
+from videoswin.model import SwinConfig, VideoSwin
+model = VideoSwin(SwinConfig(embed_dim=8, depths=(1, 1), num_heads=(1, 2), window_size=(2, 3, 3)))
+model(torch.randn(1, 3, 4, 16, 20)).sum().backward()
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

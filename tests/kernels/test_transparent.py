@@ -27,7 +27,7 @@ from videoswin.model import SwinConfig, VideoSwin, create_model
 from videoswin.model.attention import BoxAttention
 from videoswin.model.backbone import Stage
 from videoswin.model.blocks import PatchEmbed, SwinBlock
-from videoswin.model.windows import forget_partitions
+from videoswin.model.windows import KEPT
 from videoswin.streams.causal import Stream
 from videoswin.streams.sliding import SlidingStream
 from videoswin.zoo.swin_macs import count_macs
@@ -119,7 +119,7 @@ class Lora(nn.Linear):
         return super().forward(input) + input @ self.a.T @ self.b.T
 
 
-def bent(x: Tensor) -> Tensor:
+def bent(x: Any) -> Tensor:
     """A change that no norm undoes."""
     return x + 0.7 * x.roll(1, dims=-1)
 
@@ -319,7 +319,7 @@ def test_a_sliding_stream_reuses_nothing_under_hooks(name: str, clip_len: int, h
     model, video = model_of(), clip_of().repeat(1, 1, 2, 1, 1)
     before = SlidingStream(model, clip_len, hop)
     assert before.reuses == ("first block" if hop == 4 else "patches")
-    scaled = model.get_submodule(name).register_forward_hook(lambda module, args, out: out * 1.5)  # type: ignore[operator]
+    scaled = model.get_submodule(name).register_forward_hook(lambda module, args, out: bent(out))
     after = SlidingStream(model, clip_len, hop)
     assert after.reuses == "nothing"
     with torch.no_grad():
@@ -540,7 +540,7 @@ quiet_compiler = pytest.mark.filterwarnings("ignore:The .grad attribute of a Ten
 @quiet_compiler
 def test_compiled_as_one_graph(engine: str) -> None:
     torch.compiler.reset()
-    forget_partitions()  # cold: nothing has run before the compiler traces
+    KEPT.clear()  # cold: nothing has run before the compiler traces
     model, clip = small_model(), small_clip()
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     found = answers(compiled, clip)  # type: ignore[arg-type]
@@ -573,7 +573,7 @@ def test_a_compiled_model_follows_the_named_engine() -> None:
 @pytest.mark.parametrize("strict", [False, True])
 def test_exported_cold(strict: bool) -> None:
     torch.compiler.reset()
-    forget_partitions()
+    KEPT.clear()
     model, clip = small_model(), small_clip()
     batch = {"video": {0: torch.export.Dim("batch", min=1, max=64)}}
     program = torch.export.export(model, (clip,), dynamic_shapes=batch, strict=strict)
@@ -596,7 +596,7 @@ def test_exported_with_a_changed_layer() -> None:
 def test_to_onnx_by_itself(tmp_path: Any) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    forget_partitions()
+    KEPT.clear()
     model, clip = model_of(depths=(1,), num_heads=(1,)), small_clip()
     torch.onnx.export(model, (clip,), tmp_path / "model.onnx", dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
@@ -606,7 +606,7 @@ def test_to_onnx_by_itself(tmp_path: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # tracing is deprecated
 def test_traced_by_torchscript() -> None:
-    forget_partitions()
+    KEPT.clear()
     model, clip = small_model(), small_clip()
     with torch.no_grad():
         traced: Any = torch.jit.trace(model, (torch.randn_like(clip),), check_trace=False)
@@ -725,13 +725,13 @@ def test_names_of_weights_are_the_public_ones() -> None:
 
 
 def test_made_inside_a_default_device(engine: str) -> None:
-    forget_partitions()
+    KEPT.clear()
     clip = clip_of()
     with torch.device("cpu"):
         model = model_of()
         expected = model(clip)
     assert model(clip).equal(expected)
-    forget_partitions()
+    KEPT.clear()
     with torch.device("meta"):  # of what a user makes meanwhile; the model and its boxes are elsewhere
         assert model(clip).equal(expected)
     assert SwinConfig() == SwinConfig()

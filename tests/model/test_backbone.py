@@ -2,6 +2,7 @@
 
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from videoswin.errors import ConfigError
 from videoswin.kernels import use_engine
 from videoswin.model import SwinConfig, VideoSwin
 from videoswin.model.blocks import SwinBlock
-from videoswin.model.windows import forget_partitions
+from videoswin.model.windows import KEPT
 from videoswin.zoo.swin_macs import stage_grids
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -215,7 +216,7 @@ def test_every_parameter_gets_a_gradient(padding: str) -> None:
 
 def test_evaluating_first_does_not_hinder_training() -> None:
     model, clip = tiny_model(), tiny_clip(1, 8, 28, 36)
-    forget_partitions()
+    KEPT.clear()
     with torch.inference_mode():
         model(clip)
     assert gradients(model.train(), clip)
@@ -331,7 +332,7 @@ def test_the_fused_kernel_equals_plain_softmax(monkeypatch: pytest.MonkeyPatch) 
 def test_no_map_of_an_earlier_stage_is_kept() -> None:
     """Of classification, which reads the last one only: when a stage begins, those before are gone."""
     model, clip = tiny_model(depths=(1, 1, 1), num_heads=(1, 2, 4)), tiny_clip(1)
-    maps: list[weakref.ref[Tensor]] = []
+    maps: list[weakref.ref[Any]] = []
     alive: list[list[bool]] = []
     for stage in model.backbone.stages:
         # A hook sees tensors that others hold; the list is of those that are still alive when this stage starts.

@@ -14,11 +14,10 @@ from tests.model.helpers import CPU, boxes, windowings
 from tests.reference.slow_partition import boxes_one_by_one
 from tests.reference.slow_swin import tokens_of
 from videoswin.kernels.boxes import Partition
-from videoswin.model import windows
 from videoswin.model.backbone import block_partition
 from videoswin.model.config import Grid
 from videoswin.model.presets import get_config
-from videoswin.model.windows import bias_index, box_shapes, clip_window, forget_partitions, partition
+from videoswin.model.windows import KEPT, bias_index, box_shapes, clip_window, partition
 from videoswin.zoo.swin_macs import stage_grids
 
 modes = st.sampled_from(["exact", "official"])
@@ -198,18 +197,18 @@ def test_the_same_grid_is_cut_once() -> None:
 
 
 def test_what_is_kept_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_partitions()
-    monkeypatch.setattr(windows, "_MAX_BYTES", 20_000)
+    KEPT.clear()
+    monkeypatch.setattr(KEPT, "max_bytes", 20_000)
     first = boxes((4, 6, 6), (2, 3, 3))
     for side in range(1, 30):
         boxes((1, 4, side), (1, 2, 2))
-        assert sum(kept.nbytes for kept in windows._kept.values()) <= 20_000
+        assert KEPT.nbytes <= 20_000
     assert boxes((4, 6, 6), (2, 3, 3)) is not first
     assert boxes((1, 4, 29), (1, 2, 2)) is boxes((1, 4, 29), (1, 2, 2))
     large = boxes((8, 12, 12), (4, 6, 6))
     assert large.nbytes > 20_000  # even one that is too large is cut once for the blocks of a stage
     assert boxes((8, 12, 12), (4, 6, 6)) is large
-    forget_partitions()
+    KEPT.clear()
 
 
 def test_index_tensors_are_small() -> None:
@@ -226,7 +225,7 @@ def test_cutting_takes_no_time() -> None:
     config, size = get_config("swin3d_t"), (32, 224, 224)
 
     def cut() -> float:
-        forget_partitions()
+        KEPT.clear()
         start = time.process_time()
         for grid in stage_grids(config, *size):
             for block in range(2):
@@ -237,7 +236,7 @@ def test_cutting_takes_no_time() -> None:
 
 
 def test_many_threads_cut_at_once() -> None:
-    forget_partitions()
+    KEPT.clear()
     found: list[Partition] = []
     threads = [threading.Thread(target=lambda: found.append(boxes((4, 6, 6), (2, 3, 3)))) for _ in range(8)]
     for thread in threads:
@@ -251,14 +250,14 @@ def test_many_threads_cut_at_once() -> None:
 def test_boxes_first_cut_anywhere_serve_training() -> None:
     """Evaluating, or asking inside a transform or a default device, must not leave tensors that autograd refuses."""
     for where in (torch.inference_mode, torch.no_grad, lambda: torch.device("meta")):
-        forget_partitions()
+        KEPT.clear()
         with where():
             made = boxes((4, 6, 6), (2, 3, 3), (1, 1, 1))
         tensors = [made.order, made.inverse, made.index, made.sizes, made.places]
         tensors += [tensor for group in made.groups for tensor in (group.tokens, group.bias_index)]
         assert not any(tensor.is_inference() for tensor in tensors)
         assert {tensor.device for tensor in tensors} == {CPU}
-    forget_partitions()
+    KEPT.clear()
     made = torch.vmap(lambda x: x.index_select(0, boxes((4, 6, 6), (2, 3, 3)).order.long()))(torch.zeros(2, 144))
     assert made.shape == (2, 144)
     assert boxes((4, 6, 6), (2, 3, 3)).order.tolist()

@@ -67,7 +67,7 @@ def segments(n: int, window: int, shift: int, padding: str) -> list[Segment]:
     return [Segment(start, stop, window - shift if shift and start == 0 else 0) for start, stop in pairwise(cuts)]
 
 
-def flat(place: Grid, grid: Grid) -> int:
+def flat(place: tuple[int, ...], grid: Grid) -> int:
     return (place[0] * grid[1] + place[1]) * grid[2] + place[2]
 
 

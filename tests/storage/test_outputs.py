@@ -67,6 +67,10 @@ def test_an_input_is_never_an_output(page: Path) -> None:
     for source in (page, str(hard), link):
         with pytest.raises(OutputError, match="this is the input itself"):
             require_writable_output(page, PAGE, inputs=["other.mp4", source])
+    with pytest.raises(
+        OutputError, match=r"this is the input itself.* Give another name"
+    ):  # not: give the file behind it
+        require_writable_output(link, PAGE, inputs=[page])
 
 
 def test_links_devices_and_folders_are_refused(page: Path) -> None:

@@ -165,7 +165,7 @@ def test_nothing_to_resume_is_said_before_clips_are_read(videos: Path, checkpoin
 def test_clips_of_other_splits_and_classes_without_clips_are_named(clip_list, checkpoint: str, tmp_path: Path):
     table = clip_list([("nod", "train", ""), ("nod", "dev", ""), ("wave", "val", "")])
     notes = " ".join(plan_of(table, checkpoint, out=tmp_path / "run").notes)
-    assert '1 clips of the split "dev" are not used' in notes
+    assert '1 clip of the split "dev" left out' in notes
     assert "no training clip for 1 of the classes" in notes
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,37 @@ def test_a_config_of_the_library_is_no_folder_of_ours() -> None:
     folder = DATA / "transformers_small/vivit"
     assert "format" not in json.loads((folder / "config.json").read_text())
     assert videoswin.load(folder / "model.safetensors").report is not None
+
+
+def test_the_command_line_is_told_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the tensors leave open is asked for in one line, and --like or --num-heads answer it, in every verb."""
+    from tests.tiny import write_video
+    from videoswin.cli.main import main
+
+    source = DATA / "timesformer_official/divided_space_time/weights.pyth"
+    shutil.copyfile(source, file := tmp_path / "weights.pyth")
+    video = str(write_video(tmp_path / "data" / "a" / "clip.mp4"))
+    write_video(tmp_path / "data" / "b" / "clip.mp4")
+    heads = ["--num-heads", "4"]
+    assert main(["predict", video, "--weights", str(file)]) == 2
+    assert "whose tensors do not tell num_heads" in capsys.readouterr().err
+    assert main(["predict", video, "--weights", str(file), "--json", *heads]) == 0
+    assert json.loads(capsys.readouterr().out)["predictions"]
+    assert main(["inspect", str(file), "--json", "--like", "timesformer_b_divided", *heads]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["num_heads"] == 4
+    assert main(["convert", str(file), str(tmp_path / "ours"), *heads]) == 0
+    assert main(["convert", str(file), str(tmp_path / "theirs.pth"), "--to", "mmaction2", *heads]) == 2
+    assert "to=mmaction2 is for Video Swin" in capsys.readouterr().err
+    told, folder = videoswin.load(file, num_heads=4), videoswin.load(tmp_path / "ours")
+    assert folder.model.config == told.model.config
+    assert folder.preprocessing == told.preprocessing
+    run = ["train", str(tmp_path / "data"), "--weights", str(file), "--out", str(tmp_path / "run"), "--val-share", "0"]
+    assert main([*run, "--epochs", "1", "--adapt", "head", *heads]) == 0
+    assert videoswin.load(tmp_path / "run" / "best").model.config.num_heads == 4
+
+
+def test_what_is_told_of_a_folder_is_refused(tmp_path: Path) -> None:
+    from videoswin.export.runtime import open_classifier
+
+    with pytest.raises(ConfigError, match="like is for files of weights"):
+        open_classifier("swin3d_micro_gestures", like="swin2d_t")

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +20,14 @@ from torch.nn import functional as F
 
 from videoswin.bench.equality import check_gradients, check_output
 from videoswin.bench.timing import Times, take_turns, timed
-from videoswin.bench.variants import OURS, Model, build, gradients, is_trainable, require
+from videoswin.bench.variants import OURS, Model, build, gradients, is_trainable, require, require_form
 from videoswin.errors import ConfigError, MissingExtraError, VideoSwinError, nearest
-from videoswin.model import VideoSwin, create_model, get_config
-from videoswin.model.config import check_clip_size
+from videoswin.interface.video_model import VideoModel
+from videoswin.model import SwinConfig
+from videoswin.weights.assemble import empty_model
+from videoswin.zoo.registry import config_from_dict, create_model, get_config
 
-__all__ = ["Job", "Result", "Row", "measure", "parse_clip", "parse_what"]
+__all__ = ["Job", "Result", "Row", "measure", "parse_what"]
 
 WHAT = ("forward", "train", "memory")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -46,20 +48,35 @@ class Job:
     device: str = "cpu"
     precision: Literal["float32", "bf16"] = "float32"
     """"bf16": matrix products in bfloat16 under autocast, as in training; weights stay float32."""
+    architecture: dict[str, Any] | None = None
+    """Instead of what ``model`` names: a configuration as :func:`~videoswin.zoo.config_to_dict` writes it."""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise ConfigError(f"batch={self.batch} must be 1 or more.")
-        check_clip_size(get_config(self.model), self.clip)
+            raise ConfigError(f"A batch of {self.batch} clips cannot be measured; give 1 or more.")
+        self.empty().check_clip(self.clip)
 
-    def ours(self) -> VideoSwin:
+    def _config(self) -> Any:
+        """Nothing is drawn; tables of a system of the zoo fit the clip. Only the fields that the system has."""
+        config: Any = config_from_dict(self.architecture) if self.architecture else get_config(self.model)
+        still = {"drop_path": 0.0, "head_dropout": 0.0, "dropout": 0.0, "temporal_dropout": 0.0}
+        if isinstance(config, SwinConfig):
+            still["relative_bias"] = "official"  # type: ignore[assignment]
+        else:
+            still |= {"clip_len": self.clip[0], "crop_size": self.clip[1]}
+        return config.replace(**{name: value for name, value in still.items() if hasattr(config, name)})
+
+    def empty(self) -> VideoModel:
+        """The model without its numbers."""
+        return empty_model(self._config())
+
+    def ours(self) -> VideoModel:
         """The model that all others are compared with; the same weights in every process, none of them idle.
 
         Nothing is drawn, and windows that are clipped in space read the bias table as torchvision does.
         """
-        config = get_config(self.model).replace(relative_bias="official", drop_path=0.0, head_dropout=0.0)
         torch.manual_seed(0)
-        model = create_model(config)
+        model = create_model(self._config())
         with torch.no_grad():  # fresh weights hide mistakes: biases are 0, norms 1, bias tables nearly nothing
             for name, parameter in model.named_parameters():
                 if name.endswith("relative_position_bias_table"):
@@ -111,15 +128,6 @@ class Result:
         return {**asdict(self), "machine": {"torch": torch.__version__, **facts}}
 
 
-def parse_clip(text: str) -> tuple[int, int, int]:
-    """ "32x224x224" -> (32, 224, 224): frames, height, width; else a :class:`ConfigError`."""
-    parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise ConfigError(f'clip="{text}" must be frames x height x width, such as 32x224x224.')
-    t, h, w = (int(part) for part in parts)
-    return t, h, w
-
-
 def parse_what(text: str) -> list[str]:
     """ "forward,memory" -> ["forward", "memory"]; a :class:`ConfigError` if one of them is unknown."""
     names = [name.strip() for name in text.split(",")]
@@ -151,8 +159,10 @@ def measure(
     if "memory" in what and torch.device(job.device).type == "cpu" and not _CLEAR.exists():
         raise ConfigError("The memory of a CPU process is measured on Linux only. Leave memory out of --what.")
     result, names = Result(job, repeats), [OURS]
+    model = job.empty()
     for name in others:
         try:
+            require_form(name, model)
             require(name, torch.device(job.device))
             names.append(name)
         except (MissingExtraError, ConfigError) as error:
@@ -203,7 +213,7 @@ def _row(name: str, times: Times, base: Times, difference: float, ready_s: float
 
 def _expected(job: Job, part: str) -> dict[str, Tensor]:
     """Of our model with the plain engine in float32: the engine of the first row is checked too."""
-    plain, model = Job(job.model, job.clip, job.batch, job.device), build("plain", job.ours(), job.clip)
+    plain, model = replace(job, precision="float32"), build("plain", job.ours(), job.clip)
     assert isinstance(model, nn.Module)
     output = _pass(model, job.clips(), plain, part)()
     return {"logits": output} if isinstance(output, Tensor) else gradients("plain", model)

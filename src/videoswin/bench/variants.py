@@ -15,11 +15,12 @@ from videoswin.errors import ConfigError, MissingExtraError, nearest
 from videoswin.export import default_path, export
 from videoswin.export import require as require_format
 from videoswin.export.runtime import load_exported
+from videoswin.interface.video_model import VideoModel
 from videoswin.kernels import use_engine
 from videoswin.model import VideoSwin
 from videoswin.weights.formats import FAMILIES
 
-__all__ = ["OTHERS", "OURS", "Model", "build", "choose", "gradients", "is_trainable", "require"]
+__all__ = ["OTHERS", "OURS", "Model", "build", "choose", "gradients", "is_trainable", "require", "require_form"]
 
 Model = Callable[[Tensor], Tensor]
 OURS = "videoswin"
@@ -62,15 +63,22 @@ def require(name: str, device: torch.device) -> None:
         require_format(name)
 
 
-def build(name: str, ours: VideoSwin, clip: tuple[int, int, int]) -> Model:
+def require_form(name: str, model: VideoModel) -> None:
+    """A :class:`ConfigError` if this model has no such form."""
+    if name in ("plain", "torchvision") and "windows" not in model.capabilities:
+        raise ConfigError(f"{name} is a form of Video Swin; {type(model).__name__} has PyTorch's own operators alone.")
+
+
+def build(name: str, ours: VideoModel, clip: tuple[int, int, int]) -> Model:
     """A form with our model's weights, on its device: clips (B, 3, T, H, W) -> logits. A trainable one is a module."""
-    if name == "torchvision":
-        return _their_model(ours)
     if name in _EXPORTED:
         return _exported(name, ours, clip)
-    model = _Plain(ours.config) if name == "plain" else VideoSwin(ours.config)
+    if name == "torchvision" and isinstance(ours, VideoSwin):
+        return _their_model(ours)
+    plain = name == "plain" and isinstance(ours, VideoSwin)
+    model: VideoModel = _Plain(ours.config) if plain else type(ours)(ours.config)
     model.load_state_dict(ours.state_dict())
-    model.to(ours.backbone.norm.weight.device)
+    model.to(next(ours.parameters()).device)
     if name == "compiled":
         model.compile()  # in place, so that names of tensors stay
     return model
@@ -90,7 +98,7 @@ class _Plain(VideoSwin):
             return super().forward(video)
 
 
-def _exported(to: str, ours: VideoSwin, clip: tuple[int, int, int]) -> Model:
+def _exported(to: str, ours: VideoModel, clip: tuple[int, int, int]) -> Model:
     preprocessing = Preprocessing(clip_len=clip[0], size=clip[1:], short_side=None)
     labels = tuple(f"class {i}" for i in range(ours.config.num_classes))
     with TemporaryDirectory() as folder:

@@ -15,6 +15,7 @@ from videoswin.classifier.facts import Facts
 from videoswin.classifier.folder import replace_checkpoint, to_config, write_files
 from videoswin.classifier.hub import push_folder
 from videoswin.data.preprocessing import Preprocessing
+from videoswin.errors import ConfigError
 from videoswin.interface.video_model import VideoModel, need
 from videoswin.predict.scoring import VideoClassifier, require_finite_logits
 from videoswin.weights.load_report import LoadReport
@@ -79,12 +80,27 @@ class Classifier(VideoClassifier):
         In evaluation mode; modules that were in training mode are so again afterwards.
 
         Raises:
+            ConfigError: it has no classes.
             WeightsError: a logit is NaN or infinite.
         """
+        self.require_classes()
         first = self._first_weight
         with _evaluating(self.model), torch.inference_mode():
             logits = self.model(clips.to(first.device, first.dtype)).float().cpu()
         return require_finite_logits(logits, self.name)
+
+    def require_classes(self) -> "Classifier":
+        """Itself, for verbs that answer with labels.
+
+        Raises:
+            ConfigError: it is a start, which names no classes yet.
+        """
+        if not self.labels:
+            raise ConfigError(
+                f"{self.name} is a start for training: it knows motion, and names no classes yet. Teach it yours: "
+                f"videoswin train DATA --weights {self.name}"
+            )
+        return self
 
     def __repr__(self) -> str:
         p = self.preprocessing

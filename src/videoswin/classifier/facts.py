@@ -33,7 +33,7 @@ class Facts:
     """A :class:`~videoswin.interface.model_config.ModelConfig` of any system."""
     preprocessing: Preprocessing
     labels: tuple[str, ...]
-    """The name of each class, in the order of the model's outputs."""
+    """The name of each class, in the order of the model's outputs; none for a start, which has no head yet."""
     name: str = "unnamed"
     none_threshold: float | None = None
     """A best score below it means "none of these"."""
@@ -80,8 +80,8 @@ def count_blocks(config: ModelConfig) -> int:
 
 
 def check_labels(labels: tuple[str, ...], num_classes: int) -> None:
-    """One name for each output, no name twice; else a :class:`ConfigError`."""
-    if len(labels) != num_classes or not labels:
+    """One name for each output, no name twice; else a :class:`ConfigError`. None of both is a start: it has no head yet."""
+    if len(labels) != num_classes:
         raise ConfigError(
             f"The model has {num_classes} outputs and there are {len(labels)} labels; give one label for each."
         )

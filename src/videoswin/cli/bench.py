@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from videoswin.cli.options import precision_of
+from videoswin.cli.options import Size, precision_of
 from videoswin.cli.output import DONE, add_row, say, show, table
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ __all__ = ["bench"]
 def bench(
     *,
     model: str = "swin3d_t",
-    clip: Annotated[str, Parameter(metavar="TxHxW")] = "32x224x224",
-    batch: int = 1,
+    clip_len: int = 32,
+    size: Size | None = None,
+    batch_size: int = 1,
     what: str = "forward,memory",
     peers: str = "plain,torchvision",
     repeats: int = 5,
@@ -35,15 +36,17 @@ def bench(
 
         videoswin bench
         videoswin bench --what forward,train,memory --peers all
-        videoswin bench --model swin3d_micro --clip 16x56x56 --batch 8 --peers compiled,openvino
+        videoswin bench --model swin3d_micro --clip-len 16 --size 56 --batch-size 8 --peers compiled,openvino
 
     Parameters
     ----------
     model
-        A preset, with fresh weights.
-    clip
-        Frames x height x width of the clips.
-    batch
+        A name that videoswin models lists as an architecture, with fresh weights; any system of docs/zoo.md.
+    clip_len
+        Frames of a clip.
+    size
+        Height and width of a clip in pixels: one number, or two as 128x171. By default 224.
+    batch_size
         Clips in a batch.
     what
         Some of forward, train and memory, with commas. With train, memory is measured for training too.
@@ -59,12 +62,13 @@ def bench(
     json_only
         Print one JSON object and nothing else.
     """
-    from videoswin.bench.measure import Job, measure, parse_clip, parse_what
+    from videoswin.bench.measure import Job, measure, parse_what
     from videoswin.bench.variants import choose
     from videoswin.classifier.device import choose_device
 
     chosen, parts = choose(peers), parse_what(what)
-    job = Job(model, parse_clip(clip), batch, str(choose_device(device)), precision)
+    height, width = size or (224, 224)
+    job = Job(model, (clip_len, height, width), batch_size, str(choose_device(device)), precision)
     result = measure(job, chosen, parts, repeats, step=(lambda _: None) if json_only else say)
     if json_only:
         print(json.dumps(result.to_dict()))

@@ -21,6 +21,8 @@ def evaluate(
     /,
     *,
     weights: Annotated[str, Parameter(metavar="CHECKPOINT")],
+    like: Annotated[str | None, Parameter(metavar="MODEL")] = None,
+    num_heads: int | None = None,
     views: Annotated[str, Parameter(metavar="CLIPSxCROPS")] = "1x1",
     split: str | None = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
@@ -47,6 +49,11 @@ def evaluate(
     weights
         A checkpoint: the folder of a training run, or the name of one that comes with videoswin. Or an exported file:
         .onnx, .xml or .pt2 (see videoswin export).
+    like
+        For files of weights alone, whose tensors do not tell everything: the name of a model that answers the rest, such as
+        timesformer_b_divided.
+    num_heads
+        The same, for the heads of attention alone.
     views
         Clips x crops whose scores are averaged: 1x1 is quick, 4x3 is the paper's protocol and takes the model 12 times as
         long, 4xwide shows it the same in 4 wide views.
@@ -73,7 +80,7 @@ def evaluate(
     from videoswin.predict.profile import Profile
 
     allowed = Limits.parse(limits or "")
-    classifier = open_weights(weights, runtime, device)
+    classifier = open_weights(weights, runtime, device, like, num_heads)
     chosen_views = Views.of(views)
     index = read_index(data, split=split, labels=classifier.labels)
     _warn(index, split)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from videoswin.cli.options import Size
 from videoswin.cli.output import DONE, add_row, show, table
 from videoswin.errors import ConfigError
 
@@ -20,12 +21,11 @@ _LONGEST = 4096  # frames or pixels: counting what is executed lists the boxes, 
 
 
 def info(
-    model: Annotated[str, Parameter(name="MODEL")],
-    /,
+    weights: Annotated[str, Parameter(name="--weights")],
     *,
     num_classes: int | None = None,
-    frames: int | None = None,
-    size: int | None = None,
+    clip_len: int | None = None,
+    size: Size | None = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> int:
     """Show what a model is and what it costs.
@@ -37,32 +37,32 @@ def info(
     For example:
 
         videoswin info swin3d_t
-        videoswin info swin3d_b --num-classes 174 --frames 16 --size 112
+        videoswin info swin3d_b --num-classes 174 --clip-len 16 --size 112
         videoswin info runs/mine/best --json
 
     Parameters
     ----------
-    model
+    weights
         A checkpoint folder, a file of weights, an exported file, an address on a hub, or a name that videoswin models lists.
     num_classes
         Outputs of the head; for presets only, since a checkpoint has its own.
-    frames
-        Frames of the clip; by default what the checkpoint takes, or 32.
+    clip_len
+        Frames of a clip; by default what the checkpoint takes, or 32.
     size
-        Height and width of the clip in pixels; by default what the checkpoint takes, or what the preset was made for.
+        Height and width of a clip in pixels, one number or two as 128x171; by default what the checkpoint takes, or what the preset was made for.
     json_only
         Print one JSON object and nothing else.
     """
     from videoswin.classifier.resolve import Exported, resolve
 
-    target = resolve(model)
+    target = resolve(weights)
     if isinstance(target, Exported):
-        for option, value in {"num_classes": num_classes, "frames": frames, "size": size}.items():
+        for option, value in {"num_classes": num_classes, "clip_len": clip_len, "size": size}.items():
             if value is not None:
-                raise ConfigError(f"{option}={value}: an exported file has its own. Leave it out.")
+                raise ConfigError(f"{option}={_given(value)}: an exported file has its own. Leave it out.")
         facts = _exported(target.path)
     else:
-        facts = _facts(_subject(target, as_architecture=num_classes is not None), num_classes, frames, size)
+        facts = _facts(_subject(target, as_architecture=num_classes is not None), num_classes, clip_len, size)
     if json_only:
         print(json.dumps(facts, allow_nan=False))
     else:
@@ -128,7 +128,9 @@ def _subject(target: "Target", as_architecture: bool) -> _Subject:
     raise TypeError(target)
 
 
-def _facts(subject: _Subject, num_classes: int | None, frames: int | None, size: int | None) -> dict[str, Any]:
+def _facts(
+    subject: _Subject, num_classes: int | None, clip_len: int | None, size: tuple[int, int] | None
+) -> dict[str, Any]:
     import torch
 
     from videoswin.kernels import engine_in_force
@@ -142,8 +144,8 @@ def _facts(subject: _Subject, num_classes: int | None, frames: int | None, size:
                 f"num_classes={num_classes} is for presets; the checkpoint {subject.name} has {len(subject.labels)}."
             )
         config = config.replace(num_classes=num_classes)
-    clip = _clip(subject, frames, size)
-    for name, n in zip(("frames", "size", "size"), clip, strict=True):
+    clip = _clip(subject, clip_len, size)
+    for name, n in zip(("clip_len", "size", "size"), clip, strict=True):
         if not 1 <= n <= _LONGEST:
             raise ConfigError(f"{name}={n} must be from 1 to {_LONGEST}.")
     network = empty_model(config)  # shapes without memory: the large models take a second and 800 MB otherwise
@@ -172,7 +174,7 @@ def _costs(config: Any, clip: tuple[int, int, int]) -> dict[str, Any]:
     return {"macs": macs.paper, "macs_executed": macs.executed, "stages": stages}
 
 
-def _clip(subject: _Subject, frames: int | None, size: int | None) -> tuple[int, int, int]:
+def _clip(subject: _Subject, clip_len: int | None, size: tuple[int, int] | None) -> tuple[int, int, int]:
     """(T, H, W) of the clip to count for."""
     own = getattr(subject.config, "clip", None)  # of a system of the zoo
     if own is not None and subject.preprocessing is None:
@@ -184,7 +186,7 @@ def _clip(subject: _Subject, frames: int | None, size: int | None) -> tuple[int,
     else:
         side = 384 if subject.name.endswith("_384") else 224
         default = (32, side, side)
-    given = (frames, size, size)
+    given = (clip_len, *(size or (None, None)))
     return tuple(d if g is None else g for g, d in zip(given, default, strict=True))  # type: ignore[return-value]
 
 
@@ -263,6 +265,11 @@ def _show_details(title: str, details: dict[str, Any] | list[str]) -> None:
         if value is not None:
             add_row(listing, str(name), _plain(value))
     show(listing)
+
+
+def _given(value: int | tuple[int, int]) -> str:
+    """As it is written on the command line."""
+    return str(value) if isinstance(value, int) else _shape(sorted(set(value), key=value.index))
 
 
 def _macs(count: int) -> str:

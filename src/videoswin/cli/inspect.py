@@ -6,14 +6,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, show
+from videoswin.cli.weights_argument import told_of
 
 __all__ = ["inspect"]
 
 
 def inspect(
-    file: Annotated[str, Parameter(name="FILE")],
-    /,
+    weights: Annotated[str, Parameter(name="--weights")],
     *,
+    like: Annotated[str | None, Parameter(metavar="MODEL")] = None,
+    num_heads: int | None = None,
     container: str | None = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> int:
@@ -30,8 +32,13 @@ def inspect(
 
     Parameters
     ----------
-    file
+    weights
         A file of weights, a checkpoint folder, an address on a hub, or a name that videoswin models lists.
+    like
+        For files of weights alone, whose tensors do not tell everything: the name of a model that answers the rest, such as
+        timesformer_b_divided.
+    num_heads
+        The same, for the heads of attention alone.
     container
         The table of the file that holds the weights, where it has more than one: state_dict_ema. By default the plain
         weights, before averaged ones.
@@ -40,12 +47,14 @@ def inspect(
     """
     from videoswin.classifier.resolve import resolve
 
-    target = resolve(file)
+    target = resolve(weights)
     from videoswin.classifier.loading import weights_of
     from videoswin.weights.any_file import inspect_file
 
     path, facts = weights_of(target)
-    report = inspect_file(path, own_config=facts and facts.config, container=container)
+    report = inspect_file(
+        path, like=like, settings=told_of(None, num_heads), own_config=facts and facts.config, container=container
+    )
     if json_only:
         print(json.dumps(report.to_dict()))
     else:

@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from cyclopts import App, CycloptsError, Group
 
@@ -17,16 +18,20 @@ from videoswin import __version__
 from videoswin.cli import convert as convert_verb
 from videoswin.cli import inspect as inspect_verb
 from videoswin.cli.bench import bench
+from videoswin.cli.compare import compare
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
 from videoswin.cli.export import export
 from videoswin.cli.info import info
 from videoswin.cli.models import models
+from videoswin.cli.options import in_todays_words
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say, say_error, set_debug
 from videoswin.cli.pack import pack
 from videoswin.cli.predict import predict
 from videoswin.cli.probe import probe
+from videoswin.cli.serve import serve
 from videoswin.cli.stream import stream
+from videoswin.cli.teach import teach
 from videoswin.cli.timeline import timeline
 from videoswin.cli.train import train
 from videoswin.data.folders import VIDEO_SUFFIXES
@@ -47,6 +52,8 @@ Train on a folder of class folders, see how good it is, and use it:
     videoswin evaluate DATA --split test --weights runs/mine/best
     videoswin predict clip.mp4 --weights runs/mine/best
 """
+
+_STDOUT = "standard output"
 
 app = App(
     name="videoswin",
@@ -82,13 +89,16 @@ _add_verb(train, "DATA --out RUN [OPTIONS]")
 _add_verb(pack, "DATA --out FOLDER [OPTIONS]")
 _add_verb(probe, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
-_add_verb(info, "MODEL [OPTIONS]")
+_add_verb(compare, "DATA --models LIST --out FOLDER [OPTIONS]")
+_add_verb(info, "WEIGHTS [OPTIONS]")
 _add_verb(models, "[OPTIONS]")
-_add_verb(inspect_verb.inspect, "FILE [OPTIONS]")
-_add_verb(convert_verb.convert, "IN OUT [OPTIONS]")
-_add_verb(export, "CHECKPOINT --to FORMAT [OPTIONS]")
+_add_verb(inspect_verb.inspect, "WEIGHTS [OPTIONS]")
+_add_verb(convert_verb.convert, "WEIGHTS OUT [OPTIONS]")
+_add_verb(export, "WEIGHTS --to FORMAT [OPTIONS]")
 _add_verb(stream, "SOURCE --weights CHECKPOINT [OPTIONS]")
 _add_verb(timeline, "FILE --weights CHECKPOINT [OPTIONS]")
+_add_verb(teach, "DATA --out FOLDER [OPTIONS]")
+_add_verb(serve, "[OPTIONS]")
 _add_verb(bench, "[OPTIONS]")
 
 
@@ -97,12 +107,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="backslashreplace")  # a label must not crash a terminal that lacks its letters
+    if isinstance(sys.stdout, io.TextIOWrapper) and "write" not in vars(sys.stdout):
+        sys.stdout.write, sys.stdout.flush = _naming_stdout(sys.stdout.write), _naming_stdout(sys.stdout.flush)
     tokens = [_as_path(token) for token in (sys.argv[1:] if arguments is None else arguments)]
     set_debug("--debug" in tokens or bool(os.environ.get("VIDEOSWIN_DEBUG")))
     tokens = [token for token in tokens if token != "--debug"] or ["--help"]
     try:
         with sigterm_as_interrupt():
-            code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+            code = app(in_todays_words(tokens), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except CycloptsError as error:
@@ -119,15 +131,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )
     except BrokenPipeError:  # the reader (| head) has seen enough; Python would complain once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return DONE
     except OSError as error:  # no rights, no space: about output, since input has errors of its own
         where = f"{error.filename}: " if error.filename else ""
         say(f"{where}{error.strerror or error}. Check the rights and the space there.")
+        if error.filename == _STDOUT:
+            _give_up_stdout()
     except KeyboardInterrupt:
         say("interrupted.")
         return INTERRUPTED
     return FAILED
+
+
+def _naming_stdout(method: Callable[..., Any]) -> Callable[..., Any]:
+    """``write`` or ``flush`` of stdout whose errors say what could not be written to, as those of files do."""
+
+    def named(*arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except OSError as error:
+            error.filename = error.filename or _STDOUT
+            raise
+
+    return named
+
+
+def _give_up_stdout() -> None:
+    """What is still waiting to be written goes nowhere, so that Python does not try again, and complain, at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_path(token: str) -> str:

@@ -32,6 +32,8 @@ def predict(
     /,
     *,
     weights: Annotated[str, Parameter(metavar="CHECKPOINT")],
+    like: Annotated[str | None, Parameter(metavar="MODEL")] = None,
+    num_heads: int | None = None,
     views: Annotated[str, Parameter(metavar="CLIPSxCROPS")] = "1x1",
     top_k: int = 5,
     json_lines: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
@@ -59,6 +61,11 @@ def predict(
     weights
         A checkpoint: the folder of a training run, or a name that videoswin models lists. Or an exported file: .onnx, .xml
         or .pt2 (see videoswin export).
+    like
+        For files of weights alone, whose tensors do not tell everything: the name of a model that answers the rest, such as
+        timesformer_b_divided.
+    num_heads
+        The same, for the heads of attention alone.
     views
         Clips x crops whose scores are averaged: 1x1 is quick, 4x3 looks at all of the video and takes the model 12 times as
         long, 4xwide shows it the same in 4 wide views.
@@ -77,7 +84,9 @@ def predict(
     runtime
         What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
-    classifier = open_weights(weights, runtime, device)  # before the imports: a misspelt name is answered at once
+    classifier = open_weights(
+        weights, runtime, device, like, num_heads
+    )  # before the imports: a misspelt name is answered at once
     from videoswin.data.containers import Limits
     from videoswin.predict.plain_text import json_text
     from videoswin.predict.profile import Profile

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, add_row, counted, percent, say, show, steps, table
+from videoswin.cli.weights_argument import told_of
 
 if TYPE_CHECKING:
     from videoswin.classifier.classifier import Classifier
@@ -24,7 +25,9 @@ def probe(
     /,
     *,
     weights: Annotated[str, Parameter(metavar="CHECKPOINT")],
-    stages: str = "3,4",
+    like: Annotated[str | None, Parameter(metavar="MODEL")] = None,
+    num_heads: int | None = None,
+    stages: str | None = None,
     head: str = "linear",
     folds: int = 5,
     seeds: int = 3,
@@ -49,8 +52,14 @@ def probe(
         A folder of class folders, or a CSV file with the columns path,label[,split,group].
     weights
         A checkpoint: a folder, or a name that videoswin models lists.
+    like
+        For files of weights alone, whose tensors do not tell everything: the name of a model that answers the rest, such as
+        timesformer_b_divided.
+    num_heads
+        The same, for the heads of attention alone.
     stages
-        Whose features: numbers from 1, with commas. Each alone and all side by side are tried.
+        Whose features: numbers from 1, with commas; by default the last two. Each alone and all side by side are tried.
+        Systems of the zoo have one stage, what their last layer reads.
     head
         linear (on the mean), attentive (learnt queries look at parts of the clip, then a linear layer), or knn.
     folds
@@ -70,15 +79,19 @@ def probe(
     from videoswin.data.annotations import read_index
     from videoswin.errors import ConfigError
     from videoswin.train import probe as probing
-    from videoswin.train.features import extract
+    from videoswin.train.features import extract, num_stages
 
     if folds < 3 or seeds < 1:
         raise ConfigError(f"folds={folds} must be at least 3 and seeds={seeds} at least 1.")
-    numbers = [int(part) if part.strip().isdecimal() else 0 for part in stages.split(",")]
     index = read_index(data)
     rows = [row for row in index.rows if row.split != "test"]
-    classifier = load(weights)
-    settings = probing.grid(head, numbers, len(classifier.model.config.depths))
+    classifier = load(weights, **told_of(like, num_heads))
+    count = num_stages(classifier.model)
+    chosen = f"{max(count - 1, 1)},{count}" if stages is None and count > 1 else stages or "1"
+    numbers = [int(part) if part.strip().isdecimal() else 0 for part in chosen.split(",")]
+    settings = probing.grid(head, numbers, count)
+    if out is not None:
+        probing.require_linear_heads(classifier.model)
     classifier.model.to(choose_device(device))
     labels = tuple(sorted({row.label for row in rows}))
     if not any(row.group for row in rows):
@@ -151,10 +164,10 @@ def _write(
     if best.stages != (last,) or best.head != "linear":
         say(f"a checkpoint has a linear head on its last stage, so that one is written ({setting}), not: {best}.")
     model, _ = adopt(classifier, labels)
-    assert model.head is not None
     with torch.no_grad():
-        model.head.fc.weight.copy_(fitted[0])
-        model.head.fc.bias.copy_(fitted[1])
+        for head in filter(None, (getattr(model, name) for name in model.heads)):
+            head.fc.weight.copy_(fitted[0])
+            head.fc.bias.copy_(fitted[1])
     name = out.resolve().name
     notes = f"A linear head on the frozen features of {classifier.name}: {setting}."
     metrics = {"probe_cross_validation_top1": round(statistics.mean(probed.pooled), 4), "clips": len(rows)}

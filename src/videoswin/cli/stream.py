@@ -51,13 +51,13 @@ def stream(
     pipe_size: Annotated[str | None, Parameter(metavar="WIDTHxHEIGHT")] = None,
     pipe_fps: float | None = None,
     record: Path | None = None,
+    mqtt: Annotated[str | None, Parameter(metavar="ADDRESS")] = None,
+    mqtt_name: str = "stream",
     top_k: int = 5,
     json_lines: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     limits: str | None = None,
     device: Device = "auto",
     runtime: RuntimeChoice = "auto",
-    size: Annotated[str | None, Parameter(show=False)] = None,
-    rate: Annotated[float | None, Parameter(show=False)] = None,
 ) -> int:
     """Put labels on video while it comes.
 
@@ -90,6 +90,10 @@ def stream(
         Frames per second of raw RGB in the pipe.
     record
         Also write this mp4, with the labels drawn in.
+    mqtt
+        Also send starts and ends to this MQTT broker, such as mqtt://192.168.1.5 (docs/deploy.md). Home Assistant finds them.
+    mqtt_name
+        What the stream is called there.
     top_k
         How many labels to show.
     json_lines
@@ -99,34 +103,34 @@ def stream(
     runtime
         What runs an exported file: onnxruntime, openvino or torch. By default what suits the file.
     """
-    from videoswin.cli.stream_output import open_output
+    from videoswin.cli.stream_output import WithEvents, open_output
     from videoswin.data.containers import Limits
     from videoswin.errors import Interrupted, VideoSwinError
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.frame_selector import FrameSelector
+    from videoswin.live.mqtt import Broker, MqttEvents
     from videoswin.live.pace import Pace, make_tracker
     from videoswin.live.recording import Recording
     from videoswin.live.session import Session, open_source
     from videoswin.live.sources import find_live_source
     from videoswin.storage.interrupt import Interruption
 
-    for old, new, value in (("--size", "--pipe-size", size), ("--rate", "--pipe-fps", rate)):
-        if value is not None:
-            say(f"{old} is now called {new}; the old name will go.")
     pace, decisions = Pace(clip_seconds, hop_seconds), DecisionSettings(smoothing, enter, leave, min_duration)
-    session = recording = None
+    session = recording = broker = None
     code = DONE
     with Interruption() as interruption:
         found = find_live_source(
             source,
             fast=fast,
-            size=_size(pipe_size or size),
-            rate=pipe_fps or rate,
+            size=_size(pipe_size),
+            rate=pipe_fps,
             timeout_s=timeout,
             limits=Limits.parse(limits or ""),
         )
         try:
             classifier = open_weights(weights, runtime, device)
+            if mqtt:
+                broker = MqttEvents(Broker.parse(mqtt), mqtt_name, classifier.labels)
             if record:
                 recording = Recording(record, source, classifier.labels, min(top_k, 3))
             open_source(found, lambda: interruption.asked)
@@ -140,7 +144,8 @@ def stream(
                 queue_frames=max(2 * tracker.frames_per_step, round(queue_seconds * fps)),
                 watcher=recording.add if recording else None,
             )
-            with open_output(json_lines, classifier.labels, found.name, top_k, decisions) as output:
+            shown = open_output(json_lines, classifier.labels, found.name, top_k, decisions)
+            with WithEvents(shown, classifier.labels, broker.take) if broker else shown as output:
                 _follow(session, output, recording, interruption)
         except Interrupted:  # while it was opened: an end like any other
             pass
@@ -148,6 +153,8 @@ def stream(
             code = FAILED
             raise
         finally:
+            if broker:
+                broker.close()
             if not (session.stop() if session else _let_go(found)):
                 atexit.register(_leave, code)
             code = max(code, _finish(recording, quiet=code == FAILED))

@@ -2,15 +2,17 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 from videoswin.cli.output import counted, percent, say, show
 from videoswin.live.decisions import DecisionSettings, Event
+from videoswin.live.messages import event_message, scores_message, stream_message
 from videoswin.live.session import Session
 from videoswin.live.tracker import Update
 from videoswin.predict.plain_text import json_text
 
-__all__ = ["StreamOutput", "open_output"]
+__all__ = ["StreamOutput", "WithEvents", "open_output"]
 
 
 class StreamOutput(Protocol):
@@ -35,6 +37,32 @@ def open_output(
     return _Screen(labels, title, top_k, decisions) if sys.stdout.isatty() else _PlainLines(labels)
 
 
+class WithEvents:
+    """An output beside which a function is given the messages of all events, such as one that sends them to a broker."""
+
+    def __init__(self, output: StreamOutput, labels: tuple[str, ...], tell: Callable[[dict[str, Any]], object]) -> None:
+        self._output, self._labels, self._tell = output, labels, tell
+
+    def __enter__(self) -> Self:
+        self._output.__enter__()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._output.__exit__(*details)
+
+    def take(self, update: Update | None, session: Session) -> None:
+        self._output.take(update, session)
+        self._events(update.events if update else [])
+
+    def end(self, events: list[Event], session: Session) -> None:
+        self._output.end(events, session)
+        self._events(events)
+
+    def _events(self, events: list[Event]) -> None:
+        for event in events:
+            self._tell(event_message(event, self._labels))
+
+
 class _Lines:
     def __init__(self, labels: tuple[str, ...]) -> None:
         self._labels = labels
@@ -55,14 +83,7 @@ class _JsonLines(_Lines):
         if update:
             self._events(update.events)
             if update.scores:
-                self._print(
-                    "scores",
-                    update.time_s,
-                    label=None if update.label is None else self._labels[update.label],
-                    scores={label: round(s, 4) for label, s in zip(self._labels, update.scores, strict=True)},
-                    latency_ms=round(1000 * session.stats().latency_s),
-                    skipped=update.skipped,
-                )
+                self._print(scores_message(update, self._labels, session.stats().latency_s))
         if time.monotonic() - self._last_status >= 1:
             self._last_status = time.monotonic()
             self._status(session)
@@ -73,11 +94,11 @@ class _JsonLines(_Lines):
 
     def _events(self, events: list[Event]) -> None:
         for event in events:
-            self._print(event.kind, event.time_s, label=self._labels[event.label], score=round(event.score, 4))
+            self._print(event_message(event, self._labels))
 
     def _status(self, session: Session) -> None:
         stats, health = session.stats(), session.source.health
-        self._print(
+        message = stream_message(
             "status",
             None,
             **health.to_dict(),
@@ -89,9 +110,10 @@ class _JsonLines(_Lines):
             samples=session.tracker.samples,
             skipped=session.tracker.skipped,
         )
+        self._print(message)
 
-    def _print(self, kind: str, time_s: float | None, **fields: Any) -> None:
-        print(json_text({"type": kind, "time_s": None if time_s is None else round(time_s, 3), **fields}), flush=True)
+    def _print(self, message: dict[str, Any]) -> None:
+        print(json_text(message), flush=True)
 
 
 class _PlainLines(_Lines):

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, add_row, counted, duration, percent, quiet, say, show, steps, table
 from videoswin.cli.train_options import TrainOptions, read_options, write_options
+from videoswin.cli.weights_argument import told_of
 
 if TYPE_CHECKING:
     import torch
@@ -140,7 +141,7 @@ def _train(
     preferences, settings = _asked(options)
     plan = make_plan(
         data, out, options.model, options.weights, preferences, options.seed or 0, resume, Limits.parse(limits or ""),
-        settings, processes,
+        settings, options.like, told_of(None, options.num_heads), processes,
     )  # fmt: skip
     for line in plan.notes:
         say(line)
@@ -231,7 +232,7 @@ def _asked(options: TrainOptions) -> tuple["Preferences", dict[str, Any]]:
 
 def _kept_options(plan: "Plan", options: TrainOptions) -> dict[str, Any]:
     """All of them, as they were decided."""
-    values = {**options.only("name"), **plan.resolved}
+    values = {**options.only("name", "like", "num_heads"), **plan.resolved}
     if plan.parts and options.epochs is None:  # the parts choose
         del values["epochs"]
     return values

@@ -28,10 +28,16 @@ class TrainOptions:
     Parameters
     ----------
     model
-        Start from fresh weights of this architecture, such as swin3d_micro. It takes thousands of clips.
+        Start from fresh weights of this architecture, such as swin3d_micro, or of any system in docs/zoo.md, such as
+        r2plus1d_micro. It takes thousands of clips.
     weights
         Start from this checkpoint: a folder, or a name that videoswin models lists. Its preprocessing is kept; the head keeps
         the rows of labels it knows, and the others start afresh.
+    like
+        For files of weights alone, whose tensors do not tell everything: the name of a model that answers the rest, such as
+        timesformer_b_divided.
+    num_heads
+        The same, for the heads of attention alone.
     recipe
         The table of settings to start from: motion, finetune or scratch, or a published run such as kinetics400_t or
         ssv2_b (docs/recipes.md); by default the one that suits the start.
@@ -124,6 +130,8 @@ class TrainOptions:
 
     model: str | None = None
     weights: Annotated[str | None, Parameter(metavar="CHECKPOINT")] = None
+    like: Annotated[str | None, Parameter(metavar="MODEL")] = None
+    num_heads: int | None = None
     recipe: str | None = None
     folds: int | None = None
     val_share: float | None = None

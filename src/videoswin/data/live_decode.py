@@ -43,6 +43,7 @@ _STREAM_FORMATS = "mpegts,mov,matroska,flv,mpeg,h264,hevc"
 _CAMERA_FORMATS = {"linux": "video4linux2,v4l2", "darwin": "avfoundation", "win32": "dshow"}
 _CHECK_SOURCE = "Check that the source is there and sends"
 _TS_PACKET = 188
+_EBML_MAGIC = b"\x1a\x45\xdf\xa3"
 
 
 class LiveInput(Protocol):
@@ -290,8 +291,8 @@ def open_pipe(
     limits: Limits | None = None,
     watch: Watch | None = None,
 ) -> LiveInput:
-    """Read Y4M or an MPEG transport stream from a pipe, told by its first bytes, or raw RGB (rgb24) of ``size`` (height,
-    width) pixels at ``rate`` frames per second. ``watch``: as for :func:`open_address`.
+    """Read Y4M, an MPEG transport stream, or what a browser records (WebM, MP4 in fragments) from a pipe, told by its first
+    bytes, or raw RGB (rgb24) of ``size`` (height, width) pixels at ``rate`` frames per second. ``watch``: as for :func:`open_address`.
 
     Raises:
         VideoError: the pipe is empty, or holds neither and no size was given. While iterating, when it ends inside a frame.
@@ -308,7 +309,10 @@ def open_pipe(
         else:
             head = reader.first_bytes(_TS_PACKET + 1)
             form, options = _form_of(head, name), {}
-            broken_off = partial(_is_inside, reader, _TS_PACKET if form == "mpegts" else 0)
+            if form in ("matroska", "mov"):  # a recording that is stopped ends where it ends
+                broken_off = lambda packets, size: False  # noqa: E731
+            else:
+                broken_off = partial(_is_inside, reader, _TS_PACKET if form == "mpegts" else 0)
         with _as_video_error(name, reader):
             container = open_input(reader, form=form, options={"protocol_whitelist": "none", **options})
         return _input_of(container, name, limits, watch, reader, broken_off)
@@ -334,6 +338,10 @@ def _form_of(head: bytes, name: str) -> str:
         return "yuv4mpegpipe"
     if head[0] == 0x47 and len(head) > _TS_PACKET and head[_TS_PACKET] == 0x47:
         return "mpegts"
+    if head.startswith(_EBML_MAGIC):
+        return "matroska"
+    if head[4:8] == b"ftyp":
+        return "mov"
     reason = "this is neither Y4M nor an MPEG transport stream"
     raise VideoError(
         name, reason, "Pipe in one of them (ffmpeg -i INPUT -f mpegts -), or raw rgb24 with --pipe-size and --pipe-fps"

@@ -32,6 +32,8 @@ class VideoModel(nn.Module):
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    heads: ClassVar[tuple[str, ...]] = ("head",)
+    """Submodules that name the classes; the rest of the model is its trunk."""
     config: Any
     """The system's own :class:`~videoswin.interface.model_config.ModelConfig`."""
     head: Any
@@ -83,6 +85,14 @@ class VideoModel(nn.Module):
         if not video.is_floating_point():
             raise ConfigError(f"The model takes normalised floats; got {video.dtype}. Use Preprocessing, or to_clip().")
         return video
+
+    def is_of_head(self, name: str) -> bool:
+        """Whether a parameter, buffer or submodule of this name belongs to a head."""
+        return name.partition(".")[0] in self.heads
+
+    def trunk_blocks(self) -> list[nn.Module]:
+        """The repeated parts of the trunk, in the order in which a clip passes them."""
+        raise NotImplementedError
 
     def check_clip(self, size: tuple[int, int, int]) -> None:
         """(T, H, W) in frames and pixels; a :class:`ConfigError` names the axis that the model cannot take."""

@@ -6,7 +6,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-__all__ = ["BoxGroup", "Partition"]
+__all__ = ["SERIAL_VALUES", "BoxGroup", "Partition"]
+
+SERIAL_VALUES = 2**15 - 1
+"""What PyTorch computes of this size it computes without starting threads, which takes far longer here than the work."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Partition:
         slots = list(accumulate((count * n for count, n in counts), initial=0))
         entries = list(accumulate((n * n for _, n in counts), initial=0))
         rows = [(count, n, slot, entry) for (count, n), slot, entry in zip(counts, slots, entries, strict=False)]
+        places = [(n, slot + box * n, entry) for count, n, slot, entry in rows for box in range(count)]
         sizes = torch.tensor(rows, dtype=torch.int64, device="cpu").view(-1, 4)
         groups = tuple(
             BoxGroup(
@@ -81,7 +85,7 @@ class Partition:
             groups=groups,
             padded=len(order) > num_tokens,
             sizes=sizes,
-            places=_places(sizes).to(order.device),
+            places=torch.tensor(places, dtype=torch.int32, device="cpu").view(-1, 3).to(order.device),
         )
 
     @property
@@ -93,11 +97,9 @@ class Partition:
 
 def inverse_of(order: Tensor, num_tokens: int) -> Tensor:
     """(num_tokens,) where each token stands in ``order``, which may hold the index ``num_tokens`` any number of times."""
-    places = torch.arange(len(order), dtype=order.dtype, device=order.device)
-    return order.new_empty(num_tokens + 1).scatter_(0, order.long(), places)[:num_tokens].clone()
-
-
-def _places(sizes: Tensor) -> Tensor:
-    rows = sizes.repeat_interleave(sizes[:, 0], dim=0)
-    box = torch.cat([torch.arange(int(count), device="cpu") for count in sizes[:, 0]]) if len(sizes) else rows[:, 0]
-    return torch.stack([rows[:, 1], rows[:, 2] + box * rows[:, 1], rows[:, 3]], dim=1).int()
+    inverse, start = order.new_empty(num_tokens + 1), 0
+    for part in order.split(SERIAL_VALUES):
+        places = torch.arange(start, start + len(part), dtype=order.dtype, device=order.device)
+        inverse.scatter_(0, part.long(), places)
+        start += len(part)
+    return inverse[:num_tokens]

@@ -3,8 +3,8 @@
 - ``auto``: the compiled engine where it serves (float32 on a CPU with a C compiler), else the plain one.
 - ``plain``: PyTorch's own operators only; what is exported, transformed by ``torch.func``, and what runs on GPUs.
 - ``cpu``: the compiled engine by name; an error where it cannot be had. Its name was "native".
-- ``gpu``: Triton kernels, where a CUDA device and Triton are; an error elsewhere. "auto" never chooses it, since nobody has
-  measured it on a GPU. "triton" is its other name.
+- ``gpu``: Triton kernels, where a CUDA device and Triton are; an error elsewhere. "auto" does not choose it: on an
+  H200 it was faster for single clips and slower for batches (docs/performance.md). "triton" is its other name.
 """
 
 import contextvars
@@ -22,6 +22,7 @@ from torch import Tensor
 from videoswin.errors import ConfigError, nearest
 from videoswin.kernels import cpu, gpu, plain
 from videoswin.kernels.boxes import Partition
+from videoswin.kernels.kept import constant_when_traced
 from videoswin.kernels.ordinary import ordinary
 
 __all__ = ["Engine", "InForce", "attend", "chosen_engine", "engine_in_force", "same_engine", "use_engine"]
@@ -78,13 +79,10 @@ def _engine_for(qkv: Tensor, pad: Tensor, table: Tensor) -> Callable[[Tensor, Te
     return gpu.attend if name == "gpu" else plain.attend
 
 
+@constant_when_traced
 def _traced(_: str, device: str, dtype: torch.dtype) -> str:
     """The engine in force, for a compiler, which does not know context variables and cannot follow the building."""
     return engine_in_force(device, dtype).name
-
-
-# As torch.compiler.assume_constant_result does, which would import the compiler (a second) to set this one attribute.
-_traced._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 class InForce(NamedTuple):

@@ -17,6 +17,7 @@ from videoswin.errors import ConfigError
 from videoswin.kernels import plain
 from videoswin.kernels.boxes import Partition
 from videoswin.kernels.cpu_build import library, why_not
+from videoswin.kernels.operator import register_operator
 from videoswin.kernels.ordinary import transformed
 
 __all__ = ["attend", "why_not"]
@@ -35,14 +36,13 @@ class _Job(ctypes.Structure):
 
 def attend(qkv: Tensor, pad: Tensor, table: Tensor, boxes: Partition, num_heads: int) -> Tensor:
     """As :func:`videoswin.kernels.attend`, with ``pad`` (B, 3C); it may be empty where no box is padded."""
-    out, _ = _attention(qkv, pad, table, boxes.order, boxes.index, boxes.sizes, num_heads)
+    out, _ = torch.ops.videoswin.box_attention(qkv, pad, table, boxes.order, boxes.index, boxes.sizes, num_heads)
     return out
 
 
 # The operator, as PyTorch sees it -------------------------------------------------------------------------------------
 
 
-@torch.library.custom_op("videoswin::box_attention", mutates_args=(), device_types="cpu")
 def _attention(
     qkv: Tensor, pad: Tensor, table: Tensor, order: Tensor, index: Tensor, sizes: Tensor, num_heads: int
 ) -> tuple[Tensor, Tensor]:
@@ -57,13 +57,11 @@ def _attention(
     return out, lse
 
 
-@_attention.register_fake
-def _(qkv, pad, table, order, index, sizes, num_heads):  # type: ignore[no-untyped-def]
+def _attention_shapes(qkv, pad, table, order, index, sizes, num_heads):  # type: ignore[no-untyped-def]
     batch, num_tokens, width = qkv.shape
     return qkv.new_empty(batch, num_tokens, width // 3), qkv.new_empty(batch, num_heads, order.numel())
 
 
-@torch.library.custom_op("videoswin::box_attention_backward", mutates_args=(), device_types="cpu")
 def _attention_backward(
     d_out: Tensor,
     out: Tensor,
@@ -87,8 +85,7 @@ def _attention_backward(
     return d_qkv, d_pad, d_table
 
 
-@_attention_backward.register_fake
-def _(d_out, out, lse, qkv, pad, table, order, index, sizes, num_heads):  # type: ignore[no-untyped-def]
+def _backward_shapes(d_out, out, lse, qkv, pad, table, order, index, sizes, num_heads):  # type: ignore[no-untyped-def]
     return qkv.new_empty(qkv.shape), torch.empty_like(pad), torch.empty_like(table)
 
 
@@ -107,11 +104,13 @@ def _backward(ctx, d_out, _):  # type: ignore[no-untyped-def]
         wanted = ctx.needs_input_grad[:3]
         gradients = plain.differentiable_gradients(d_out, qkv, pad, table, boxes, ctx.num_heads, wanted)
     else:
-        gradients = _attention_backward(d_out, *saved, ctx.num_heads)
+        gradients = torch.ops.videoswin.box_attention_backward(d_out, *saved, ctx.num_heads)
     return *gradients, None, None, None, None
 
 
-_attention.register_autograd(_backward, setup_context=_keep_for_backward)
+register_operator("videoswin::box_attention", "cpu", _attention, _attention_shapes)
+register_operator("videoswin::box_attention_backward", "cpu", _attention_backward, _backward_shapes)
+torch.library.register_autograd("videoswin::box_attention", _backward, setup_context=_keep_for_backward)
 
 
 @register_flop_formula(torch.ops.videoswin.box_attention, get_raw=True)

@@ -2,9 +2,10 @@
 
 What cpu.py is to CPUs: tokens are read and written where they lie, without a gather and a scatter, and nothing of size
 tokens x tokens is kept for backward. It serves float32, bfloat16 and float16 on CUDA devices where Triton is installed (GPU
-builds of PyTorch bring it), and only where it is named: ``use_engine("gpu")``. **Nobody has measured it yet.** Its results
-are the plain engine's under Triton's interpreter (tests/kernels/test_gpu.py); with ``TRITON_INTERPRET=1`` it takes
-CPU tensors, slowly, to be tested (not bfloat16: Triton 3.9's interpreter multiplies its bits as whole numbers).
+builds of PyTorch bring it), and only where it is named, ``use_engine("gpu")``: on an H200 it was faster than the plain engine
+for single clips and slower for batches (docs/performance.md). Its results are the plain engine's, there and under Triton's
+interpreter (tests/kernels/test_gpu.py); with ``TRITON_INTERPRET=1`` it takes CPU tensors, slowly, to be tested (not bfloat16:
+Triton 3.9's interpreter multiplies its bits as whole numbers).
 
 Scores of float32 inputs are as exact as PyTorch's products on the device: ``torch.set_float32_matmul_precision``.
 """

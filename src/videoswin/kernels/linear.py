@@ -20,13 +20,15 @@ from videoswin.kernels.ordinary import ordinary, untouched, watched
 
 __all__ = ["linear", "mlp"]
 
-_HIDDEN_VALUES = 2**22  # of the hidden layer at a time, 16 MiB: they stay in a cache, and products are still large
+_HIDDEN_VALUES = 2**21  # of the hidden layer at a time, 8 MiB: more is little faster and takes more memory
 
 
 def linear(x: Tensor, layer: nn.Module) -> Tensor:
     """``layer(x)``, (..., in) -> (..., out)."""
     if not _serves(x, layer):
         return layer(x)
+    if not torch.is_grad_enabled():
+        return _onednn(x, layer.weight, layer.bias)  # type: ignore[arg-type]
     return _Linear.apply(x, layer.weight, layer.bias, False)  # type: ignore[return-value]
 
 
@@ -37,13 +39,25 @@ def mlp(x: Tensor, fc1: nn.Module, fc2: nn.Module) -> Tensor:
         return fc2(F.gelu(fc1(x)))
     if torch.is_grad_enabled():
         return _Linear.apply(linear(x, fc1), fc2.weight, fc2.bias, True)  # type: ignore[return-value]
-    rows = x.flatten(0, -2)
+    rows = _rows(x)
+    parts = -(-rows.shape[0] * fc1.out_features // _HIDDEN_VALUES)  # type: ignore[operator]
+    if parts == 1:
+        return _mlp_of_rows(rows, fc1, fc2).view(*x.shape[:-1], -1)
     out = x.new_empty(rows.shape[0], fc2.out_features)  # type: ignore[arg-type]
-    step = max(1, _HIDDEN_VALUES // fc1.out_features)  # type: ignore[operator]
+    step = -(-rows.shape[0] // parts)  # parts of equal size: one shape of product
     for part, place in zip(rows.split(step), out.split(step), strict=True):
-        hidden = _onednn(part, fc1.weight, fc1.bias, "gelu")  # type: ignore[arg-type]
-        place.copy_(_onednn(hidden, fc2.weight, fc2.bias))  # type: ignore[arg-type]
+        place.copy_(_mlp_of_rows(part, fc1, fc2))
     return out.view(*x.shape[:-1], -1)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(..., C) -> (rows, C); a single token is one row."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def _mlp_of_rows(x: Tensor, fc1: nn.Module, fc2: nn.Module) -> Tensor:
+    hidden = _onednn(x, fc1.weight, fc1.bias, "gelu")  # type: ignore[arg-type]
+    return _onednn(hidden, fc2.weight, fc2.bias)  # type: ignore[arg-type]
 
 
 def _serves(x: Tensor, *layers: nn.Module) -> bool:
@@ -81,7 +95,7 @@ class _Linear(torch.autograd.Function):
             return *_differentiable_gradients(d_y, x, weight, bias, ctx.gelu, ctx.needs_input_grad), None
         want_x, want_weight, want_bias, _ = ctx.needs_input_grad
         d_x = _onednn(d_y, weight.t(), None) if want_x else None
-        rows, d_rows = (F.gelu(x) if ctx.gelu else x).flatten(0, -2), d_y.flatten(0, -2)
+        rows, d_rows = _rows(F.gelu(x) if ctx.gelu else x), _rows(d_y)
         d_weight = None
         if want_weight:  # a short sum of long rows: quicker with the longer side first
             tall = weight.shape[0] >= weight.shape[1]

@@ -137,6 +137,7 @@ def make_timeline(
     progress: Path | None = None,
     keep: Callable[[Timeline], object] = lambda timeline: None,
     each: Callable[[int, int], bool] = lambda done, total: True,
+    answered: Callable[[float, list[float]], object] = lambda time_s, scores: None,
     notice: Callable[[str], object] = _log.warning,
     limits: Limits | None = None,
 ) -> Timeline:
@@ -146,6 +147,7 @@ def make_timeline(
         progress: a file that keeps the place, so that a pass that was stopped goes on.
         keep: is given the result before ``progress`` is removed: what it writes is safe before the place is lost.
         each: called after each frame with (frames done, frames in all); False stops the pass, with the place kept.
+        answered: called with each answer: its time in seconds and the scores of all classes.
         notice: is told, in one line, when the progress file is damaged and the pass begins anew.
         limits: what one untrusted file may cost.
 
@@ -157,7 +159,7 @@ def make_timeline(
     """
     settings = settings or TimelineSettings()
     with open_video(source, limits=limits or Limits()) as video:
-        run = _Pass(classifier, video, settings)
+        run = _Pass(classifier, video, settings, answered)
         place = _Place(progress, fingerprint(classifier, source, asdict(settings))) if progress else None
         if place:
             place.resume(run, notice)
@@ -172,8 +174,15 @@ def make_timeline(
 class _Pass:
     """One way through a video, with all that a resumed one needs."""
 
-    def __init__(self, classifier: VideoClassifier, video: Video, settings: TimelineSettings) -> None:
+    def __init__(
+        self,
+        classifier: VideoClassifier,
+        video: Video,
+        settings: TimelineSettings,
+        answered: Callable[[float, list[float]], object],
+    ) -> None:
         self.classifier, self.video, self.settings = classifier, video, settings
+        self.answered = answered
         fps = settings.pace.fps(classifier.preprocessing, video.info.fps)
         self.selector = FrameSelector(classifier.preprocessing, fps, cuts=settings.cuts)
         whole_videos = classifier.preprocessing.sampling == "uniform"
@@ -216,6 +225,7 @@ class _Pass:
         if update.scores:
             self.curve.add(update.answer_s, update.scores)
             self.scan.feed(update.answer_s, update.scores)
+            self.answered(update.answer_s, update.scores)
 
     def timeline(self) -> Timeline:
         labels = self.classifier.labels

@@ -43,5 +43,6 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_ELSEWHERE[name]), name)
     if name in ("SlidingStream", "Stream"):  # they stood here before 2026-11-26
         warnings.warn(f"videoswin.model.{name} is now videoswin.{name}.", DeprecationWarning, stacklevel=2)
-        return getattr(import_module("videoswin"), name)
+        globals()[name] = getattr(import_module("videoswin"), name)  # `from ... import` asks twice, and is told once
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

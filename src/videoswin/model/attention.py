@@ -31,6 +31,7 @@ class BoxAttention(nn.Module):
         """(B, N, C) normalised tokens in grid order -> (B, N, C), also in grid order; ``boxes``: which of them meet."""
         qkv, pad = self._queries_keys_values(x, boxes.padded)
         out = attend(qkv, pad, self.relative_position_bias_table, boxes, self.num_heads)
+        del qkv, pad  # three times as large as what follows
         return linear(out, self.proj)
 
     def _queries_keys_values(self, x: Tensor, padded: bool) -> tuple[Tensor, Tensor | None]:

@@ -93,6 +93,9 @@ class VideoSwin(VideoModel):
         """The video itself, or a :class:`~videoswin.errors.ConfigError` that names the wrong axis."""
         return self.backbone.checked(video)
 
+    def trunk_blocks(self) -> list[nn.Module]:
+        return [block for stage in self.backbone.stages for block in stage.blocks]
+
     def check_clip(self, size: Grid) -> None:
         """(T, H, W) in frames and pixels; a :class:`~videoswin.errors.ConfigError` names the axis that is too short."""
         check_clip_size(self.config, size)

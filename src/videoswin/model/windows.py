@@ -14,25 +14,21 @@ A causal partition differs on the time axis alone. Its cuts stand where they sta
 clip rule, no padding, the last box as short as it is. And each box says which pairs look back (-1 in `bias_index`: not).
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise, product
-from threading import Lock
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from videoswin.kernels.boxes import Partition
+from videoswin.kernels import Partition
+from videoswin.kernels.boxes import SERIAL_VALUES
+from videoswin.kernels.kept import Kept, constant_when_traced
 from videoswin.model.config import Grid, Padding, RelativeBias
 
-__all__ = ["bias_index", "box_shapes", "clip_window", "forget_partitions", "partition"]
+__all__ = ["KEPT", "bias_index", "box_shapes", "clip_window", "partition"]
 
-_MAX_BYTES = 128 * 2**20  # of all that is kept: fourteen clip sizes of a model of the paper, at 32 frames of 224 pixels
-_kept: OrderedDict[tuple[object, ...], Partition] = OrderedDict()
-_lock = Lock()
+KEPT: Kept[Partition] = Kept(max_bytes=128 * 2**20)  # fourteen clip sizes of Swin-T, at 32 frames of about 224 pixels
 
 
 def clip_window(grid: Grid, window: Grid, shift: Grid, causal: bool = False) -> tuple[Grid, Grid]:
@@ -47,6 +43,7 @@ def clip_window(grid: Grid, window: Grid, shift: Grid, causal: bool = False) -> 
     return clipped, shifted  # type: ignore[return-value]
 
 
+@constant_when_traced
 def partition(
     grid: Grid,
     window: Grid,
@@ -60,37 +57,13 @@ def partition(
 
     Kept, since a video model sees few grids; up to a number of bytes, since the index tensors live on the device.
     """
-    key = (grid, window, shift, relative_bias, padding, device, causal)
-    with _lock:
-        if key in _kept:
-            _kept.move_to_end(key)
-            return _kept[key]
-    # In a thread of its own: tracers, inference mode, default devices and transforms hold for the thread that asks, and must
-    # not reach tensors that serve every later call.
-    with ThreadPoolExecutor(1) as aside:
-        made = aside.submit(_cut, *key).result()  # type: ignore[arg-type]
-    with _lock:
-        _kept[key] = made
-        while len(_kept) > 1 and sum(kept.nbytes for kept in _kept.values()) > _MAX_BYTES:
-            _kept.popitem(last=False)
-    return made
-
-
-# As torch.compiler.assume_constant_result does, which would import the compiler (a second) to set this one attribute: to a
-# compiler, the boxes of a grid are constants.
-partition._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return KEPT.get(_cut, grid, window, shift, relative_bias, padding, device, causal)
 
 
 def box_shapes(grid: Grid, window: Grid, shift: Grid, padding: Padding, causal: bool = False) -> list[tuple[int, Grid]]:
     """How many boxes of which shape a token grid has; without the indices, so for grids of any size."""
     axes = _axes(grid, window, shift, padding, causal)
     return [(_boxes(runs), _grid(run.length for run in runs)) for runs in product(*axes)]
-
-
-def forget_partitions() -> None:
-    """Cut the boxes anew from here on."""
-    with _lock:
-        _kept.clear()
 
 
 class _Run(NamedTuple):
@@ -118,11 +91,11 @@ def _cut(
     shapes, tokens, entries = [], [], []
     for runs in product(*axes):
         shape, place = _grid(run.length for run in runs), _grid(run.place for run in runs)
-        tokens.append(_token_indices(runs, grid))
-        index = _sliced_index(shape, place, clipped, window) if by_place else _bias_rows(shape, window)
-        entries.append(np.where(_looking_back(shape), index, -1) if causal else index)
+        tokens += _token_indices(runs, grid)
+        pieces = [_sliced_index(shape, place, clipped, window)] if by_place else _bias_rows(shape, window)
+        entries += [torch.cat(pieces).where(_looking_back(shape), -1)] if causal else pieces
         shapes.append((_boxes(runs), shape))
-    order, index = (torch.from_numpy(np.concatenate([part.ravel() for part in parts])) for parts in (tokens, entries))
+    order, index = (torch.cat([piece.flatten() for piece in pieces]) for pieces in (tokens, entries))
     return Partition.of(order.to(device), index.to(device), shapes, grid[0] * grid[1] * grid[2], causal)
 
 
@@ -147,16 +120,21 @@ def _runs(n: int, window: int, shift: int, padding: Padding, by_place: bool) -> 
     return [_Run(starts, *run) for run, starts in runs.items()]
 
 
-def _token_indices(runs: tuple[_Run, ...], grid: Grid) -> np.ndarray:
+def _count(n: int) -> Tensor:
+    """0, 1, ... n - 1, int32."""
+    return torch.arange(n, dtype=torch.int32, device="cpu")
+
+
+def _token_indices(runs: tuple[_Run, ...], grid: Grid) -> list[Tensor]:
     """(boxes, n) flat indices of the tokens of all boxes of a group, row-major; tokens outside the grid are padding and get
-    the index one past the last token."""
-    axes = [np.array(run.starts)[:, None] + np.arange(run.length) for run in runs]  # (starts, length) each
-    t = axes[0][:, None, None, :, None, None]
-    h = axes[1][None, :, None, None, :, None]
-    w = axes[2][None, None, :, None, None, :]
-    index = (t * grid[1] + h) * grid[2] + w
-    inside = (t < grid[0]) & (h < grid[1]) & (w < grid[2])
-    return np.where(inside, index, grid[0] * grid[1] * grid[2]).reshape(_boxes(runs), -1).astype(np.int32)
+    the index one past the last token. In pieces: one layer of boxes after the other."""
+    starts = (torch.tensor(run.starts, dtype=torch.int32, device="cpu")[:, None] for run in runs)
+    t, h, w = (start + _count(run.length) for start, run in zip(starts, runs, strict=True))  # (starts, length) each
+    h, w = h[:, None, None, :, None], w[:, None, None, :]
+    inside, plane = (h < grid[1]) & (w < grid[2]), h * grid[2] + w
+    outside = grid[0] * grid[1] * grid[2]
+    layers = t.view(*t.shape, 1, 1).unbind(0)
+    return [(at * (grid[1] * grid[2]) + plane).where(inside & (at < grid[0]), outside) for at in layers]
 
 
 def _boxes(runs: tuple[_Run, ...]) -> int:
@@ -165,30 +143,32 @@ def _boxes(runs: tuple[_Run, ...]) -> int:
 
 def bias_index(shape: Grid, window: Grid) -> Tensor:
     """(n, n) rows of the (2P-1)(2M-1)(2M-1) table for all token pairs of a box, by true offsets (paper, eq. 2)."""
-    return torch.from_numpy(_bias_rows(shape, window)).long()
+    return torch.cat(_bias_rows(shape, window)).long()
 
 
-def _bias_rows(shape: Grid, window: Grid) -> np.ndarray:
+def _bias_rows(shape: Grid, window: Grid) -> list[Tensor]:
+    """The same as int32, in pieces of some rows."""
     # The row of an offset is linear in it. So it is a number of the row's token, less the same of the column's, plus the
     # row of no offset at all.
     strides = (2 * window[1] - 1) * (2 * window[2] - 1), 2 * window[2] - 1, 1
-    steps = [np.arange(n, dtype=np.int32) * stride for n, stride in zip(shape, strides, strict=True)]
-    number = (steps[0][:, None, None] + steps[1][:, None] + steps[2]).ravel().astype(np.int32)
+    steps = [_count(n) * stride for n, stride in zip(shape, strides, strict=True)]
+    number = (steps[0][:, None, None] + steps[1][:, None] + steps[2]).flatten()
     middle = sum((w - 1) * stride for w, stride in zip(window, strides, strict=True))
-    return (number + np.int32(middle))[:, None] - number[None, :]
+    some = (number + middle).split(max(1, SERIAL_VALUES // len(number)))
+    return [rows[:, None] - number for rows in some]
 
 
-def _sliced_index(shape: Grid, place: Grid, clipped: Grid, window: Grid) -> np.ndarray:
+def _sliced_index(shape: Grid, place: Grid, clipped: Grid, window: Grid) -> Tensor:
     """The public code's ``relative_position_index[:N, :N]``: the clipped window's tokens are read as if they were the
     first N of a full window. The slice is not translation invariant, so a box takes the rows at its own place."""
-    t, h, w = np.meshgrid(*(np.arange(p, p + n) for p, n in zip(place, shape, strict=True)), indexing="ij")
-    rows = ((t * clipped[1] + h) * clipped[2] + w).ravel()
-    return _bias_rows(window, window)[rows[:, None], rows[None, :]]
+    t, h, w = (_count(n) + p for p, n in zip(place, shape, strict=True))
+    rows = ((t[:, None, None] * clipped[1] + h[:, None]) * clipped[2] + w).flatten().long()
+    return torch.cat(_bias_rows(window, window))[rows[:, None], rows]
 
 
-def _looking_back(shape: Grid) -> np.ndarray:
+def _looking_back(shape: Grid) -> Tensor:
     """(n, n) whether the column's token is no later than the row's."""
-    time = np.arange(shape[0]).repeat(shape[1] * shape[2])
+    time = _count(shape[0]).repeat_interleave(shape[1] * shape[2])
     return time[None, :] <= time[:, None]
 
 

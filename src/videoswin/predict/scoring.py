@@ -31,8 +31,8 @@ from videoswin.predict.profile import Profile, running, timed, waited
 from videoswin.predict.results import Failure, LabelScore, Prediction, Span
 
 __all__ = [
-    "DEFAULT_LIMITS", "VideoClassifier", "find_videos", "predict", "predict_each", "predict_many", "require_finite_logits",
-    "score_each_view",
+    "DEFAULT_LIMITS", "VideoClassifier", "find_videos", "predict", "predict_each", "predict_many", "require_finite_logits", "require_top_k",
+    "score_each_view", "to_prediction",
 ]  # fmt: skip
 DEFAULT_LIMITS = Limits()
 _SUFFIX_HINT = f"Known are {' '.join(sorted(FOLDER_SUFFIXES))}; other files can be named one by one"
@@ -142,7 +142,7 @@ def predict_each(
     Checks the settings when called.
     """
     views = Views.of(views)
-    _require_top_k(top_k)
+    require_top_k(top_k)
     read = VideoReader(classifier.preprocessing, views, film, limits, profile)
     return _predict_each(classifier, sources, read, top_k)
 
@@ -162,11 +162,11 @@ def _predict_each(
             if isinstance(result, VideoError):
                 yield Failure(result.path if isinstance(source, bytes) else name_of(source), read.views, result)
             else:
-                yield _prediction(classifier, read.views, top_k, *result)
+                yield to_prediction(classifier, read.views, top_k, *result)
 
 
-def _prediction(classifier: VideoClassifier, views: Views, top_k: int, look: Looked, scores: Tensor) -> Prediction:
-    """``scores``: of each view, (V, num_classes)."""
+def to_prediction(classifier: VideoClassifier, views: Views, top_k: int, look: Looked, scores: Tensor) -> Prediction:
+    """What the scores of its views, (V, num_classes), say about a video that was read."""
     best = _best(scores.mean(dim=0), classifier.labels, top_k)
     return Prediction(
         path=look.path,
@@ -211,6 +211,6 @@ def _best(scores: Tensor, labels: tuple[str, ...], top_k: int) -> tuple[LabelSco
     return tuple(LabelScore(labels[i], s) for i, s in zip(top.indices.tolist(), top.values.tolist(), strict=True))
 
 
-def _require_top_k(top_k: int) -> None:
+def require_top_k(top_k: int) -> None:
     if top_k < 1:
         raise ConfigError(f"top_k={top_k} asks for no labels at all; use 1 or more.")

@@ -141,7 +141,9 @@ def require_replaceable_file(path: Path) -> None:
         raise _output_error(path, error) or OutputError(path, f"the path cannot be used ({error})") from error
     if stat.S_ISLNK(mode):
         target = os.readlink(path)
-        raise OutputError(path, f"this is a link (to {target}), and nothing is written through links", "Give the file")
+        raise OutputError(
+            path, f"this is a link (to {target}), and nothing is written through links", "Give another name"
+        )
     if stat.S_ISDIR(mode):
         raise OutputError(path, "this is a folder", "Give the name of a file")
     if not stat.S_ISREG(mode):

@@ -87,10 +87,10 @@ def require_writable_output(path: str | Path, kind: Kind, inputs: Iterable[objec
         OutputError: it may not, with the reason.
     """
     path = Path(path)
-    require_replaceable_file(path)
     for source in inputs:
         if _is_same_file(path, source):
             raise OutputError(path, f"this is the input itself ({source}), which would be lost", "Give another name")
+    require_replaceable_file(path)
     if path.exists():
         _require_ours(path, kind)
     require_writable_folder(path)

@@ -3,7 +3,7 @@
 ==============  ======================================================================================================
 ``full``        everything
 ``head``        the classification head alone
-``last:K``      the last K blocks, the final norm and the head
+``last:K``      the last K blocks, what comes after them (a final norm) and the head
 ``bitfit``      biases and the head (Ben Zaken et al., 2022)
 ``lora:R``      the head, and beside the linear layers of attention two thin matrices of rank R each (Hu et al., 2022)
 ==============  ======================================================================================================
@@ -13,6 +13,8 @@ gone back through. LoRA's matrices are added to the weights when a checkpoint is
 other, as fast and as large as before.
 """
 
+import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from videoswin.errors import ConfigError, MissingExtraError, nearest
-from videoswin.model import VideoSwin
+from videoswin.interface.video_model import VideoModel
 from videoswin.train.randomness import seeded
 from videoswin.weights.safetensors import write_tensors
 
@@ -34,6 +36,7 @@ __all__ = [
     "has_adapters",
     "learning",
     "parse_adaptation",
+    "require_adaptable",
     "restore",
     "save_adapter",
     "set_training",
@@ -42,9 +45,10 @@ __all__ = [
 _KINDS = ("full", "head", "last", "lora", "bitfit")
 _RANK = 8
 _LARGE = 10_000_000  # parameters
-_LORA_LAYERS = r".*\.attn\.(qkv|proj)"
-"""Queries, keys and values, and the projection after them, of every block. The MLP is left out: its inputs would have to be
-kept for the backward pass, and they are four times as large as these. The embedding of patches is called proj, too."""
+_LORA_LAYERS = r".*\.(attn|attn_time|attn_space|attention)\.(qkv|proj|out|(query|key|value)(_global)?)"
+"""Queries, keys and values, and the projection after them, of every block of every system. The MLP is left out: its inputs
+would have to be kept for the backward pass, and they are four times as large as these. The embedding of patches is called
+proj, too."""
 
 
 @dataclass(frozen=True)
@@ -80,33 +84,56 @@ def parse_adaptation(text: str) -> Adaptation:
     return Adaptation(kind, int(number) if number else 0)
 
 
-def adapt(model: VideoSwin, adaptation: Adaptation, seed: int = 0) -> None:
+def adapt(model: VideoModel, adaptation: Adaptation, seed: int = 0) -> None:
     """Lets only the wanted parameters of ``model`` learn, in place. ``lora`` wraps linear layers.
 
     Raises:
-        ConfigError: the model has no head, or fewer blocks than ``last`` names.
+        ConfigError: the model has no head, fewer blocks than ``last`` names, or no attention for ``lora`` to stand beside.
     """
     if adaptation.kind == "full":
         return
-    if model.head is None:
-        raise ConfigError("A model without a head cannot be adapted to labels; create it with num_classes.")
-    model.backbone.requires_grad_(False)
+    require_adaptable(model, adaptation)
+    blocks = model.trunk_blocks()
+    for name, parameter in model.named_parameters():
+        if not model.is_of_head(name):
+            parameter.requires_grad_(adaptation.kind == "bitfit" and name.endswith(".bias"))
     if adaptation.kind == "last":
-        blocks = [block for stage in model.backbone.stages for block in stage.blocks]
-        if adaptation.number > len(blocks):
-            raise ConfigError(f"The model has {len(blocks)} blocks; last:{adaptation.number} asks for more.")
         for block in blocks[len(blocks) - adaptation.number :]:
             block.requires_grad_(True)
-        model.backbone.norm.requires_grad_(True)
-    if adaptation.kind == "bitfit":
-        for name, parameter in model.backbone.named_parameters():
-            parameter.requires_grad_(name.endswith(".bias"))
+        _after(model, blocks[-1])
     if adaptation.kind == "lora":
         peft = _peft()
         with seeded(seed):
-            peft.inject_adapter_in_model(_lora_config(peft, adaptation.number), model.backbone)
+            for child in _with_attention(model):
+                peft.inject_adapter_in_model(_lora_config(peft, adaptation.number), child)
         if sum(p.numel() for p in model.parameters()) > _LARGE:
             model.set_grad_checkpointing()  # activations, not optimiser states, are what a step of video needs memory for
+
+
+def require_adaptable(model: VideoModel, adaptation: Adaptation) -> None:
+    """A :class:`ConfigError` if :func:`adapt` would refuse this model; the model stays as it is."""
+    if adaptation.kind != "full" and model.head is None:
+        raise ConfigError("A model without a head cannot be adapted to labels; create it with num_classes.")
+    if adaptation.kind == "last" and adaptation.number > len(model.trunk_blocks()):
+        raise ConfigError(f"The model has {len(model.trunk_blocks())} blocks; last:{adaptation.number} asks for more.")
+    if adaptation.kind == "lora" and not _with_attention(model):
+        name = type(model).__name__
+        raise ConfigError(f"LoRA stands beside layers of attention, and {name} has none. Use head, last:1 or bitfit.")
+
+
+def _with_attention(model: VideoModel) -> list[nn.Module]:
+    """The parts of the trunk that have layers for LoRA to stand beside."""
+    trunk = [child for name, child in model.named_children() if not model.is_of_head(name)]
+    return [c for c in trunk if any(re.fullmatch(_LORA_LAYERS, name) for name, _ in c.named_modules())]
+
+
+def _after(model: VideoModel, block: nn.Module) -> None:
+    """Lets learn what comes after the last block: models name their parts in the order in which a clip passes them."""
+    inside, passed = {id(parameter) for parameter in block.parameters()}, False
+    for name, parameter in model.named_parameters():
+        passed |= id(parameter) in inside
+        if passed and not model.is_of_head(name):
+            parameter.requires_grad_(True)
 
 
 def learning(model: nn.Module) -> dict[str, Tensor]:
@@ -114,11 +141,17 @@ def learning(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def set_training(model: VideoSwin) -> None:
-    """Training mode, but for a backbone of which nothing learns: stochastic depth there would only be noise."""
+def set_training(model: VideoModel) -> None:
+    """Training mode, but for a trunk of which nothing learns, where stochastic depth would only be noise, and for batch norms
+    of which nothing learns, whose statistics stay those of the weights around them."""
     model.train()
-    if not any(parameter.requires_grad for parameter in model.backbone.parameters()):
-        model.backbone.eval()
+    trunk = [(name, child) for name, child in model.named_children() if not model.is_of_head(name)]
+    if not any(p.requires_grad for name, p in model.named_parameters() if not model.is_of_head(name)):
+        for _, child in trunk:
+            child.eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d) and not any(p.requires_grad for p in module.parameters()):
+            module.eval()
 
 
 def has_adapters(model: nn.Module) -> bool:
@@ -126,21 +159,18 @@ def has_adapters(model: nn.Module) -> bool:
     return any(hasattr(module, "get_delta_weight") for module in model.modules())
 
 
-def folded(model: VideoSwin) -> VideoSwin:
+def folded(model: VideoModel) -> VideoModel:
     """A plain model that gives what ``model`` with its LoRA matrices gives; ``model`` itself if it has none."""
     wrapped: dict[str, Any] = {name: m for name, m in model.named_modules() if hasattr(m, "get_delta_weight")}
     if not wrapped:
         return model
-    state: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        if ".lora_" not in name:
-            state[name.replace(".base_layer.", ".")] = tensor.detach()
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    plain = copy.deepcopy(model, shared)  # all but the layers themselves
     for name, layer in wrapped.items():
-        state[f"{name}.weight"] = state[f"{name}.weight"] + layer.get_delta_weight("default").detach()
-    with torch.device("meta"):
-        plain = VideoSwin(model.config)
-    plain.load_state_dict(state, assign=True)
-    return plain.train(model.training)
+        base = plain.get_submodule(name).get_submodule("base_layer")
+        base.weight = nn.Parameter(layer.base_layer.weight.detach() + layer.get_delta_weight("default").detach())
+        plain.set_submodule(name, base)
+    return plain
 
 
 def describe(model: nn.Module, adaptation: Adaptation) -> str:
@@ -159,7 +189,7 @@ def describe(model: nn.Module, adaptation: Adaptation) -> str:
     return f"{adaptation}: {parts[adaptation.kind]}: {learns:,} of {whole:,} parameters learn ({learns / whole:.1%})"
 
 
-def save_adapter(model: VideoSwin, adaptation: Adaptation, folder: Path) -> None:
+def save_adapter(model: VideoModel, adaptation: Adaptation, folder: Path) -> None:
     """LoRA's matrices and the head alone, in peft's own layout, without the weights that they adapt.
 
     Raises:

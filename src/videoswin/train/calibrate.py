@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from videoswin.model import VideoSwin
+from videoswin.interface.video_model import VideoModel
 
 __all__ = ["accuracy_interval", "calibration_error", "cool", "fit_temperature", "none_threshold"]
 
@@ -29,12 +29,13 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     return float(grid[best].exp())
 
 
-def cool(model: VideoSwin, temperature: float) -> None:
-    """Divides the logits of ``model`` by ``temperature`` from now on, in place: the head is linear, so it is part of it."""
-    assert model.head is not None
+def cool(model: VideoModel, temperature: float) -> None:
+    """Divides the logits of ``model`` by ``temperature`` from now on, in place: the last layer of every head is linear, and takes
+    it in."""
     with torch.no_grad():
-        model.head.fc.weight.div_(temperature)
-        model.head.fc.bias.div_(temperature)
+        for name, parameter in model.named_parameters():
+            if model.is_of_head(name) and ".fc." in name:
+                parameter.div_(temperature)
 
 
 def calibration_error(scores: Tensor, targets: Tensor, bins: int = 10) -> float:

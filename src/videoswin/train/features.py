@@ -18,11 +18,12 @@ from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import Clip
 from videoswin.data.dataset import ClipDataset
 from videoswin.errors import WeightsError
+from videoswin.interface.video_model import VideoModel
 from videoswin.storage.atomic import replace_file
 from videoswin.storage.cache import cache_folder
 from videoswin.weights.safetensors import read_tensors, write_tensors
 
-__all__ = ["Features", "extract"]
+__all__ = ["Features", "extract", "num_stages"]
 
 _PARTS = (8, 2, 2)  # time, height, width: the tokens of a stage are averaged to so many at most
 _VERSION = 1  # of what a file holds; part of its name
@@ -61,7 +62,7 @@ def extract(
             computed += 1
         found.append(tensors)
         step()
-    stages = range(1, len(classifier.model.config.depths) + 1)
+    stages = range(1, num_stages(classifier.model) + 1)
     return Features(
         {s: torch.stack([t[f"pooled.{s}"].float() for t in found]) for s in stages},
         {s: torch.stack([t[f"tokens.{s}"].float() for t in found]) for s in stages},
@@ -69,24 +70,39 @@ def extract(
     )
 
 
+def num_stages(model: VideoModel) -> int:
+    """Of how many maps features are kept: every stage's of a model with a pyramid, the last one's of others."""
+    return len(model.config.depths) if "pyramid" in model.capabilities else 1
+
+
 def _look(classifier: Classifier, clip: Tensor) -> dict[str, Tensor]:
     """``clip``: (3, T, H, W)."""
     model = classifier.model
-    weight = model.backbone.norm.weight
+    weight = next(model.parameters())
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            maps = model.forward_pyramid(clip[None].to(weight.device, weight.dtype))
+            maps = _maps(model, clip[None].to(weight.device, weight.dtype))
     finally:
         model.train(was_training)
     tensors = {}
-    for stage, one in enumerate(maps, 1):
+    for stage, (one, pooled) in enumerate(maps, 1):
         time, height, width = (min(n, most) for n, most in zip(one.shape[2:], _PARTS, strict=True))
         parts = F.adaptive_avg_pool3d(one.float(), (time, height, width))
-        tensors[f"pooled.{stage}"] = one.float().mean(dim=(2, 3, 4))[0].cpu()
+        tensors[f"pooled.{stage}"] = pooled.float()[0].cpu()
         tensors[f"tokens.{stage}"] = parts.flatten(2)[0].T.half().cpu()  # (P, C)
     return {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _maps(model: VideoModel, clip: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """(1, 3, T, H, W) -> of each stage its map (1, C, T', H', W') and its features (1, C); a system whose last answer is no map
+    has one place."""
+    if "pyramid" in model.capabilities:
+        return [(one, one.float().mean(dim=(2, 3, 4))) for one in model.forward_pyramid(clip)]  # type: ignore[operator]
+    last = model.forward_features(clip)
+    pooled = model.pool(last)
+    return [(last if last.ndim == 5 else pooled[:, :, None, None, None], pooled)]
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:
@@ -102,9 +118,11 @@ def _key(classifier: Classifier) -> str:
     digest = hashlib.blake2b(digest_size=12)
     digest.update(json.dumps([_VERSION, _PARTS, classifier.preprocessing.to_dict()], sort_keys=True).encode())
     digest.update(json.dumps(classifier.model.config.to_dict(), sort_keys=True).encode())
-    for name, tensor in sorted(classifier.model.backbone.state_dict().items()):
+    for name, tensor in sorted(classifier.model.state_dict().items()):
+        if classifier.model.is_of_head(name):
+            continue
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

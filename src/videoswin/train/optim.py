@@ -7,13 +7,26 @@ from typing import Any
 from torch import nn
 from torch.optim import AdamW
 
+from videoswin.interface.video_model import VideoModel
+
 __all__ = ["build_optimizer", "learning_rate_factor", "stepwise_factor"]
 
-_TABLE = "relative_position_bias_table"
+_TABLES = (
+    "bias_table",
+    "cls_token",
+    "dist_token",
+    "pos_embed",
+    "time_embed",
+    "class_pos",
+    "rel_pos_t",
+    "rel_pos_h",
+    "rel_pos_w",
+)
+"""Ends of the names of tokens and of tables of positions, which are not decayed however many axes they have."""
 
 
 def build_optimizer(
-    model: nn.Module,
+    model: VideoModel,
     lr: float,
     backbone_lr_ratio: float,
     weight_decay: float,
@@ -39,7 +52,7 @@ def build_optimizer(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        kind = _Kind.of(name, parameter)
+        kind = _Kind.of(name, parameter, model.is_of_head(name))
         rate = lr if kind.in_head or (rule == "official" and kind.is_table) else lr * backbone_lr_ratio
         if layer_decay < 1:
             rate *= layer_decay ** (count + 1 - _layer(name, numbers, count))
@@ -64,8 +77,8 @@ class _Kind:
     is_vector: bool
 
     @classmethod
-    def of(cls, name: str, parameter: nn.Parameter) -> "_Kind":
-        return cls(name.startswith("head."), _TABLE in name, "norm" in name, parameter.ndim < 2)
+    def of(cls, name: str, parameter: nn.Parameter, in_head: bool) -> "_Kind":
+        return cls(in_head, name.endswith(_TABLES), "norm" in name, parameter.ndim < 2)
 
     def decays(self, rule: str) -> bool:
         if self.is_table:

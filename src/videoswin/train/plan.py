@@ -13,7 +13,7 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, nearest
 from videoswin.model.presets import PRESETS
 from videoswin.storage.atomic import settled_folder
-from videoswin.train.adapt import Adaptation, parse_adaptation
+from videoswin.train.adapt import Adaptation, parse_adaptation, require_adaptable
 from videoswin.train.augments import AUGMENTS
 from videoswin.train.footage import look_at
 from videoswin.train.loop import Trainer
@@ -22,7 +22,7 @@ from videoswin.train.processes import Processes
 from videoswin.train.recipes import Recipe, get_recipe
 from videoswin.train.settings import TrainSettings
 from videoswin.train.split import hold_out, k_folds
-from videoswin.train.start import choose_start
+from videoswin.train.start import Wanted, choose_start
 
 __all__ = ["FEW_CLIPS", "Part", "Plan", "Preferences", "make_plan"]
 
@@ -175,11 +175,14 @@ def make_plan(
     resume: bool,
     limits: Limits = _DEFAULT_LIMITS,
     settings: Mapping[str, Any] | None = None,
+    like: str | None = None,
+    told: Mapping[str, Any] | None = None,
     processes: Processes | None = None,
 ) -> Plan:
     """Reads and checks the list of clips and builds the classifier to train.
 
-    ``limits``: what one file may cost. ``settings``: fields of :class:`TrainSettings` that are wanted otherwise than the recipe has them.
+    ``model``, ``weights``, ``like``, ``told``: see :class:`~videoswin.train.start.Wanted`. ``limits``: what one file may cost.
+    ``settings``: fields of :class:`TrainSettings` that are wanted otherwise than the recipe has them.
 
     Raises:
         ConfigError: both ``model`` and ``weights``; bad rows in the list (all of them); a setting that does not fit; a run
@@ -188,6 +191,7 @@ def make_plan(
     """
     processes = processes or Processes()
     TrainSettings(seed=seed, **dict(settings or {}))  # before anything is read
+    start_from = Wanted(model, weights, like, dict(told or {}))
     require_place(out, resume)
     index = read_index(data)
     index.require_two_classes()
@@ -214,12 +218,14 @@ def make_plan(
     name = wanted.name or out.resolve().name
     base = asked.preprocessing if asked is not None else None
     change = wanted.change if base is None else lambda own: wanted.change(replace(base, mean=own.mean, std=own.std))
-    start = choose_start(index.labels, model, weights, footage, change, overrides, seed, name)
+    start = choose_start(index.labels, start_from, footage, change, overrides, seed, name)
     chosen = wanted.recipe or start.recipe
     recipe = get_recipe(chosen)
     full = _settings(recipe, len(parts[0].kept) if parts else len(train_rows), seed, settings or {}, processes.world)
     classifier = start.build()
     _require_its_model(chosen, recipe, classifier)
+    adaptation = parse_adaptation(wanted.adapt)
+    require_adaptable(classifier.model, adaptation)
     vary = wanted.augment or recipe.augment
     augment = AUGMENTS[vary]
     flip = recipe.flip if wanted.flip is None else wanted.flip
@@ -231,7 +237,8 @@ def make_plan(
         *index.notes,
         str(footage) + ".",
         *start.notes,
-        f'recipe "{chosen}", {recipe.about}: {full.epochs} epochs of {steps} steps of {per_step} clips, '
+        f'recipe "{chosen}", {recipe.about}: {_counted(full.epochs, "epoch")} of {_counted(steps, "step")} of '
+        f"{_counted(per_step, 'clip')}, "
         f"learning rate {full.lr:g} (backbone {full.lr * full.backbone_lr_ratio:g}), augmentation "
         f'"{vary}".',
         *split_notes,
@@ -255,7 +262,7 @@ def make_plan(
         val_clips=make(val_rows, None) if val_rows else None,
         parts=tuple(parts),
         settings=full,
-        adaptation=parse_adaptation(wanted.adapt),
+        adaptation=adaptation,
         build=start.build,
         index=index,
         notes=tuple(note for note in notes if note),
@@ -369,7 +376,12 @@ def _left_out(index: ClipList, train: list[Clip], validation: list[Clip]) -> lis
     used = {row.split for row in (*train, *validation)}
     for name, count in index.splits.items():
         if name and name != "test" and name not in used:
-            notes.append(f'{count} clips of the split "{name}" are not used: it is neither "train" nor "val".')
+            notes.append(f'{_counted(count, "clip")} of the split "{name}" left out: it is neither "train" nor "val".')
     if missing := sorted(set(index.labels) - {row.label for row in train}):
         notes.append(f"beware: no training clip for {len(missing)} of the classes: {', '.join(missing[:5])}")
     return notes
+
+
+def _counted(count: int, noun: str) -> str:
+    """``1 epoch``, ``2 epochs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError, nearest
+from videoswin.interface.video_model import VideoModel
 from videoswin.train.features import Features
 from videoswin.train.frozen_heads import attentive, linear, linear_weights
 from videoswin.train.frozen_heads import nearest as nearest_clips
 from videoswin.train.split import k_folds
 
-__all__ = ["HEADS", "Probed", "Setting", "choose", "fit", "grid", "probe"]
+__all__ = ["HEADS", "Probed", "Setting", "choose", "fit", "grid", "probe", "require_linear_heads"]
 
 HEADS = ("linear", "attentive", "knn")
 _DECAYS = (0.001, 0.01, 0.1, 1.0)
@@ -164,6 +165,15 @@ def fit(features: Features, targets: Tensor, classes: int, setting: Setting) -> 
         return None
     weights, bias = linear_weights(_pooled(features, setting.stages), targets, classes, [setting.value])
     return weights[0].T.contiguous(), bias[0]
+
+
+def require_linear_heads(model: VideoModel) -> None:
+    """A :class:`ConfigError` if a fitted layer cannot take the head's place: VTN's has layers of its own before the last."""
+    more = [name for name, _ in model.named_parameters() if model.is_of_head(name) and ".fc." not in name]
+    if more:
+        raise ConfigError(
+            f"The head of {type(model).__name__} is more than a linear layer ({more[0]}). Leave --out out."
+        )
 
 
 def spread(values: Sequence[float]) -> float:

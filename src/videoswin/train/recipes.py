@@ -15,10 +15,10 @@ __all__ = ["RECIPES", "Recipe", "get_recipe"]
 RECIPES: Mapping[str, Recipe] = {
     "motion": Recipe(
         about="small sets, from the start that knows motion",
-        steps=800,
-        epochs=(20, 100),
+        steps=320,
+        epochs=(12, 80),
         batch_size=16,
-        lr=5e-4,
+        lr=7e-4,
         backbone_lr_ratio=1.0,
         weight_decay=0.05,
         warmup_epochs=2.5,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -11,23 +11,26 @@ from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
-from videoswin.model import VideoSwin, create_model
+from videoswin.interface.model_config import ModelConfig
+from videoswin.interface.video_model import VideoModel
+from videoswin.model import SwinConfig
 from videoswin.train.channels import as_grey, grey_preprocessing
 from videoswin.train.footage import Footage
 from videoswin.train.randomness import seeded
-from videoswin.weights.checkpoint import inspect_checkpoint
+from videoswin.weights.any_file import inspect_file
+from videoswin.zoo.registry import create_model, get_config
 
-__all__ = ["DEFAULT_START", "MICRO_PREPROCESSING", "Start", "adopt", "choose_start"]
+__all__ = ["DEFAULT_START", "MICRO_PREPROCESSING", "Start", "Wanted", "adopt", "choose_start"]
 
-DEFAULT_START = "swin3d_micro_gestures"
-"""The bundled weights that a run starts from when none are named. They know pointing hands, from generated and real clips;
-recipes/general_start.py makes weights that know more kinds of motion, and none of its are bundled yet (docs/log.md)."""
+DEFAULT_START = "swin3d_micro_motion"
+"""The bundled weights that a run starts from when none are named. They learnt generated motion of hands, bodies and objects
+(recipes/general_start.py), and saw no real clip."""
 
 MICRO_PREPROCESSING = Preprocessing(clip_len=16, sampling="uniform", size=(56, 56), short_side=56)
 """Default for fresh weights of swin3d_micro: the whole video in 16 frames, at a size that windows of 7 tokens tile without
 padding."""
 
-_DENSE_ENOUGH = 6.0  # frames a second; a step, a wave or a blow takes half a second
+_DENSE_ENOUGH = 4.0  # frames a second; twice as many frames cost twice the time for few points (docs/log.md)
 _LONG = 8.0  # seconds; longer clips are looked at in parts
 _PART_FPS = 8.0
 _SMALL = 10_000_000  # parameters; narrow models have little to lose and are tuned as a whole
@@ -43,10 +46,30 @@ class Start:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a run is to start from: an architecture's name and the fields in which it is to differ, or a checkpoint and what its
+    tensors do not tell (see :func:`~videoswin.classifier.loading.load`)."""
+
+    model: str | None = None
+    weights: str | None = None
+    like: str | None = None
+    told: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.model is not None and self.weights is not None:
+            raise ConfigError(
+                "Give --model (fresh weights) or --weights (a checkpoint), not both; with neither, "
+                f"{DEFAULT_START} is the start."
+            )
+        if self.weights is None and (self.like is not None or (self.told and self.model is None)):
+            option = "--like" if self.like is not None else f"--{next(iter(self.told)).replace('_', '-')}"
+            raise ConfigError(f"{option} says what the tensors of a file do not; give the file by --weights.")
+
+
 def choose_start(
     labels: tuple[str, ...],
-    model: str | None,
-    weights: str | None,
+    wanted: Wanted,
     footage: Footage,
     change: Callable[[Preprocessing], Preprocessing],
     overrides: dict[str, Any],
@@ -58,44 +81,47 @@ def choose_start(
     ``change`` applies what the user wants otherwise to a preprocessing, ``overrides`` to the architecture.
 
     Raises:
-        ConfigError: both are named, a value does not fit.
+        ConfigError: a value does not fit.
         WeightsError: ``weights`` cannot be loaded.
     """
-    if model is not None and weights is not None:
-        raise ConfigError(
-            "Give --model (fresh weights) or --weights (a checkpoint), not both; with neither, "
-            f"{DEFAULT_START} is the start."
-        )
-    if model is not None:
-        base = MICRO_PREPROCESSING if model == "swin3d_micro" else Preprocessing()
+    if wanted.model is not None:
+        model, weights = wanted.model, None
+        named_config = get_config(model).replace(**wanted.told)
+        base = _fresh_preprocessing(model, named_config)
         preprocessing = change(grey_preprocessing(base) if overrides.get("in_channels") == 1 else base)
+        architecture = _sized(named_config, preprocessing)
+        _require_fields(architecture, overrides)
 
         def fresh() -> Classifier:
             with seeded(seed):
                 return Classifier(
-                    create_model(model, num_classes=len(labels), **overrides), preprocessing, labels, name
+                    create_model(architecture, num_classes=len(labels), **overrides), preprocessing, labels, name
                 )
 
         return Start(fresh, "scratch", (f"{model} with fresh weights, {len(labels)} classes.",))
+    weights = wanted.weights
     named = weights or DEFAULT_START
     # A file without a head names no classes; the fresh one that it gets is for these.
-    source = load(named, num_classes=len(labels)) if _is_headless_file(named) else load(named)
+    new_head = len(labels) if _is_headless_file(named, wanted) else None
+    source = load(named, new_head, like=wanted.like, **wanted.told)
     if overrides.get("in_channels") == 1:
         source = as_grey(source)
+    _require_fields(source.model.config, overrides)
     notes = []
     base = source.preprocessing
     if weights is None:
         notes.append(
-            f"start: {DEFAULT_START}, which learnt the motion of pointing hands and little of bodies; "
-            "--weights or --model choose another."
+            f"start: {DEFAULT_START}, which learnt generated motion of hands, bodies and objects; --weights or --model "
+            "choose another."
         )
         base, why = _suited(base, footage)
         notes.append(why)
     preprocessing = change(base)
     known = sum(label in source.labels for label in labels)
     if weights is not None:
+        heads = f"{known} of {len(labels)} classes are known to its head, the others start afresh"
         notes.append(
-            f"weights of {source.name}; {known} of {len(labels)} classes are known to its head, the others start afresh."
+            f"weights of {source.name}; {heads if source.labels else 'a start without a head, which gets one'}."
         )
 
     def adopted() -> Classifier:
@@ -107,12 +133,38 @@ def choose_start(
     return Start(adopted, "motion" if small else "finetune", tuple(notes))
 
 
-def _is_headless_file(weights: str) -> bool:
+def _fresh_preprocessing(model: str, config: Any) -> Preprocessing:
+    """For fresh weights: clips as the architecture was made for. Systems of the zoo look at the whole video, at so many frames
+    as they take; the published ones differ in that, and their files bring their own."""
+    if isinstance(config, SwinConfig):
+        return MICRO_PREPROCESSING if model.endswith("micro") else Preprocessing()
+    side = config.crop_size
+    return Preprocessing(clip_len=config.clip_len, sampling="uniform", size=(side, side), short_side=side)
+
+
+def _sized(config: ModelConfig, preprocessing: Preprocessing) -> ModelConfig:
+    """A system of the zoo for these clips: tables of positions and wide layers are as long as they need."""
+    if isinstance(config, SwinConfig):
+        return config
+    return config.replace(clip_len=preprocessing.clip_len, crop_size=preprocessing.size[0])
+
+
+def _require_fields(config: ModelConfig, overrides: dict[str, Any]) -> None:
+    """A :class:`ConfigError` if the system has no such thing as a causal form or stochastic depth."""
+    what = {"causal": "causal form", "drop_path": "stochastic depth"}
+    for name in overrides:
+        if name not in {f.name for f in fields(config)}:
+            option = name.replace("_", "-")
+            system = getattr(config, "system", "swin")
+            raise ConfigError(f'--{option}: the system "{system}" has no {what.get(name, name)}. Leave it out.')
+
+
+def _is_headless_file(weights: str, wanted: Wanted) -> bool:
     if not os.path.isfile(weights) or weights.endswith(
         (".onnx", ".xml", ".pt2")
     ):  # which load() refuses by their names
         return False
-    return inspect_checkpoint(weights).config.num_classes == 0
+    return inspect_file(weights, like=wanted.like, settings=wanted.told).config.num_classes == 0
 
 
 def _suited(base: Preprocessing, footage: Footage) -> tuple[Preprocessing, str]:
@@ -132,17 +184,20 @@ def _suited(base: Preprocessing, footage: Footage) -> tuple[Preprocessing, str]:
     return base, f"{base.clip_len} frames a clip, spread over it: {rate:.1f} a second." if seconds else ""
 
 
-def adopt(source: Classifier, labels: tuple[str, ...], **overrides: Any) -> tuple[VideoSwin, list[str]]:
-    """A model for other labels with the weights of ``source``: the backbone whole, and the head's rows of those labels
+def adopt(source: Classifier, labels: tuple[str, ...], **overrides: Any) -> tuple[VideoModel, list[str]]:
+    """A model for other labels with the weights of ``source``: all but the heads whole, and the heads' rows of those labels
     that both know. Gives the model and the names of the labels that start afresh."""
     model = create_model(source.model.config, num_classes=len(labels), **overrides)
-    model.backbone.load_state_dict(source.model.backbone.state_dict())  # copies, and widens half floats
-    fresh = [label for label in labels if label not in source.labels]
-    if model.head is not None and source.model.head is not None:
-        with torch.no_grad():
-            for row, label in enumerate(labels):
-                if label in source.labels:
-                    known = source.labels.index(label)
-                    model.head.fc.weight[row] = source.model.head.fc.weight[known]
-                    model.head.fc.bias[row] = source.model.head.fc.bias[known]
-    return model, fresh
+    theirs = source.model.state_dict()
+    pairs = [(row, source.labels.index(label)) for row, label in enumerate(labels) if label in source.labels]
+    own = model.state_dict()  # its tensors are the model's own; copying widens half floats
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if name not in theirs:
+                continue
+            if not (model.is_of_head(name) and ".fc." in name):
+                tensor.copy_(theirs[name])
+                continue
+            for row, known in pairs:
+                tensor[row] = theirs[name][known]
+    return model, [label for label in labels if label not in source.labels]

@@ -71,6 +71,9 @@ class C3D(VideoModel):
         x = torch.relu(self.fc6(x.flatten(1)))  # channels first, as the convolutions leave them
         return torch.relu(self.fc7(self.dropout(x)))
 
+    def trunk_blocks(self) -> list[nn.Module]:
+        return list(self.stages)
+
     def check_clip(self, size: Grid) -> None:
         need_exactly("this C3D", size, self.config.clip, "fc6 reads the whole map")
 

@@ -39,6 +39,8 @@ class ContextConfig(ZooConfig):
     """A bias in the last map, although a norm follows (the authors, SlowFast)."""
     reduction: int = 2
     """How many times narrower the inner maps are; of global context, the inverse of its ratio."""
+    group_frames: int | None = None
+    """Non-local: frames that see each other, 4 in the third stage of the authors' models of 128 frames; None: all of them."""
     temperature: float = 1.0
     """Disentangled: products are divided by it. mmsegmentation uses .05, together with ``use_scale``."""
     pooling: Literal["attention", "mean"] = "attention"
@@ -79,6 +81,16 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, C, T, H, W)."""
+        size = self.config.group_frames
+        if size is None or size >= x.shape[2]:
+            return self.together(x)
+        if x.shape[2] % size:
+            raise ConfigError(f"Axis T is {x.shape[2]} long here; groups of {size} frames do not divide it.")
+        parts = x.unflatten(2, (-1, size)).transpose(1, 2).flatten(0, 1)  # (B * groups, C, size, H, W)
+        return self.together(parts).unflatten(0, (x.shape[0], -1)).transpose(1, 2).flatten(2, 3)
+
+    def together(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, C, T, H, W), every place seeing all others."""
         query = _rows(self.theta(x) if self.config.mode != "gaussian" else x)
         key = _rows(self.reduced(x, self.phi if self.config.mode != "gaussian" else None))
         return x + self.projected(self.attended(query, key, _rows(self.reduced(x, self.g))), x.shape[2:])
@@ -99,7 +111,7 @@ class NonLocal(nn.Module):
         mode = self.config.mode
         if mode in ("embedded_gaussian", "gaussian"):
             scale = query.shape[-1] ** -0.5 if self.config.use_scale and mode == "embedded_gaussian" else 1.0
-            return F.scaled_dot_product_attention(query, key, value, scale=scale)
+            return _attention(query, key, value, scale)
         if mode == "dot_product":
             pairs = query @ key.transpose(1, 2)
         else:
@@ -128,7 +140,7 @@ class Disentangled(NonLocal):
 
     def attended(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         scale = query.shape[-1] ** -0.5 if self.config.use_scale else 1.0
-        return F.scaled_dot_product_attention(query, key, value, scale=scale / self.config.temperature)
+        return _attention(query, key, value, scale / self.config.temperature)
 
 
 class OfficialDisentangled(nn.Module):
@@ -147,7 +159,7 @@ class OfficialDisentangled(nn.Module):
         """(B, C, T, H, W) -> (B, C, T, H, W)."""
         query, key, value = _rows(self.theta(x)), _rows(self.phi(x)), _rows(self.g(x))
         query, key = query - query.mean(1, keepdim=True), key - key.mean(1, keepdim=True)
-        pairwise = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        pairwise = _attention(query, key, value, 1.0)
         unary = _rows(self.mask(x)).softmax(dim=1).transpose(1, 2) @ value
         return x + (self.gamma * pairwise + unary).transpose(1, 2).unflatten(2, x.shape[2:])
 
@@ -210,6 +222,12 @@ def _context(x: Tensor, mask: nn.Module | None) -> Tensor:
         return x.mean(dim=(2, 3, 4))
     weights = mask(x).flatten(2).softmax(dim=2)  # (B, 1, N)
     return (x.flatten(2) @ weights.transpose(1, 2)).squeeze(2)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """(B, N, C'), (B, M, C'), (B, M, C) -> (B, N, C): as one head, which translators of programs ask for."""
+    query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+    return F.scaled_dot_product_attention(query, key, value, scale=scale).squeeze(1)
 
 
 def _rows(x: Tensor) -> Tensor:

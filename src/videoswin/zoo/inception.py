@@ -127,6 +127,9 @@ class Inception3d(VideoModel):
             return self.pool(features)
         return self.head(self.windows(features)).mean(dim=(1, 2, 3))
 
+    def trunk_blocks(self) -> list[nn.Module]:
+        return [self.get_submodule(f"mixed{name}") for name in _MIXED]
+
     def check_clip(self, size: Grid) -> None:
         side = -(-self.config.crop_size // 32) if self.config.pool == "window" else 1
         least = next(n for n in range(1, 32 * side + 1) if self._after(n) >= side)

@@ -102,12 +102,15 @@ class MViT(VideoModel):
     def forward_features(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> the class token, (B, C)."""
         x = self.patch_embed(self.checked(video)).flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
         if self.pos_embed is not None:
             x = x + self.pos_embed()
         for block in self.blocks:
             x = self.run(block, x)
         return self.norm(x)[:, 0]
+
+    def trunk_blocks(self) -> list[nn.Module]:
+        return list(self.blocks)
 
     def check_clip(self, size: Grid) -> None:
         need_exactly("this MViT", size, self.config.clip, "its positions are tables")

@@ -16,5 +16,6 @@ ZOO_NAMES: tuple[str, ...] = (
     "i3d_r50_nl_micro", "i3d_r50_gc_micro", "i3d_r50_dnl_micro", "vit_micro", "deit_micro_distilled", "vtn_micro",
     "timesformer_micro_space", "timesformer_micro_joint", "timesformer_micro_divided",
     "timesformer_micro_local_global", "timesformer_micro_axial", "mvit_v1_micro", "mvit_v2_micro",
-    "vivit_micro_model1", "vivit_micro_model2", "vivit_micro_model3", "vivit_micro_model4",
+    "swin3d_micro_joint", "swin3d_micro_factorised", "swin3d_micro_split", "swin3d_micro_no_time_shift",
+    "swin3d_micro_no_shift", "vivit_micro_model1", "vivit_micro_model2", "vivit_micro_model3", "vivit_micro_model4",
 )  # fmt: skip

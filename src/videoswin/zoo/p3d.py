@@ -77,6 +77,9 @@ class P3D(VideoModel):
             x = self.halve(x) if i < 3 else x
         return x
 
+    def trunk_blocks(self) -> list[nn.Module]:
+        return [block for i in range(4) for block in self.get_submodule(f"layer{i + 1}").children()]
+
     def check_clip(self, size: Grid) -> None:
         frames = 16 if self.config.variant == "port" else 2
         need_at_least("P3D", size, (frames, 5, 5))

@@ -79,6 +79,9 @@ class VideoResNet(VideoModel):
                 x = self.run(block, x)
         return x
 
+    def trunk_blocks(self) -> list[nn.Module]:
+        return [b for i in range(len(self.config.depths)) for b in self.get_submodule(f"layer{i + 1}").children()]
+
     def check_clip(self, size: Grid) -> None:
         need_at_least("this ResNet", size, (1, 1, 1))
 

@@ -7,6 +7,7 @@ from videoswin.errors import ConfigError, nearest
 from videoswin.interface.model_config import ModelConfig
 from videoswin.interface.video_model import VideoModel
 from videoswin.model import PRESETS, SwinConfig, VideoSwin
+from videoswin.zoo.ablations import SwinAblation, SwinAblationConfig
 from videoswin.zoo.c3d import C3D, C3DConfig
 from videoswin.zoo.context import ContextConfig
 from videoswin.zoo.inception import Inception3d, InceptionConfig
@@ -29,6 +30,7 @@ SwinName = Literal[
 
 _CLASSES: dict[type[ModelConfig], Callable[[Any], VideoModel]] = {
     SwinConfig: VideoSwin,
+    SwinAblationConfig: SwinAblation,
     C3DConfig: C3D,
     InceptionConfig: Inception3d,
     ResNetConfig: ResNet,
@@ -45,6 +47,8 @@ _SYSTEMS = {getattr(config, "system", "swin"): config for config in _CLASSES}
 
 _MICRO: dict[str, Any] = {"clip_len": 16, "crop_size": 56, "num_classes": 10}
 """The small models: 16 frames of 56x56 pixels, as swin3d_micro."""
+
+_TEN: dict[str, Any] = {"num_classes": 10}
 
 
 def _swin_on_frames(name: str, **changes: Any) -> SwinConfig:
@@ -146,6 +150,12 @@ CONFIGS: dict[str, ModelConfig] = {
         eps=1e-6,
         num_classes=174,
     ),
+    # Video Swin without one of its ideas, as small as swin3d_micro.
+    "swin3d_micro_joint": SwinAblationConfig(**_TEN),
+    "swin3d_micro_factorised": SwinAblationConfig(attention="factorised", mlp_ratio=2.0, **_TEN),
+    "swin3d_micro_split": SwinAblationConfig(attention="split", depths=(2, 2, 4, 2), embed_dim=24, **_TEN),
+    "swin3d_micro_no_time_shift": SwinAblationConfig(shift="space", **_TEN),
+    "swin3d_micro_no_shift": SwinAblationConfig(shift="none", **_TEN),
     # Small ones.
     "c3d_micro": C3DConfig(width=16, fc_width=256, **_MICRO),
     "i3d_micro": InceptionConfig(width=32, **_MICRO),

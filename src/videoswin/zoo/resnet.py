@@ -116,6 +116,9 @@ class ResNet(VideoModel):
                 x = self.pool2(x)
         return x
 
+    def trunk_blocks(self) -> list[nn.Module]:
+        return [block for layer in self.layers for block in layer]
+
     def check_clip(self, size: Grid) -> None:
         config = self.config
         frames = next(n for n in range(1, 65) if self._frames_after(n) >= 1)

@@ -85,13 +85,16 @@ class TimeSformer(VideoModel):
         else:
             x = (patches.unflatten(0, (batch, frames)) + self._times(frames)).flatten(1, 3)
             grid = (frames, *patches.shape[1:3])
-        x = torch.cat([cls.expand(len(x), -1, -1), x], dim=1)
+        x = torch.cat([cls.expand(x.shape[0], -1, -1), x], dim=1)
         for block in self.blocks:
             x = self.run(block, x, grid)
         cls = x[:, 0]
         if self.time_embed is None:
             cls = cls.unflatten(0, (batch, frames)).mean(dim=1)
         return self.norm(cls)
+
+    def trunk_blocks(self) -> list[nn.Module]:
+        return list(self.blocks)
 
     def check_clip(self, size: Grid) -> None:
         patch = self.config.patch_size

@@ -78,6 +78,7 @@ class ViT(VideoModel):
     That is the mean of the frames' logits, the head being linear. TimeSformer's space-only form averages before the norm.
     """
 
+    heads: ClassVar[tuple[str, ...]] = ("head", "head_dist")
     config: ViTConfig
 
     def __init__(self, config: ViTConfig) -> None:
@@ -109,6 +110,9 @@ class ViT(VideoModel):
         token, second = features.mean(dim=1).unbind(dim=1)
         return (self.head(token) + self.head_dist(second)) / 2
 
+    def trunk_blocks(self) -> list[nn.Module]:
+        return list(self.encoder.blocks)
+
     def check_clip(self, size: Grid) -> None:
         side = self.config.crop_size
         need_at_least("this ViT", size, (1, 1, 1))
@@ -133,7 +137,7 @@ class FrameEncoder(nn.Module):
         """(N, 3, H, W) -> (N, 1 or 2 + patches, C). ``run`` calls each block."""
         patches = self.patch_embed(images).flatten(1, 2)
         extra = [self.cls_token] if self.dist_token is None else [self.cls_token, self.dist_token]
-        x = torch.cat([*(token.expand(len(images), -1, -1) for token in extra), patches], dim=1) + self.pos_embed
+        x = torch.cat([*(token.expand(images.shape[0], -1, -1) for token in extra), patches], dim=1) + self.pos_embed
         for block in self.blocks:
             x = run(block, x)
         return self.norm(x)

@@ -86,10 +86,10 @@ class ViViT(VideoModel):
     def forward_features(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, C): a class token, or the mean of all tokens."""
         x = self.patch_embed(self.checked(video)).permute(0, 2, 3, 4, 1)  # (B, T', H', W', C)
-        batch = len(x)
+        batch = x.shape[0]
         x = grouped(x, "space") if self.temporal is not None else x.flatten(1, 3)
         if self.cls_token is not None:
-            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
+            x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
         x = x + self.pos_embed
         for block in self.blocks:
             x = self.run(block, x)
@@ -99,6 +99,9 @@ class ViViT(VideoModel):
         if self.temporal is None:
             return x[:, 0]
         return self.temporal(x[:, 0].unflatten(0, (batch, -1)), self)
+
+    def trunk_blocks(self) -> list[nn.Module]:
+        return [*self.blocks, *(self.temporal.blocks if self.temporal is not None else ())]
 
     def check_clip(self, size: Grid) -> None:
         need_exactly("this ViViT", size, self.config.clip, "its positions are a table")
@@ -129,7 +132,7 @@ class TemporalEncoder(nn.Module):
 
     def forward(self, steps: Tensor, model: ViViT) -> Tensor:
         """(B, T', C) -> (B, C)."""
-        x = torch.cat([self.cls_token.expand(len(steps), -1, -1), steps], dim=1) + self.pos_embed
+        x = torch.cat([self.cls_token.expand(steps.shape[0], -1, -1), steps], dim=1) + self.pos_embed
         for block in self.blocks:
             x = model.run(block, x)
         return self.norm(x)[:, 0]

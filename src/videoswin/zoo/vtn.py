@@ -87,6 +87,9 @@ class VTN(VideoModel):
             x = self.run(layer, x, near)
         return x[:, 0]
 
+    def trunk_blocks(self) -> list[nn.Module]:
+        return [*self.encoder.blocks, *self.layers]
+
     def check_clip(self, size: Grid) -> None:
         side = self.config.crop_size
         need_at_least("VTN", size, (1, 1, 1))

@@ -56,6 +56,9 @@ class HubVideoModel(VideoModel):
         else:
             self.net.gradient_checkpointing_disable()
 
+    def trunk_blocks(self) -> list[nn.Module]:
+        return list(getattr(self.net, self.config.architecture).encoder.layer)
+
     def check_clip(self, size: Grid) -> None:
         need_exactly(f"this {self.config.architecture}", size, self.config.clip, "its positions are a table")
 

@@ -7,7 +7,7 @@ as the checkpoint that it came from.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -35,11 +35,11 @@ def is_exported(path: str | Path) -> bool:
 
 
 def open_classifier(
-    path_or_name: str | Path, runtime: RuntimeName = "auto", device: str = "auto"
+    path_or_name: str | Path, runtime: RuntimeName = "auto", device: str = "auto", **told: Any
 ) -> "Classifier | ExportedClassifier":
     """What the command line's ``--weights`` means: a checkpoint (:func:`videoswin.load`) on a device, or an exported file.
 
-    A ``.pt2`` file that is named so is run: it is the user's explicit choice.
+    ``told``: what the tensors of a file do not tell, ``like`` and ``num_heads``, as :func:`videoswin.load` takes it. A ``.pt2`` file that is named so is run: it is the user's explicit choice.
 
     Raises:
         ConfigError: the runtime does not fit the file, or there is no such device.
@@ -50,13 +50,17 @@ def open_classifier(
             raise ConfigError(
                 f"device={device}: exported files run on the CPU. Use auto or cpu, or the checkpoint folder."
             )
+        if told:
+            raise ConfigError(
+                f"{next(iter(told))} is for files of weights; an exported file has its own. Leave it out."
+            )
         return load_exported(target.path, runtime, trust_code=True)
     if runtime not in ("auto", "torch"):
         raise ConfigError(f"runtime={runtime} runs exported files. Make one: videoswin export {path_or_name} --to ...")
     from videoswin.classifier.device import choose_device
     from videoswin.classifier.loading import load
 
-    classifier = load(path_or_name)
+    classifier = load(path_or_name, **told).require_classes()
     classifier.model.to(choose_device(device))
     return classifier
 

@@ -1,0 +1,87 @@
+"""``videoswin teach``: new classes from a few clips, in minutes."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from videoswin.cli.output import DONE, percent, say, show, steps
+
+if TYPE_CHECKING:
+    from videoswin.train.teach import Taught
+
+__all__ = ["teach"]
+
+
+def teach(
+    data: Annotated[Path, Parameter(name="DATA")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(metavar="FOLDER")],
+    weights: Annotated[str | None, Parameter(metavar="CHECKPOINT")] = None,
+    none: Annotated[str, Parameter(metavar="LABEL")] = "none of these",
+    json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    device: str = "auto",
+) -> int:
+    """Teach new classes by a few clips of each, in minutes.
+
+    A linear head is fitted on what a frozen checkpoint sees, and judged by clips that were held out, whole persons or scenes
+    where a CSV names them in a column group. Clips of a "test" split are left alone. The same is on the page of videoswin serve.
+
+    For example:
+
+        videoswin teach videos/ --out runs/taught
+        videoswin predict clip.mp4 --weights runs/taught
+
+    Parameters
+    ----------
+    data
+        A folder of class folders, 5 to 20 clips in each, or a CSV file with the columns path,label[,split,group].
+    out
+        The checkpoint folder to write.
+    weights
+        Whose features are used. By default the checkpoint that runs of train start from.
+    none
+        The label, or folder, of clips that show none of the classes.
+    json_only
+        Print one JSON object and nothing else.
+    device
+        auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
+    """
+    from dataclasses import replace
+
+    from videoswin.classifier.device import choose_device
+    from videoswin.classifier.loading import load
+    from videoswin.data.annotations import read_index
+    from videoswin.train.start import DEFAULT_START
+    from videoswin.train.teach import NONE
+    from videoswin.train.teach import teach as fit
+
+    rows = [row for row in read_index(data).rows if row.split != "test"]
+    rows = [replace(row, label=NONE) if row.label == none else row for row in rows]
+    start = load(weights or DEFAULT_START)
+    start.model.to(choose_device(device))
+    with steps(len(rows), "Looking at clips") as step:
+        taught = fit(start, rows, out.resolve().name, step=step)
+    taught.classifier.save(out)
+    if json_only:
+        print(json.dumps(taught.to_dict()))
+    else:
+        _show(taught)
+        say(f"wrote the checkpoint {out}")
+    return DONE
+
+
+def _show(taught: "Taught") -> None:
+    low, high = taught.interval
+    show(
+        f"{percent(taught.accuracy)} of held-out clips right ({percent(low)} to {percent(high)} on others of this kind)"
+    )
+    if taught.none_auroc is not None:
+        by = "clips of other things" if taught.none_from == "clips" else "leaving each class out"
+        show(f"none of these: told apart with an AUROC of {taught.none_auroc:.3f} (by {by})")
+    for true, taken, count in taught.confused:
+        show(f"  {true} was taken for {taken}: {count}")
+    for note in taught.notes:
+        say(note)

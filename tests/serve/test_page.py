@@ -1,0 +1,76 @@
+"""The page in Chromium, with a camera that plays a real clip. Slow: a browser starts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serve.browser import chromium, write_camera_file
+from tests.serve.helpers import Running, running
+from videoswin.classifier.bundled import sample_videos
+from videoswin.classifier.loading import load
+from videoswin.serve.models import Models, ServedModel
+
+pytestmark = pytest.mark.slow
+NAME = "swin3d_micro_gestures"
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Iterator[Running]:
+    with running(Models({NAME: ServedModel(load(NAME), NAME)})) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page(bundled: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    clip = next(path for path in sample_videos() if "circle" in path.name)
+    with chromium(write_camera_file(clip, tmp_path_factory.mktemp("camera") / "camera.y4m")) as browser:
+        made = browser.new_page()
+        made.complaints = []
+        made.on("console", lambda message: made.complaints.append(message.text))
+        made.on("pageerror", lambda error: made.complaints.append(str(error)))
+        made.goto(f"http://127.0.0.1:{bundled.port}/")
+        made.wait_for_selector("body[data-ready]")
+        yield made
+
+
+def test_a_sample_gets_its_label_and_its_timeline(page: Any) -> None:
+    page.click("#samples button >> text=circle")
+    page.wait_for_selector("#downloads:not([hidden])", timeout=60_000)
+    assert page.inner_text("#answer").startswith("circle_ccw")
+    assert "circle_ccw" in page.inner_text("#segments")
+    with page.expect_download() as given:
+        page.click("#downloads button >> text=CSV")
+    assert Path(given.value.path()).read_text().startswith("start_s,end_s,label,score")
+
+
+def test_a_dropped_file_that_is_no_video_is_told_in_words(page: Any, tmp_path: Path) -> None:
+    path = tmp_path / "notes.mp4"
+    path.write_text("this is no video " * 100)
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#error:not([hidden])")
+    assert "text file" in page.inner_text("#error")
+
+
+def test_tabs_follow_the_keyboard(page: Any) -> None:
+    page.focus("#tab-video")
+    page.keyboard.press("ArrowRight")
+    assert page.get_attribute("#tab-camera", "aria-selected") == "true"
+    assert page.is_visible("#camera-panel")
+    assert not page.is_visible("#video-panel")
+
+
+def test_the_camera_is_seen(page: Any) -> None:
+    page.click("#tab-camera")
+    page.click("#camera-start")
+    page.wait_for_selector("#events li >> text=circle_ccw", timeout=60_000)
+    assert "ms" in page.inner_text("#latency")
+    page.click("#camera-start")
+    assert page.inner_text("#camera-state") == "The camera is off."
+
+
+def test_nothing_is_fetched_from_elsewhere_and_nothing_is_complained_about(page: Any, bundled: Running) -> None:
+    hosts = page.evaluate("performance.getEntriesByType('resource').map((e) => new URL(e.name).host)")
+    assert {host for host in hosts if host} == {f"127.0.0.1:{bundled.port}"}
+    assert [text for text in page.complaints if "422" not in text] == []

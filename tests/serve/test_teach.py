@@ -1,0 +1,74 @@
+"""/v1/teach: lessons."""
+
+import io
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serve.helpers import Running
+from tests.tiny import tiny_classifier, write_video
+from videoswin.classifier.loading import load
+from videoswin.train import start
+
+
+@pytest.fixture(autouse=True)
+def tiny_start(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path_factory.mktemp("start") / "tiny"
+    tiny_classifier().save(folder)
+    monkeypatch.setattr(start, "DEFAULT_START", str(folder))
+
+
+def wait(server: Running, id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 280
+    while (lesson := server.request("GET", f"/v1/teach/{id}").json)["job"]["state"] in ("waiting", "running"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return lesson
+
+
+def test_a_lesson(server: Running, tmp_path: Path) -> None:
+    id = server.request("POST", "/v1/teach").json["id"]
+    early = server.request("POST", f"/v1/teach/{id}/train")
+    assert (early.status, early.code) == (422, "too_few")
+    clips = [(label, write_video(tmp_path / f"{label}{n}.mp4", frames=10, seed=n % 2 + 50 * number))
+             for number, label in enumerate(("wink", "nod")) for n in range(4)]  # fmt: skip
+    for label, path in clips:
+        added = server.post(f"/v1/teach/{id}/clips", path, label=label)
+        assert added.status == 201, added.body
+    assert added.json["clips"] == {"wink": 4, "nod": 4}
+    assert server.post(f"/v1/teach/{id}/clips", b"no video", label="nod").status == 422
+    assert server.request("DELETE", f"/v1/teach/{id}/clips/{added.json['clip']}").json["clips"]["nod"] == 3
+    assert server.request("GET", f"/v1/teach/{id}/checkpoint").status == 409
+    assert server.request("POST", f"/v1/teach/{id}/train").status == 202
+    lesson = wait(server, id)
+    assert lesson["job"]["state"] == "done", lesson
+    result = lesson["job"]["result"]
+    assert 0 <= result["accuracy"] <= 1
+    assert result["labels"] == ["nod", "wink"]
+    answer = server.post("/v1/predict", clips[0][1], model=lesson["model"])
+    assert {p["label"] for p in answer.json["predictions"]} == {"nod", "wink"}
+    assert lesson["model"] not in server.request("GET", "/v1/models").body.decode()
+    archive = server.request("GET", f"/v1/teach/{id}/checkpoint")
+    with zipfile.ZipFile(io.BytesIO(archive.body)) as files:
+        files.extractall(tmp_path / "mine")
+    assert load(tmp_path / "mine").labels == ("nod", "wink")
+    assert str(server.service.folder) not in (tmp_path / "mine" / "README.md").read_text()
+    assert server.request("DELETE", f"/v1/teach/{id}").status == 200
+    assert server.post("/v1/predict", clips[0][1], model=lesson["model"]).status == 422
+
+
+def test_a_lesson_belongs_to_who_knows_its_name(server: Running, clip: Path) -> None:
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/train"), ("GET", "/checkpoint")):
+        assert server.request(method, f"/v1/teach/guess{path}").status == 404
+    assert server.post("/v1/teach/guess/clips", clip, label="x").status == 404
+
+
+def test_names_are_short_and_lessons_few(server: Running, clip: Path) -> None:
+    ids = [server.request("POST", "/v1/teach").json["id"] for _ in range(2)]
+    assert server.request("POST", "/v1/teach").status == 503
+    assert server.post(f"/v1/teach/{ids[0]}/clips", clip, label="x" * 100).status == 422
+    for id in ids:
+        server.request("DELETE", f"/v1/teach/{id}")

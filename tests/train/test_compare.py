@@ -1,0 +1,154 @@
+"""Models compared: one table and page, failures listed, and a stopped comparison goes on where it stood."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.zoo.tiny_models import with_tiny_models
+from videoswin.cli.main import main
+from videoswin.errors import ConfigError, Interrupted, WeightsError
+from videoswin.train import compare as comparing
+from videoswin.train.compare import _difference
+from videoswin.train.contenders import parse_contenders, parse_recipes
+
+__all__ = ["with_tiny_models"]
+
+pytestmark = pytest.mark.usefixtures("with_tiny_models", "quick")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pictures of every run; processes of their own, for memory, know no tiny models and take a second each."""
+    monkeypatch.setattr("videoswin.train.loop.draw_curves", lambda path, rows: None)
+    monkeypatch.setattr(comparing, "peak_memory", lambda name, job, part: 2**20 * job.clip[0])
+
+
+def run(videos: Path, out: Path, models: str, *options: str) -> int:
+    quick = ("--folds", "2", "--seeds", "2", "--epochs", "1", "--augment", "none", "--json")
+    return main(["compare", str(videos), "--models", models, "--out", str(out), *quick, *options])
+
+
+def without_times(results: dict[str, Any]) -> dict[str, Any]:
+    """What of the results does not depend on the clock."""
+    timed = ("latency_s", "latency_ratio", "train_seconds")
+    models = {
+        name: {
+            key: [{k: v for k, v in one.items() if k not in timed} for one in value] if key == "runs" else value
+            for key, value in entry.items()
+            if key not in timed
+        }
+        for name, entry in results["models"].items()
+    }
+    return {**results, "models": models}
+
+
+def test_a_comparison(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "compared"
+    assert run(videos, out, "tiny_vit,tiny_vit:32,tiny_c3d:width=2,tiny_s3d", "--clip-len", "16") == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results == json.loads((out / "compare.json").read_text())
+    models = results["models"]
+    assert list(models) == ["tiny_vit", "tiny_vit:32", "tiny_c3d:width=2", "tiny_s3d"]
+    assert models["tiny_vit:32"]["config"]["embed_dim"] == 32
+    assert models["tiny_vit:32"]["parameters"] > models["tiny_vit"]["parameters"]
+    for name, entry in models.items():
+        assert [one["seed"] for one in entry["runs"]] == [0, 1]
+        assert all(len(one["correct"]) == 12 and len(one["folds"]) == 2 for one in entry["runs"])
+        assert entry["accuracy"] == pytest.approx(sum(one["correct"].count("1") for one in entry["runs"]) / 24)
+        assert entry["macs"] > 0
+        assert entry["latency_s"][0] > 0
+        assert entry["memory_bytes"] == 2**24
+        assert ("difference" in entry) == (name != "tiny_vit")
+    page = (out / "compare.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == 2
+    assert "tiny_c3d:width=2" in page
+    assert (out / "accuracy_gmacs.svg").read_bytes().startswith(b"<?xml")
+    assert not list(out.rglob("*.safetensors"))  # weights that have answered are gone
+    assert run(videos, out, "tiny_vit") == 2
+    assert "holds a comparison already" in capsys.readouterr().err
+
+
+def test_one_failure_stops_no_other(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(videos, tmp_path / "out", "tiny_s3d,tiny_vit", "--clip-len", "8") == 1
+    models = json.loads(capsys.readouterr().out)["models"]
+    assert "needs at least 14 frames" in models["tiny_s3d"]["error"]
+    assert len(models["tiny_vit"]["runs"]) == 2
+    assert "needs at least 14 frames" in (tmp_path / "out" / "compare.html").read_text()
+    assert run(videos, tmp_path / "none", "tiny_s3d", "--clip-len", "8") == 2
+
+
+def test_a_stopped_comparison_goes_on(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = "tiny_vit,tiny_c3d"
+    assert run(videos, tmp_path / "whole", models) == 0
+    whole = json.loads(capsys.readouterr().out)
+    real, calls = comparing.measure, []
+
+    def stopping(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise Interrupted("Stopped.")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(comparing, "measure", stopping)
+    assert run(videos, tmp_path / "parts", models) == 130
+    half = json.loads((tmp_path / "parts" / "compare.json").read_text())
+    assert [len(entry["runs"]) for entry in half["models"].values()] == [1, 1]
+    capsys.readouterr()
+    assert run(videos, tmp_path / "parts", models, "--resume") == 0
+    assert without_times(json.loads(capsys.readouterr().out)) == without_times(whole)
+    assert len(calls) == 5  # two before, the one that was stopped, and two after
+    assert run(videos, tmp_path / "parts", models + ",tiny_deit", "--resume") == 0  # models may be added
+    assert len(calls) == 7
+    assert run(videos, tmp_path / "parts", models, "--resume", "--lr", "0.1") == 2
+    assert "started with another lr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "names nothing to compare"),
+        ("tiny_vit,tiny_vit", "names tiny_vit twice"),
+        ("tiny_vit:depht=3", 'no field "depht". Did you mean "depth"'),
+        ("tiny_vit:17", "num_heads=2 does not divide embed_dim=17"),
+        ("tiny_vit:embed_dim=x", "embed_dim='x' must be a number"),
+        ("r2plus1d18", 'Did you mean "r2plus1d_18"'),
+    ],
+)
+def test_models_that_cannot_be(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(reason)):
+        parse_contenders(text)
+
+
+def test_recipes_by_name() -> None:
+    contenders = parse_contenders("tiny_vit,tiny_c3d:8")
+    assert set(parse_recipes(None, contenders).values()) == {None}
+    assert set(parse_recipes("finetune", contenders).values()) == {"finetune"}
+    assert parse_recipes("tiny_c3d:8=motion", contenders) == {"tiny_vit": None, "tiny_c3d:8": "motion"}
+    with pytest.raises(ConfigError, match=r'recipe names "tiny_mvit", which is not compared'):
+        parse_recipes("tiny_c3d:8=motion,tiny_mvit=motion", contenders)
+    with pytest.raises(ConfigError, match='recipe="sratch" is unknown'):
+        parse_recipes("sratch", contenders)
+
+
+def test_a_damaged_file_is_one_line(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "compare.json").write_text('{"terms": {}, "models": {"a": []}}')
+    with pytest.raises(WeightsError, match="damaged"):
+        comparing._read(tmp_path / "compare.json")
+
+
+def test_differences_are_of_groups() -> None:
+    """Many clips of few groups tell less than as many groups; equal answers tell nothing apart."""
+    mine, theirs = [1.0] * 30 + [0.0] * 10, [0.0] * 10 + [1.0] * 30
+    same = _difference(mine, mine, [str(i) for i in range(40)])
+    assert same == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    single = _difference(mine, theirs, [str(i) for i in range(40)])
+    grouped = _difference(mine, theirs, [str(i // 10) for i in range(40)])
+    assert single["low"] > grouped["low"]
+    better = _difference([1.0] * 40, theirs, [str(i) for i in range(40)])
+    assert better["low"] > 0
+    assert better["mean"] == pytest.approx(0.25)

@@ -1,0 +1,97 @@
+"""Teaching classes by a few clips."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import LABELS, tiny_classifier, write_video
+from videoswin.classifier.classifier import Classifier
+from videoswin.cli.main import main
+from videoswin.data.annotations import Clip
+from videoswin.errors import ConfigError
+from videoswin.train.teach import NONE, auroc, teach
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    """Three classes that differ in brightness, which any features show, in five scenes; and clips of other things."""
+    folder = tmp_path_factory.mktemp("clips")
+    found = []
+    for number, label in enumerate((*LABELS, NONE)):
+        for scene in range(5):
+            path = write_video(folder / f"{label}-{scene}.mp4", frames=10, seed=100 * number + scene % 2)
+            found.append(Clip(path, label, "", f"scene {scene}"))
+    return found
+
+
+def test_the_checkpoint_answers_and_the_estimate_is_of_held_out_clips(rows: list[Clip], tmp_path: Path) -> None:
+    taught = teach(tiny_classifier(), [row for row in rows if row.label != NONE], features=tmp_path)
+    assert taught.classifier.labels == LABELS
+    assert taught.accuracy > 0.5
+    assert taught.interval[0] <= taught.accuracy <= taught.interval[1]
+    assert taught.none_from == "classes left out"
+    assert taught.groups == 5
+    assert taught.classifier.none_threshold is not None
+    right = sum(taught.classifier(row.path).predictions[0].label == row.label for row in rows if row.label != NONE)
+    assert right >= 12
+
+
+def test_labels_without_meaning_get_no_flattering_figure(tmp_path: Path) -> None:
+    """Twelve clips of noise, labelled by lot: a head can learn them by heart, and held-out clips say so."""
+    clips = [write_video(tmp_path / f"{n}.mp4", frames=10, seed=n) for n in range(24)]
+    generator = torch.Generator().manual_seed(1)
+    labels = ["ab"[i] for i in (torch.rand(24, generator=generator) < 0.5).int().tolist()]
+    taught = teach(
+        tiny_classifier(), [Clip(c, label) for c, label in zip(clips, labels, strict=True)], features=tmp_path / "f"
+    )
+    assert taught.accuracy < 0.8
+    assert any("same" in note or "these persons" in note for note in taught.notes)
+
+
+def test_other_things_become_a_class(rows: list[Clip], tmp_path: Path) -> None:
+    taught = teach(tiny_classifier(), rows, features=tmp_path)
+    assert taught.classifier.labels == (*LABELS, NONE)
+    assert taught.none_from == "clips"
+    assert taught.none_auroc is not None
+    assert 0 <= taught.none_auroc <= 1
+
+
+def test_the_start_stays_as_it_is(rows: list[Clip], tmp_path: Path) -> None:
+    start = tiny_classifier()
+    before = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
+    teach(start, rows, features=tmp_path)
+    assert all(torch.equal(before[name], tensor) for name, tensor in start.model.state_dict().items())
+
+
+@pytest.mark.parametrize("chosen", [lambda r: r.label == LABELS[0], lambda r: r.label == NONE])
+def test_too_few_classes(rows: list[Clip], tmp_path: Path, chosen: object) -> None:
+    with pytest.raises(ConfigError, match="class to be taught"):
+        teach(tiny_classifier(), [row for row in rows if chosen(row)], features=tmp_path)  # type: ignore[operator]
+
+
+def test_too_few_clips(rows: list[Clip], tmp_path: Path) -> None:
+    few = [row for row in rows if row.label != LABELS[1] or row.group == "scene 0"]
+    with pytest.raises(ConfigError, match="1 clips"):
+        teach(tiny_classifier(), few, features=tmp_path)
+
+
+def test_the_command(
+    rows: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tiny_classifier().save(tmp_path / "start")
+    index = tmp_path / "index.csv"
+    index.write_text("path,label,group\n" + "".join(f"{r.path},{r.label},{r.group}\n" for r in rows))
+    command = ["teach", str(index), "--out", str(tmp_path / "taught"), "--weights", str(tmp_path / "start"), "--json"]
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["clips"] == {**dict.fromkeys(LABELS, 5), NONE: 5}
+    loaded = Classifier.from_pretrained(tmp_path / "taught")
+    assert loaded.metrics["teach_cross_validation_top1"] == told["accuracy"]
+
+
+def test_auroc() -> None:
+    assert auroc(torch.tensor([0.9, 0.8]), torch.tensor([0.1, 0.2])) == 1
+    assert auroc(torch.tensor([0.5]), torch.tensor([0.5])) == 0.5
