@@ -65,20 +65,19 @@ def test_one_file_in_two_splits_by_links(tmp_path: Path) -> None:
     assert notes[-1].endswith("make every figure look too good: a.mp4.")
 
 
-@pytest.mark.parametrize("inside", ["x/clip1/", "x/"])
-def test_folders_of_frames(inside: str, tmp_path: Path) -> None:
-    touch(tmp_path, *(f"{inside}{number:05d}.jpg" for number in range(3)))
+def test_frames_that_belong_to_no_clip(tmp_path: Path) -> None:
+    """Each clip's are a folder of their own (tests/data/test_forms.py)."""
+    touch(tmp_path, *(f"x/{number:05d}.jpg" for number in range(3)))
     (line,) = refusal(tmp_path)
-    name = inside.rstrip("/")
-    assert f"holds 1 folders of frames and no videos, such as {name}. Frames are not read; make videos" in line
-    touch(tmp_path, "x/a.mp4", "y/b.mp4", "y/clip2/1.png", "y/clip2/2.png")
-    assert "of frames" in read_index(tmp_path).notes[0]
+    assert "holds 1 folders of frames and no videos, such as x. The frames of a clip are a folder of their own" in line
+    touch(tmp_path, "y/b.mp4", "z/b.mp4")
+    assert "1 folder of frames (x). The frames of a clip" in read_index(tmp_path).notes[0]
 
 
 def test_a_folder_of_frames_in_a_list(tmp_path: Path) -> None:
     touch(tmp_path, "clip1/1.jpg", "clip1/2.jpg")
     (tmp_path / "list.csv").write_text("path,label\nclip1,x\n")
-    assert '"clip1" is a folder of frames, which are not read (ffmpeg' in refusal(tmp_path / "list.csv")[1]
+    assert read_index(tmp_path / "list.csv").rows[0].path == tmp_path / "clip1"
 
 
 def test_gifs_are_named_one_by_one(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from videoswin.data.transforms import ColourJitter
 from videoswin.model import create_model
 from videoswin.train.loop import Trainer
 from videoswin.train.metrics import EpochRow, Tally
+from videoswin.train.processes import Processes
 from videoswin.train.settings import TrainSettings
 
 LABELS = ("nod", "wave")
@@ -47,7 +48,15 @@ def tiny_classifier(seed: int = 0) -> Classifier:
     return Classifier(create_model(CONFIG, num_classes=len(LABELS)), PREPROCESSING, LABELS, name="tiny")
 
 
-def tiny_trainer(videos: Path, out: Path, *, validate: bool = True, rows: list[Clip] | None = None, **settings: Any):
+def tiny_trainer(
+    videos: Path,
+    out: Path,
+    *,
+    validate: bool = True,
+    rows: list[Clip] | None = None,
+    processes: Processes | None = None,
+    **settings: Any,
+):
     """A trainer on 8 of the videos, with 4 held out."""
     rows = rows_of(videos) if rows is None else rows
     chosen = {"epochs": 3, "batch_size": 3, "lr": 2e-3, "warmup_epochs": 1, **settings}
@@ -55,7 +64,7 @@ def tiny_trainer(videos: Path, out: Path, *, validate: bool = True, rows: list[C
     seed = chosen.get("seed", 0)
     train = ClipDataset(rows[:8], LABELS, PREPROCESSING, AUGMENT, cache, seed)
     val = ClipDataset(rows[8:], LABELS, PREPROCESSING, None, cache, seed) if validate else None
-    return Trainer(classifier, train, val, TrainSettings(**chosen), out)
+    return Trainer(classifier, train, val, TrainSettings(**chosen), out, processes=processes)
 
 
 class Recorder:

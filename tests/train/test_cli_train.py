@@ -51,7 +51,8 @@ def trained(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_it_writes_can_be_used(trained: Path, capsys: pytest.CaptureFixture[str]):
     assert sorted(path.name for path in trained.iterdir()) == [
-        *("best", "curves.png", "epoch-001", "epoch-002", "last", "metrics.csv", "report.html")
+        *(".lock", "best", "clips.json", "curves.png", "epoch-001", "epoch-002", "last", "metrics.csv"),
+        *("report.html", "settings.toml"),
     ]
     assert len(read_rows(trained / "metrics.csv")) == 2
     video = next(Path("data").glob("wave/*.mp4"))

@@ -15,7 +15,8 @@ from torch import Tensor
 from tests.tiny import write_video
 from tests.train.helpers import LABELS, Recorder, figures, poison, rows_of, same, tiny_trainer, weights
 from videoswin.classifier.loading import load
-from videoswin.errors import TrainingError, VideoError, WeightsError
+from videoswin.errors import OutputError, TrainingError, VideoError, WeightsError
+from videoswin.storage.interrupt import Interruption
 from videoswin.train.metrics import read_rows
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -34,7 +35,7 @@ def test_steps_and_rates(whole):
 def test_files(whole):
     trainer, rows, _ = whole
     assert sorted(path.name for path in trainer.out.iterdir()) == [
-        *("best", "curves.png", "epoch-001", "epoch-002", "epoch-003", "last", "metrics.csv")
+        *(".lock", "best", "clips.json", "curves.png", "epoch-001", "epoch-002", "epoch-003", "last", "metrics.csv")
     ]
     assert figures(read_rows(trainer.out / "metrics.csv")) == figures(rows)
     lines = list(csv.reader((trainer.out / "metrics.csv").read_text().splitlines()))
@@ -65,7 +66,7 @@ def test_best_is_the_best(whole):
 def test_best_follows_the_validation_accuracy(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     trainer = tiny_trainer(videos, tmp_path / "run", epochs=5, keep_epochs=5)
     scores = iter([0.25, 0.75, 0.5, 0.75, 0.5])
-    monkeypatch.setattr(trainer, "_validate", lambda: _Validation(next(scores)))
+    monkeypatch.setattr(trainer, "_validate", lambda _: _Validation(next(scores)))
     watch = Recorder()
     trainer.run(watch)
     assert watch.best == [1, 2, 4]  # of equals the later
@@ -83,7 +84,7 @@ class _Validation:
 def test_validation_is_deterministic_and_does_not_train(whole, videos: Path):
     trainer, rows, _ = whole
     before = weights(trainer)
-    tally = trainer._validate()
+    tally = trainer._validate(Interruption())
     assert (tally.loss, tally.top1) == (rows[-1].val_loss, rows[-1].val_top1)
     assert tally.clips == 4
     assert same(weights(trainer), before)
@@ -131,7 +132,7 @@ def test_bf16(videos: Path, tmp_path: Path):
 
 def test_a_causal_model_learns_from_all_late_steps(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     trainer = tiny_trainer(videos, tmp_path / "run", epochs=1)
-    trainer.model = trainer.classifier.model = trainer.model.as_causal()
+    trainer.model = trainer.classifier.model = trainer.answers.model = trainer.model.as_causal()
     asked: list[tuple[int, ...]] = []
     cross_entropy = torch.nn.functional.cross_entropy
 
@@ -175,7 +176,7 @@ def test_a_loss_that_is_no_number_stops_before_the_step(videos: Path, tmp_path: 
     assert "loss became nan in epoch 2, step 2" in text
     assert "\n" not in text
     trainer.progress.step = 1
-    _, _, indices = next(iter(trainer._batches()))
+    _, _, indices = next(iter(trainer.batches_of(trainer.steps_ahead())))
     assert all(str(trainer.train_clips.rows[i].path) in text for i in indices.tolist())
     assert sum(str(row.path) in text for row in trainer.train_clips.rows) == 3
     assert load(trainer.out / "last").metrics["epoch"] == 1
@@ -206,7 +207,7 @@ def test_a_clip_that_went_bad_is_named(videos: Path, tmp_path: Path, workers: in
 
 def test_the_out_folder_cannot_be_written(whole, videos: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(OutputError, match="file"):
         tiny_trainer(videos, tmp_path / "file" / "run").run(Recorder())
 
 

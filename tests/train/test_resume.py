@@ -88,7 +88,7 @@ def test_every_epoch_has_its_own_order_also_after_a_resume(videos: Path, tmp_pat
     orders = []
     for trainer.progress.epoch in (0, 1, 2):
         trainer.progress.step = 0
-        orders.append([i for _, _, indices in trainer._batches() for i in indices.tolist()])
+        orders.append([i for _, _, indices in trainer.batches_of(trainer.steps_ahead()) for i in indices.tolist()])
     assert all(sorted(order) == list(range(8)) for order in orders)
     assert len({tuple(order) for order in orders}) == 3
 
@@ -97,7 +97,7 @@ def test_clips_of_the_next_epoch_are_drawn_anew(videos: Path, tmp_path: Path):
     trainer = tiny_trainer(videos, tmp_path / "run")
     drawn = []
     for trainer.progress.epoch in (0, 1):
-        clips, _, indices = next(iter(trainer._batches()))
+        clips, _, indices = next(iter(trainer.batches_of(trainer.steps_ahead())))
         drawn.append({int(i): clip for i, clip in zip(indices, clips, strict=True)})
     trainer.train_clips.set_epoch(1)
     again = trainer.train_clips[next(iter(drawn[0]))][0]

@@ -47,7 +47,7 @@ def plan_of(
     """With a fifth held out for good, unless something else is wanted."""
     seed, resume = wanted.pop("seed", 0), wanted.pop("resume", False)
     wanted.setdefault("val_share", 0.2)
-    out = data / "no-such-run" if out is None else out
+    out = data.parent / "no-such-run" if out is None else out
     return make_plan(data, out, model, weights, Preferences(**wanted), seed, resume)
 
 

@@ -51,9 +51,12 @@ class Facts:
         check_labels(self.labels, self.config.num_classes)
         check_threshold(self.none_threshold)
         check_card(self.card)
-        if self.config.in_channels != 3:
+        if self.config.in_channels != self.preprocessing.channels:
             raise ConfigError(
-                f"in_channels={self.config.in_channels}, and videos have 3 colour channels; use in_channels=3."
+                f"in_channels={self.config.in_channels}, and videos have 3 colour channels; use in_channels=3. Grey clips have "
+                "one, with a preprocessing of one mean."
+                if self.preprocessing.channels == 3
+                else f"in_channels={self.config.in_channels}, and the preprocessing makes grey clips; use in_channels=1."
             )
         check_clip(self.config, (self.preprocessing.clip_len, *self.preprocessing.size))
 

@@ -27,6 +27,7 @@ from videoswin.cli.info import info
 from videoswin.cli.models import models
 from videoswin.cli.options import in_todays_words
 from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say, say_error, set_debug
+from videoswin.cli.pack import pack
 from videoswin.cli.predict import predict
 from videoswin.cli.probe import probe
 from videoswin.cli.serve import serve
@@ -87,6 +88,7 @@ _add_verb(demo, "[OPTIONS]")
 _add_verb(predict, "FILE... --weights CHECKPOINT [OPTIONS]")
 _add_verb(audit, "DATA [OPTIONS]")
 _add_verb(train, "DATA --out RUN [OPTIONS]")
+_add_verb(pack, "DATA --out FOLDER [OPTIONS]")
 _add_verb(probe, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(evaluate, "DATA --weights CHECKPOINT [OPTIONS]")
 _add_verb(compare, "DATA --models LIST --out FOLDER [OPTIONS]")

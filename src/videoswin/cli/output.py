@@ -12,7 +12,7 @@ from rich.text import Text
 
 __all__ = [
     "DONE", "FAILED", "INTERRUPTED", "SOME_UNREADABLE",
-    "add_row", "bar", "counted", "percent", "printable", "progress", "say", "say_error", "set_debug", "show", "steps",
+    "add_row", "bar", "counted", "duration", "percent", "printable", "progress", "quiet", "say", "say_error", "set_debug", "show", "steps",
     "table",
 ]  # fmt: skip
 
@@ -26,11 +26,33 @@ T = TypeVar("T")
 
 def say(message: str) -> None:
     """Something for people, on stderr."""
+    if _QUIET[0]:
+        return
     text = "\n".join(printable(line) for line in message.split("\n"))
     print(f"videoswin: {text}", file=sys.stderr, flush=True)
 
 
 _DEBUG = [False]
+_QUIET = [False]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside the block nothing is said. For the other ones of several processes that do one thing; an error of theirs that
+    leaves the block is said."""
+    _QUIET[0] = True
+    try:
+        yield
+    finally:
+        _QUIET[0] = False
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``5 min``, ``3.2 h``, ``2.5 days``."""
+    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length or (unit != "days" and seconds >= length):
+            return f"{seconds / length:.2g} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def set_debug(on: bool) -> None:

@@ -1,23 +1,31 @@
 """``videoswin train``: a model from a folder of labelled videos."""
 
+import dataclasses
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from videoswin.cli.output import DONE, add_row, counted, percent, say, show, steps, table
+from videoswin.cli.output import DONE, counted, quiet, say, steps
+from videoswin.cli.train_figures import conclude, show_fold, show_measured, show_plan
+from videoswin.cli.train_options import TrainOptions, read_options, write_options
 from videoswin.cli.weights_argument import told_of
 
 if TYPE_CHECKING:
+    import torch
+
     from videoswin.data.dataset import ClipDataset
-    from videoswin.train.folds import FoldResult, Measured
     from videoswin.train.loop import Trainer
-    from videoswin.train.plan import Plan
+    from videoswin.train.plan import Plan, Preferences
+    from videoswin.train.processes import Processes
 
 __all__ = ["train"]
 
 _NO_NEGATIVE = {"negative": "", "show_default": False}
+_NOTHING_GIVEN = TrainOptions()
 
 
 def train(
@@ -25,36 +33,9 @@ def train(
     /,
     *,
     out: Path,
-    model: str | None = None,
-    weights: Annotated[str | None, Parameter(metavar="CHECKPOINT")] = None,
-    like: Annotated[str | None, Parameter(metavar="MODEL")] = None,
-    num_heads: int | None = None,
-    folds: int = 0,
-    adapt: str = "full",
-    recipe: str | None = None,
-    name: str | None = None,
-    epochs: int | None = None,
-    patience: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    backbone_lr_ratio: float | None = None,
-    weight_decay: float | None = None,
-    warmup_epochs: float | None = None,
-    drop_path: float | None = None,
-    causal: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
-    label_smoothing: float | None = None,
-    clip_len: int | None = None,
-    sampling: str | None = None,
-    frame_interval: int | None = None,
-    fps: float | None = None,
-    size: int | None = None,
-    whole_frame: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
-    augment: str | None = None,
-    flip: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
-    val_share: float | None = None,
-    precision: str = "float32",
-    seed: int = 0,
-    workers: int = 0,
+    options: TrainOptions = _NOTHING_GIVEN,
+    config: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    plan_only: Annotated[bool, Parameter(name="--plan", **_NO_NEGATIVE)] = False,
     limits: str | None = None,
     device: str = "auto",
     keep_adapter: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
@@ -67,15 +48,17 @@ def train(
     and said. A fifth of the clips is held out first, whole groups at a time, to measure; then a model learns from all of
     them. --folds holds every clip out once. Clips of a "test" split are never touched.
 
-    Every row of the list is checked and every clip is opened before the first step. Checkpoints, metrics.csv and curves.png
-    go to the --out folder; Ctrl-C saves, and --resume goes on.
+    Every row of the list is checked and every clip is opened before the first step. Checkpoints, metrics.csv, curves.png and
+    settings.toml go to the --out folder; Ctrl-C saves, and --resume goes on.
 
     For example:
 
         videoswin train videos/ --out runs/mine
         videoswin train videos.csv --out runs/mine --folds 5
+        videoswin train videos/ --out runs/mine --plan
         videoswin train videos/ --weights swin3d_t_k400 --adapt lora --out runs/mine
         videoswin train videos/ --out runs/mine --resume
+        videoswin train videos/ --out runs/next --config runs/mine/settings.toml --lr 1e-4
 
     Parameters
     ----------
@@ -83,74 +66,10 @@ def train(
         A folder of class folders, or a CSV file with the columns path,label[,split,group,start,end].
     out
         The folder of the run.
-    model
-        Start from fresh weights of this architecture, such as swin3d_micro, or of any system in docs/zoo.md, such as
-        r2plus1d_micro. It takes thousands of clips.
-    weights
-        Start from this checkpoint: a folder, or a name that videoswin models lists. Its preprocessing is kept; the head keeps
-        the rows of labels it knows, and the others start afresh.
-    like
-        For files of weights alone, whose tensors do not tell everything: the name of a model that answers the rest, such as
-        timesformer_b_divided.
-    num_heads
-        The same, for the heads of attention alone.
-    folds
-        Hold every clip out once, in so many parts, whole groups at a time; then train on all clips.
-    adapt
-        What learns: full (everything), head, last:K (the last K blocks and the head), bitfit (biases and the head), or
-        lora[:RANK] (thin matrices beside the attention's layers, added to the weights when saved).
-    recipe
-        The table of settings to start from: motion, finetune or scratch; by default the one that suits the start.
-    name
-        What the checkpoint calls itself; by default the name of the run's folder.
-    epochs
-        How often each clip is seen; by default so often that there are enough steps.
-    patience
-        Stop after so many epochs without a lower held-out loss; by default never.
-    batch_size
-        Clips per step.
-    lr
-        Learning rate of the head, after the warm-up.
-    backbone_lr_ratio
-        Learning rate of the backbone as a share of --lr.
-    weight_decay
-        Decay of weight matrices; norms, biases and relative position tables have none.
-    warmup_epochs
-        Epochs over which the learning rate rises, at most a quarter of the run; a cosine then takes it to 0.
-    drop_path
-        Stochastic depth of the last block.
-    causal
-        Let the model look back in time only, so that it can follow a live video step by step. With --weights, those of an
-        ordinary model are a start; the checkpoint stays causal.
-    label_smoothing
-        Share of the target spread over all classes.
-    clip_len
-        Frames per clip.
-    sampling
-        How frames are chosen: interval (every n-th), uniform (spread over the whole video), or time.
-    frame_interval
-        Every n-th frame, with --sampling interval.
-    fps
-        Frames per second, with --sampling time.
-    size
-        Height and width of a clip in pixels.
-    whole_frame
-        Stretch the whole frame to the size, where the action fills the frame; else the short side is resized and the
-        centre cut out.
-    augment
-        How much the clips vary: strong (scale, position, speed, colours, noise), standard (crops and colours), gentle
-        (nearly whole frames), or none.
-    flip
-        Mirror half of the clips. Classes that name a side, such as left, swap labels.
-    val_share
-        Hold out this share of the training clips for good and let it choose the epoch; 0 for none. Without it few clips are
-        only lent for measuring.
-    precision
-        float32 or bf16.
-    seed
-        Same seed, same run.
-    workers
-        Processes that prepare clips; 0 is best when all clips fit in memory.
+    config
+        Take settings from this file, such as the settings.toml of another run; options given beside it win.
+    plan_only
+        Say what would happen (clips, steps, rates, and how long it takes by the first steps), and stop.
     limits
         What one file may cost: none, or limits such as seconds=50000,frames=100000,bytes=8e9,timeout=600 (docs/video.md).
     device
@@ -162,100 +81,170 @@ def train(
     resume
         Continue the run in --out.
     """
-    if weights is not None:
+    if config is not None:
+        options = options.over(read_options(config))
+    if options.weights is not None:
         from videoswin.classifier.resolve import resolve
 
-        resolve(weights)  # before the other imports: a misspelt name is answered at once
-    from dataclasses import replace
-
-    from videoswin.audit.quick import quick_look
+        resolve(options.weights)  # before the other imports: a misspelt name is answered at once
     from videoswin.classifier.device import choose_device
+    from videoswin.train.processes import joined
+
+    _require_apart(data, out)
+    where = choose_device(_own_device(device))
+    with joined(options.strategy or "ddp", where) as processes, _speaking(processes.first):
+        return _train(data, out, options, plan_only, limits, where, keep_adapter, skip_bad, resume, processes)
+
+
+def _own_device(device: str) -> str:
+    """With torchrun, each process has the GPU of its number on this machine."""
+    local = os.environ.get("LOCAL_RANK")
+    if local is None or device not in ("auto", "cuda"):
+        return device
+    import torch
+
+    return f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def _speaking(first: bool) -> Iterator[None]:
+    """Of several processes one speaks."""
+    if first:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), quiet():
+        yield
+
+
+def _train(
+    data: Path,
+    out: Path,
+    options: TrainOptions,
+    plan_only: bool,
+    limits: str | None,
+    device: "torch.device",
+    keep_adapter: bool,
+    skip_bad: bool,
+    resume: bool,
+    processes: "Processes",
+) -> int:
+    from videoswin.audit.quick import quick_look
     from videoswin.data.containers import Limits
     from videoswin.predict.provenance import sums_of
     from videoswin.storage.atomic import settled_folder
     from videoswin.train.adapt import describe, save_adapter
     from videoswin.train.folds import keep, measure
-    from videoswin.train.plan import Preferences, make_plan
+    from videoswin.train.lock import locked_run
+    from videoswin.train.place import SETTINGS_FILE, require_place
+    from videoswin.train.plan import make_plan
     from videoswin.train.run_page import write_run_page
+    from videoswin.train.watching import TensorBoard, Watches
 
-    _require_apart(data, out)
-    if backbone_lr_ratio == 0:  # the usual way elsewhere to say that only the head learns
-        say("--backbone-lr-ratio 0: the head alone learns, as with --adapt head.")
-        adapt, backbone_lr_ratio = "head", None
-    given: dict[str, Any] = {
-        "epochs": epochs,
-        "patience": patience,
-        "batch_size": batch_size,
-        "lr": lr,
-        "backbone_lr_ratio": backbone_lr_ratio,
-        "weight_decay": weight_decay,
-        "warmup_epochs": warmup_epochs,
-        "label_smoothing": label_smoothing,
-        "precision": precision,
-        "workers": workers,
-    }
-    preferences = Preferences(
-        clip_len=clip_len,
-        sampling=sampling,
-        frame_interval=frame_interval,
-        fps=fps,
-        size=size,
-        whole_frame=whole_frame,
-        augment=augment,
-        flip=flip,
-        drop_path=drop_path,
-        val_share=val_share,
-        folds=folds,
-        causal=causal,
-        recipe=recipe,
-        adapt=adapt,
-        name=name,
-    )
-    settings = {key: value for key, value in given.items() if value is not None}
-    told, allowed = told_of(None, num_heads), Limits.parse(limits or "")
-    plan = make_plan(data, out, model, weights, preferences, seed, resume, allowed, settings, like, told)
+    board = TensorBoard(out / "tensorboard") if options.tensorboard else None  # first: it may have to be installed
+    preferences, settings = _asked(options)
+    allowed = Limits.parse(limits or "")
+    plan = make_plan(
+        data, out, options.model, options.weights, preferences, options.seed or 0, resume, allowed, settings,
+        options.like, told_of(None, options.num_heads), processes,
+    )  # fmt: skip
     for line in plan.notes:
         say(line)
-    plan.classifier.model.to(choose_device(device))
-    if resume:
-        plan.check_resume(out, skip_bad)
-    _prepare(plan, skip_bad)
-    learnt = plan.train_clips.rows
-    for line in quick_look(plan.index.rows):
-        say(line)
-    plan.classifier.training = replace(plan.training, clips=len(learnt), sums=sums_of(learnt))
+    plan.classifier.model.to(device)
+    if plan_only:
+        return show_plan(plan, out)
+    with locked_run(out) if processes.first else nullcontext():
+        require_place(out, resume)  # once more: another process may have begun meanwhile
+        if resume:
+            plan.check_resume(out, skip_bad)
+        elif processes.first:
+            write_options(out / SETTINGS_FILE, _kept_options(plan, options), f"videoswin train {data} --out {out}")
+        processes.wait()
+        _prepare(plan, skip_bad)
+        for line in quick_look(plan.index.rows):
+            say(line)
+        learnt = plan.train_clips.rows
+        plan.classifier.training = dataclasses.replace(plan.training, clips=len(learnt), sums=sums_of(learnt))
+        measured = None
+        if plan.parts:
+            measured = measure(
+                plan, out, resume, lambda number, trainer: _watch(plan, number, trainer), show_fold(plan)
+            )
+            show_measured(measured, plan)
+        chosen = measured.epochs(plan.settings.epochs) if measured and options.epochs is None else None
+        trainer = plan.trainer(out, chosen)
+        if trainer.settings.epochs != plan.settings.epochs:
+            say(
+                f"the held-out loss was lowest earlier: the model that is kept learns for {trainer.settings.epochs} epochs."
+            )
+        if plan.adaptation.kind != "full":
+            say(describe(trainer.model, plan.adaptation))
+        if resume and settled_folder(out / "last").exists():
+            trainer.resume()
+            progress = trainer.progress
+            say(
+                "all epochs were done"
+                if trainer.done
+                else f"going on in epoch {progress.epoch + 1}, after step {progress.step}"
+            )
+        elif resume and not plan.parts:
+            say("nothing was saved yet: the run begins again.")
 
-    measured = None
-    if plan.parts:
-        measured = measure(plan, out, resume, lambda number, trainer: _watch(plan, number, trainer), _show_fold(plan))
-        _show_measured(measured, plan)
-    trainer = plan.trainer(out, measured.epochs(plan.settings.epochs) if measured and epochs is None else None)
-    if trainer.settings.epochs != plan.settings.epochs:
-        say(
-            f"the held-out loss was lowest earlier: the model that is kept learns for {trainer.settings.epochs} epochs."
-        )
-    if plan.adaptation.kind != "full":
-        say(describe(trainer.model, plan.adaptation))
-    if resume and settled_folder(out / "last").exists():
-        trainer.resume()
-        progress = trainer.progress
-        say(
-            "all epochs were done"
-            if trainer.done
-            else f"going on in epoch {progress.epoch + 1}, after step {progress.step}"
-        )
+        from videoswin.cli.watch import watch_run
 
-    from videoswin.cli.watch import watch_run
-
-    with watch_run(trainer.settings.epochs) as watch:
-        trainer.run(watch)
-    if measured is not None:
-        keep(trainer, measured, out)
-    if keep_adapter:
-        save_adapter(trainer.model, plan.adaptation, out / "adapter")
-    warnings = _conclude(plan, trainer, measured, data, out)
-    say(f"wrote {write_run_page(out, trainer, measured, warnings, allowed)}")
+        with watch_run(trainer.settings.epochs) as watch, board or nullcontext():
+            trainer.run(Watches(watch, board) if board is not None else watch)
+        if measured is not None:
+            keep(trainer, measured, out)
+        if keep_adapter and processes.first:
+            save_adapter(trainer.model, plan.adaptation, out / "adapter")
+        if processes.first:
+            warnings = conclude(plan, trainer, measured, data, out)
+            say(f"wrote {write_run_page(out, trainer, measured, warnings, allowed)}")
     return DONE
+
+
+def _asked(options: TrainOptions) -> tuple["Preferences", dict[str, Any]]:
+    """What the options say about the data and the start, and what about the optimisation."""
+    from videoswin.train.plan import Preferences
+    from videoswin.train.settings import TrainSettings
+
+    adapt, ratio = options.adapt or "full", options.backbone_lr_ratio
+    if ratio == 0:  # the usual way elsewhere to say that only the head learns
+        say("--backbone-lr-ratio 0: the head alone learns, as with --adapt head.")
+        adapt, ratio = "head", None
+    preferences = Preferences(
+        clip_len=options.clip_len,
+        sampling=options.sampling,
+        frame_interval=options.frame_interval,
+        fps=options.fps,
+        size=options.size,
+        whole_frame=options.whole_frame,
+        augment=options.augment,
+        flip=options.flip,
+        drop_path=options.drop_path,
+        val_share=options.val_share,
+        folds=options.folds or 0,
+        causal=options.causal,
+        channels=options.channels,
+        recipe=options.recipe,
+        adapt=adapt,
+        name=options.name,
+    )
+    fields = [field.name for field in dataclasses.fields(TrainSettings)]
+    settings = options.only(*(name for name in fields if hasattr(options, name) and name != "seed"))
+    if not options.checkpointing:
+        settings.pop("checkpointing", None)
+    if ratio is None:
+        settings.pop("backbone_lr_ratio", None)
+    return preferences, settings
+
+
+def _kept_options(plan: "Plan", options: TrainOptions) -> dict[str, Any]:
+    """All of them, as they were decided."""
+    values = {**options.only("name", "like", "num_heads"), **plan.resolved}
+    if plan.parts and options.epochs is None:  # the parts choose
+        del values["epochs"]
+    return values
 
 
 def _prepare(plan: "Plan", skip_bad: bool) -> None:
@@ -281,50 +270,6 @@ def _watch(plan: "Plan", number: int, trainer: "Trainer"):
     return part_watch(what, trainer.settings.epochs)
 
 
-def _show_fold(plan: "Plan"):
-    def line(number: int, result: "FoldResult") -> None:
-        if len(plan.parts) > 1:
-            correct = result.correct(plan.classifier.labels)
-            groups = len({row.group for row in result.rows if row.group})
-            of = f" of {counted(groups, 'group')}" if groups else ""
-            show(
-                f"fold {number}/{len(plan.parts)}   held out {percent(sum(correct) / len(correct)):>7} of {len(correct)} clips"
-                f"{of}   {counted(len(result.epochs), 'epoch')}"
-            )
-
-    return line
-
-
-def _show_measured(measured: "Measured", plan: "Plan") -> None:
-    from videoswin.train.advice import resolution
-
-    low, high = measured.interval
-    what = f"pooled over {len(measured.folds)} folds" if len(measured.folds) > 1 else "held out"
-    show(
-        f"{what}: accuracy {percent(measured.accuracy)}, 95 % interval {percent(low)} to {percent(high)} "
-        f"({resolution(len(measured.rows))})"
-    )
-    if len(measured.folds) > 1:
-        _show_classes(measured)
-    if measured.none_threshold is not None:
-        show(
-            f"temperature {measured.temperature:.2f}: scores are off the share of right answers by "
-            f"{percent(measured.calibration_error)} on average (ECE); below {measured.none_threshold:g} the answer is none"
-        )
-
-
-def _show_classes(measured: "Measured") -> None:
-    evaluation = measured.evaluation()
-    rows = table("label", "clips", "recall", "most often taken for", right=["clips", "recall"])
-    for i, one in enumerate(evaluation.per_class):
-        wrong = evaluation.confusion[i].clone()
-        wrong[i] = 0
-        j = int(wrong.argmax())
-        taken = f"{measured.labels[j]} ({int(wrong[j])})" if int(wrong[j]) else ""
-        add_row(rows, one.label, str(one.n), percent(one.recall) if one.n else "-", taken)
-    show(rows)
-
-
 def _require_apart(data: Path, out: Path) -> None:
     """The next run would read what this one writes."""
     from videoswin.errors import ConfigError
@@ -332,41 +277,3 @@ def _require_apart(data: Path, out: Path) -> None:
     folder = (data if data.is_dir() else data.parent).resolve()
     if out.resolve() == folder:
         raise ConfigError(f"--out {out} is the folder of the clips. Give another one, such as runs/mine.")
-
-
-def _conclude(plan: "Plan", trainer: "Trainer", measured: "Measured | None", data: Path, out: Path) -> list[str]:
-    """The end of a run in words; gives what limits its figures."""
-    import torch
-
-    from videoswin.train.advice import about_sampling, about_threads, advise, at_chance, resolution
-
-    progress, best = trainer.progress, out / "best"
-    held_out = f", held-out accuracy {percent(progress.best)} at best" if plan.val_clips is not None else ""
-    show(f"Trained {counted(progress.epoch, 'epoch')}{held_out}. The checkpoint: {best}")
-    confusion = measured.evaluation().confusion if measured else None
-    lines = about_threads(trainer.rows, torch.get_num_threads(), os.getloadavg()[0], os.cpu_count() or 1)
-    lines += about_sampling(plan.classifier.preprocessing, plan.footage.seconds, plan.footage.fps)
-    lines += advise(trainer.rows, plan.train_clips.rows, confusion, plan.classifier.labels)
-    if plan.val_clips is not None and len(plan.val_clips) < 50:
-        lines.append(f"the epoch was chosen by {resolution(len(plan.val_clips))}. --folds 5 says more.")
-    for line in lines:
-        say(f"advice: {line}")
-    if measured is not None:
-        poor = at_chance(measured.correct, measured.rows)
-    elif plan.val_clips is not None:
-        n = len(plan.val_clips)
-        poor = at_chance([i < round(progress.best * n) for i in range(n)], plan.val_clips.rows)
-    else:
-        poor = False
-        show("How good it is was not measured: no clip was held out.")
-    if poor:
-        lines.insert(0, "It is not better than naming the commonest class every time, as far as these clips can tell.")
-        show(
-            "It is not better than naming the commonest class every time, as far as these clips can tell. Do not use it yet: "
-            "look at the advice above, at --sampling and --size (is the action in the frames?), and at the labels."
-        )
-    else:
-        show(f"Use it:  videoswin predict clip.mp4 --weights {best}")
-    if tests := plan.index.splits.get("test"):
-        show(f"Once, at the end ({resolution(tests)}):  videoswin evaluate {data} --split test --weights {best}")
-    return [line[:1].upper() + line[1:] for line in lines]

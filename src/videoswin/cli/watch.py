@@ -4,15 +4,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from videoswin.cli.output import percent, say, show
-from videoswin.train.loop import Watch
+from videoswin.cli.output import duration, percent, say, show
 from videoswin.train.metrics import EpochRow, Tally
+from videoswin.train.watching import Watch
 
 __all__ = ["part_watch", "watch_run"]
+
+
+_EVERY = 60.0  # seconds between lines within an epoch, where there is no terminal
 
 
 class _Lines:
@@ -28,8 +32,46 @@ class _Lines:
         held_out = "" if row.val_top1 is None else f"   held out {percent(row.val_top1):>7}{' *' if best else '  '}"
         show(
             f"epoch {row.epoch:>3}/{self.epochs}   loss {row.train_loss:.3f}   accuracy {percent(row.train_top1):>7}{held_out}"
-            f"   {row.clips_per_s:.1f} clips/s   {row.seconds:.0f} s"
+            f"   {row.clips_per_s:.1f} clips/s   {row.seconds:.0f} s{self._more()}"
         )
+
+    def _more(self) -> str:
+        return ""
+
+
+class _Log(_Lines):
+    """The lines with the time and what is left, for a file; and within long epochs one every minute, on stderr."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(epochs)
+        self.began = self.said = time.monotonic()
+        self.first: int | None = None  # the step after which the rate is counted
+        self.left = ""
+
+    def step(self, epoch: int, step: int, steps: int, tally: Tally, lr: float) -> None:
+        now, done = time.monotonic(), (epoch - 1) * steps + step
+        if self.first is None:
+            self.began, self.first = now, done
+        if done > self.first:
+            left = (now - self.began) / (done - self.first) * (self.epochs * steps - done)
+            self.left = f"   {duration(left)} left"
+        if now - self.said >= _EVERY:
+            self.said = now
+            say(
+                f"{_now()}   epoch {epoch}/{self.epochs}, step {step}/{steps}   loss {tally.loss:.3f}   "
+                f"accuracy {percent(tally.top1)}   lr {lr:.1e}{self.left}"
+            )
+
+    def epoch(self, row: EpochRow, best: bool) -> None:
+        super().epoch(row, best)
+        self.said = time.monotonic()
+
+    def _more(self) -> str:
+        return f"{self.left}   {_now()}"
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 class _Bar(_Lines):
@@ -60,7 +102,7 @@ class _Bar(_Lines):
 def watch_run(epochs: int) -> Iterator[Watch]:
     """The watcher for this terminal."""
     if not sys.stderr.isatty():
-        yield _Lines(epochs)
+        yield _Log(epochs)
         return
     columns = (
         TextColumn("{task.description}"),

@@ -1,6 +1,6 @@
 """The list of clips: which files, which labels, which split.
 
-Two ways to say it, both read by :func:`read_index`:
+Three ways to say it, all read by :func:`read_index`:
 
 * a CSV file (UTF-8, with a header): ``path,label[,split][,group][,start][,end]``, other columns are left alone::
 
@@ -8,6 +8,8 @@ Two ways to say it, both read by :func:`read_index`:
       wave/anna 01.mp4,wave,train,anna,,
       wave/ben 01.mp4,wave,test,ben,2.5,6
       wave/ben 01.mp4,nod,test,ben,8,11
+
+* a list in the form of another tool (:mod:`videoswin.data.forms`), or a folder of such lists, one for each split;
 
 * a folder with one folder of videos per class, or with the folders ``train``, ``val``, ``test`` that hold
   these. If the folder has a ``labels.csv``, that is read instead.
@@ -34,8 +36,9 @@ from pathlib import Path
 from typing import Any
 
 from videoswin.data.clips import Clip, ClipList, Problems, first_few
-from videoswin.data.csv_list import clips_of_csv, has_controls, read_text
+from videoswin.data.csv_list import checked_clips, clips_of_csv, has_controls, read_text
 from videoswin.data.folders import VIDEO_SUFFIXES, class_folder_clips, has_split_folders
+from videoswin.data.forms import form_of, is_foreign, lists_in
 from videoswin.errors import ConfigError, nearest
 
 __all__ = ["VIDEO_SUFFIXES", "Clip", "ClipList", "read_index"]
@@ -67,20 +70,61 @@ def read_index(data: str | Path, *, split: str | None = None, labels: Sequence[s
     if named_folder and (source / "labels.csv").is_file():
         source = source / "labels.csv"
     problems = Problems(source)
-    if source.is_dir():
+    lists = _lists_in(source)
+    if lists:
+        root = source.resolve()
+        rows, has_splits, notes = _clips_of_lists(lists, root, named_folder, problems)
+    elif source.is_dir():
         root = source.resolve()
         has_splits = has_split_folders(root)
         rows, notes = class_folder_clips(root, problems)
     else:
         text = read_text(source)
         root = source.resolve().parent
-        rows, has_splits, notes = clips_of_csv(text, source, root, named_folder, problems)
+        if is_foreign(source, text):
+            rows, has_splits, notes = _clips_of_lists([source], root, named_folder, problems)
+        else:
+            rows, has_splits, notes = clips_of_csv(text, source, root, named_folder, problems)
     _check_labels(rows, labels, has_splits, problems)
     problems.raise_if_any()
     notes += _files_in_splits(rows)
     if labels is None:
         notes += _look_alikes([row for row in rows if row.split or not has_splits])
     return _select(rows, source, root, has_splits, split, labels, notes)
+
+
+def _lists_in(source: Path) -> list[Path]:
+    if not source.is_dir():
+        return []
+    try:
+        return lists_in(source)
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read ({error.strerror}). Check its permissions.") from error
+
+
+def _clips_of_lists(
+    lists: Sequence[Path], root: Path, follow_links: bool, problems: Problems
+) -> tuple[list[Clip], bool, list[str]]:
+    """Clips of lists in forms of other tools, which may be one for each split."""
+    clips: list[Clip] = []
+    notes, has_splits = [], False
+    for source in lists:
+        text = read_text(source)
+        here = source.resolve().parent
+        if not is_foreign(source, text):
+            found, splits, remarks = clips_of_csv(text, source, here, follow_links, problems)
+        else:
+            own = problems if len(lists) == 1 else problems.of(source.name)
+            form = form_of(source, text, here, own)
+            found, splits, remarks = (
+                checked_clips(form.rows, here, follow_links, own),
+                form.has_splits,
+                [f"{source.name}: {form.note}."],
+            )
+        clips += found
+        notes += remarks
+        has_splits = has_splits or splits
+    return clips, has_splits, notes
 
 
 def _select(

@@ -72,12 +72,17 @@ class ClipList:
 class Problems:
     """Collects what is wrong, to report it all at once."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, found: list[tuple[int, str]] | None = None, name: str = "") -> None:
         self._source = source
-        self._found: list[tuple[int, str]] = []
+        self._found: list[tuple[int, str]] = [] if found is None else found
+        self._name = f"{name}, " if name else ""
+
+    def of(self, name: str) -> "Problems":
+        """The same collection, for one of several lists, which is then named with each line."""
+        return Problems(self._source, self._found, name)
 
     def add(self, line: int, text: str) -> None:
-        self._found.append((line, f"line {line}: {text}" if line else text))
+        self._found.append((line, f"{self._name}line {line}: {text}" if line else text))
 
     def raise_if_any(self) -> None:
         if not self._found:

@@ -5,15 +5,16 @@ import io
 import math
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
 from videoswin.data.clips import Clip, Problems
 from videoswin.data.folders import VIDEO_SUFFIXES
+from videoswin.data.frame_folder import pictures_in
 from videoswin.errors import ConfigError
 
-__all__ = ["clips_of_csv", "has_controls", "read_text"]
+__all__ = ["checked_clips", "clips_of_csv", "has_controls", "read_text"]
 
 _COLUMNS = ("path", "label", "split", "group", "start", "end")
 _SEPARATORS = {";": "semicolon", "\t": "tab", " ": "space"}
@@ -39,19 +40,28 @@ def clips_of_csv(
     text: str, source: Path, root: Path, follow_links: bool, problems: Problems
 ) -> tuple[list[Clip], bool, list[str]]:
     """The good rows, whether there is a split column, and notes. ``follow_links``: the user named the folder, not the list."""
-    records = _records(text, source)
+    records = _records(text, source, _separator(text))
     _, header = next(records, (0, []))
     columns = _columns(header, source, root)
     notes = _misspelt([name.strip() for name in header], columns)
-    clips: list[Clip] = []
-    seen: dict[tuple[Path, float, float | None], int] = {}
+    rows = []
     for line, cells in records:
         if len(cells) != len(header):
             problems.add(
                 line, f"has {len(cells)} cells, the header has {len(header)}; put cells with a comma in double quotes"
             )
             continue
-        values = {name: cells[place].strip() for name, place in columns.items()}
+        rows.append((line, {name: cells[place].strip() for name, place in columns.items()}))
+    return checked_clips(rows, root, follow_links, problems), "split" in columns, notes
+
+
+def checked_clips(
+    rows: Iterable[tuple[int, Mapping[str, str]]], root: Path, follow_links: bool, problems: Problems
+) -> list[Clip]:
+    """The good ones of a list's rows: (line, values by the names of our columns); the others are problems."""
+    clips: list[Clip] = []
+    seen: dict[tuple[Path, float, float | None], int] = {}
+    for line, values in rows:
         path, trouble = _checked_path(values["path"], root, follow_links)
         span, wrong_span = _span(values.get("start", ""), values.get("end", ""))
         trouble = trouble or wrong_span
@@ -66,12 +76,21 @@ def clips_of_csv(
             problems.add(line, trouble or "cannot be used")
             continue
         clips.append(Clip(path, values["label"], values.get("split", ""), values.get("group", ""), line, *span))
-    return clips, "split" in columns, notes
+    return clips
 
 
-def _records(text: str, source: Path) -> Iterator[tuple[int, list[str]]]:
+def _separator(text: str) -> str:
+    """Tabs or semicolons if the header has them between its names, and no commas."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    for mark in "\t;":
+        if "," not in header and "path" in [name.strip().lower() for name in header.split(mark)] and mark in header:
+            return mark
+    return ","
+
+
+def _records(text: str, source: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of every line that is not empty."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True, delimiter=separator)
     end = 0
     try:
         for cells in reader:
@@ -165,6 +184,8 @@ def _checked_path(text: str, root: Path, follow_links: bool) -> tuple[Path | Non
         return None, f'"{text}" does not exist'
     except (OSError, RuntimeError) as error:  # name too long, no permission, a loop of links
         return None, f'"{_shortened(text)}" cannot be opened ({getattr(error, "strerror", None) or error})'
+    if stat.S_ISDIR(mode) and len(pictures_in(resolved)) > 1:
+        return resolved, None  # a clip as a folder of frames
     if not stat.S_ISREG(mode):
         return None, f'"{text}" is {_what(resolved) if stat.S_ISDIR(mode) else "a device or pipe"}, not a video file'
     return resolved, None
@@ -179,12 +200,7 @@ def _as_spelled(path: Path) -> Path:
 
 
 def _what(folder: Path) -> str:
-    pictures = sum(entry.suffix.lower() in (".jpg", ".jpeg", ".png") for entry in folder.iterdir())
-    if pictures > 1:
-        return (
-            "a folder of frames, which are not read (ffmpeg -framerate 12 -i FOLDER/%05d.jpg VIDEO.mp4 makes a video)"
-        )
-    return "a folder"
+    return "a folder with one picture" if pictures_in(folder) else "a folder"
 
 
 def has_controls(text: str) -> bool:

@@ -19,8 +19,10 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 from videoswin.data.clips import Clip
 from videoswin.data.containers import Limits
 from videoswin.data.decode import Video
+from videoswin.data.frame_folder import FrameFolder
 from videoswin.data.part import Part, open_clip
 from videoswin.data.preprocessing import Preprocessing, check_shape
+from videoswin.data.rand_augment import RandAugment
 from videoswin.data.transforms import (
     ColourJitter,
     FlipLabels,
@@ -59,6 +61,7 @@ class Augment:
     flip: bool = False
     flip_pairs: Mapping[str, str] = field(default_factory=dict)
     speed_jitter: float = 0.0
+    rand: RandAugment | None = None
     affine: RandomAffine | None = None
     colour: ColourJitter | None = None
     noise: GaussianNoise | None = None
@@ -90,7 +93,7 @@ class Augment:
         frames = random_resized_crop(frames, resize.size, generator, self.crop_scale, self.crop_ratio, resize.antialias)
         if flip_labels is not None and uniform(generator, 0.0, 1.0) < 0.5:
             frames, label = horizontal_flip(frames), flip_labels(label)
-        for transform in (self.affine, self.colour, self.noise, self.erasing):
+        for transform in (self.rand, self.affine, self.colour, self.noise, self.erasing):
             if transform is not None:
                 frames = transform(frames, generator)
         return frames, label
@@ -148,7 +151,7 @@ class FrameCache:
             check_shape(video, resize)
             return self._keep(video, clip, resize) is not None
 
-    def _keep(self, video: Video | Part, clip: Clip, resize: Resize) -> _Kept | None:
+    def _keep(self, video: Video | FrameFolder | Part, clip: Clip, resize: Resize) -> _Kept | None:
         height, width = resize.shape(video.info.height, video.info.width)
         needed = len(video) * height * width * 3
         if get_worker_info() is not None or len(video) > self.max_frames or self.used_bytes + needed > self.max_bytes:
@@ -221,7 +224,9 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         """Serve the draws of this epoch. Call it before the loader's iterator is made: workers read ahead."""
         self._epoch.fill_(epoch)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, int, int]:
+        """``(index, copy)`` gives another variation of the same clip, for each ``copy`` from 0 on; ``index`` alone the first."""
+        index, copy = index if isinstance(index, tuple) else (index, 0)
         if not 0 <= index < len(self.rows):
             raise IndexError(f"index {index} is outside the {len(self.rows)} clips")  # also ends `for clip in dataset`
         row, preprocessing = self.rows[index], self.preprocessing
@@ -229,7 +234,7 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         if self.augment is None:
             frames = self.cache.read(row, self._resize, lambda times: preprocessing.indices(times)[0])
             return preprocessing.to_clip(center_crop(frames, preprocessing.size)), label, index
-        generator = clip_generator(self.seed, self.epoch, index)
+        generator = clip_generator(self.seed, self.epoch, index + copy * len(self.rows))
         jitter = self.augment.speed_jitter
         frames = self.cache.read(
             row, self._resize, lambda times: preprocessing.random_indices(times, generator, jitter)
@@ -290,7 +295,7 @@ class ClipLoader:
     def __init__(
         self,
         dataset: ClipDataset,
-        batches: Iterable[list[int]],
+        batches: Iterable[list[int] | list[tuple[int, int]]],
         num_workers: int = 0,
         pin_memory: bool = False,
         timeout_s: float = 300.0,
@@ -326,7 +331,7 @@ class _Guarded(Dataset[tuple[Tensor, int, int] | VideoError]):
     def __init__(self, clips: ClipDataset) -> None:
         self._clips = clips
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int] | VideoError:
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, int, int] | VideoError:
         try:
             return self._clips[index]
         except VideoError as error:

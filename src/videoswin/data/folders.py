@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from videoswin.data.clips import Clip, Problems, first_few
+from videoswin.data.frame_folder import PICTURES
 from videoswin.errors import ConfigError
 
 __all__ = ["FOLDER_SUFFIXES", "VIDEO_SUFFIXES", "class_folder_clips", "find_videos", "has_split_folders"]
@@ -28,10 +29,7 @@ FOLDER_SUFFIXES = VIDEO_SUFFIXES - {".gif"}
 
 _SPLIT_FOLDERS = ("train", "val", "validation", "valid", "test")
 _CLUTTER = {"@eadir", "__macosx", "lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"}
-_PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-_MAKE_VIDEOS = (
-    "Frames are not read; make videos of them, for example: ffmpeg -framerate 12 -i FOLDER/%05d.jpg FOLDER.mp4"
-)
+_PUT_DEEPER = "The frames of a clip are a folder of their own inside the folder of its class: CLASS/CLIP/00001.jpg"
 
 
 def find_videos(paths: Iterable[str | Path]) -> list[str | Path]:
@@ -103,7 +101,7 @@ def class_folder_clips(root: Path, problems: Problems) -> tuple[list[Clip], list
     notes = passed.notes()
     if not clips and passed.frame_folders:
         found = f"{len(passed.frame_folders)} folders of frames and no videos"
-        raise ConfigError(f"{root}: holds {found}, such as {passed.frame_folders[0]}. {_MAKE_VIDEOS}.")
+        raise ConfigError(f"{root}: holds {found}, such as {passed.frame_folders[0]}. {_PUT_DEEPER}.")
     return clips, notes
 
 
@@ -126,12 +124,8 @@ class _PassedOver:
             return
         names = [entry.name for entry in _entries(folder)]
         videos = sum(map(_is_video, names))
-        pictures = sum(os.path.splitext(entry)[1].lower() in _PICTURES for entry in names)
-        if pictures > 1 and not videos:
-            self.frame_folders.append(name)
-        else:
-            self.sub_folders += 1
-            self.videos_in_sub_folders += videos
+        self.sub_folders += 1
+        self.videos_in_sub_folders += videos
 
     def notes(self) -> list[str]:
         parts = []
@@ -150,7 +144,7 @@ class _PassedOver:
             )
         if not parts:
             return []
-        hint = f". {_MAKE_VIDEOS}" if self.frame_folders else ""
+        hint = f". {_PUT_DEEPER}" if self.frame_folders else ""
         return [f"passed over beside the clips: {', '.join(parts)}{hint}."]
 
 
@@ -174,7 +168,7 @@ def _clips_of(parent: Path, root: Path, split: str, problems: Problems, passed: 
 
 def _clips_in(folder: Path, root: Path, split: str, problems: Problems, passed: _PassedOver) -> Iterator[Clip]:
     files = _entries(folder, hidden_clutter=False)
-    pictures = sum(file.suffix.lower() in _PICTURES for file in files)
+    pictures = sum(file.suffix.lower() in PICTURES for file in files)
     if pictures > 1 and not any(_is_video(file.name) for file in files):
         passed.frame_folders.append(str(folder.relative_to(root)))
         return
@@ -188,7 +182,9 @@ def _clips_in(folder: Path, root: Path, split: str, problems: Problems, passed: 
             else:
                 passed.file(file.name)
             continue
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(mode) and _is_frame_folder(file):
+            yield Clip(file, folder.name, split)
+        elif stat.S_ISDIR(mode):
             passed.folder(file, name)
         elif not _is_video(file.name):
             passed.file(file.name)
@@ -196,6 +192,12 @@ def _clips_in(folder: Path, root: Path, split: str, problems: Problems, passed: 
             problems.add(0, f'"{name}" is a device or pipe, not a video file')
         else:
             yield Clip(file, folder.name, split)
+
+
+def _is_frame_folder(folder: Path) -> bool:
+    """Whether it holds pictures and no videos."""
+    names = [] if _is_clutter(folder.name) else [entry.name for entry in _entries(folder)]
+    return sum(os.path.splitext(name)[1].lower() in PICTURES for name in names) > 1 and not any(map(_is_video, names))
 
 
 def _entries(folder: Path, hidden_clutter: bool = True) -> list[Path]:

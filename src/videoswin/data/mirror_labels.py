@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 from videoswin.errors import ConfigError, nearest
 
-__all__ = ["FlipLabels"]
+__all__ = ["FlipLabels", "with_a_side"]
 
 _MIRRORS = (("left", "right"), ("clockwise", "counterclockwise"), ("clockwise", "anticlockwise"), ("cw", "ccw"))
 _SIDES = {word for pair in _MIRRORS for word in pair}
 # Words end where letters end or where camelCase starts a new word: swipe_left, SwipeLeft and LEFT, but not upright.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def with_a_side(labels: Sequence[str]) -> list[str]:
+    """Those that name a side or a sense of rotation, and so may be another class in the mirror."""
+    return [label for label in labels if _SIDES.intersection(word.lower() for word in _WORD.findall(label))]
 
 
 @dataclass(frozen=True)

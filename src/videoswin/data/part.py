@@ -11,6 +11,7 @@ from torch import Tensor
 from videoswin.data.clips import Clip
 from videoswin.data.containers import Limits
 from videoswin.data.decode import DECODER_THREADS, Frames, Video, open_video
+from videoswin.data.frame_folder import FrameFolder
 from videoswin.errors import VideoError
 
 __all__ = ["Part", "open_clip"]
@@ -21,9 +22,13 @@ _DEFAULT = Limits()
 @contextmanager
 def open_clip(
     clip: Clip, *, limits: Limits = _DEFAULT, threads: int = DECODER_THREADS, stop: Event | None = None
-) -> "Iterator[Video | Part]":
+) -> "Iterator[Video | FrameFolder | Part]":
     """The video of a clip, or the part of it that ``clip.start`` and ``clip.end`` name. See :func:`open_video`."""
-    with open_video(clip.path, limits=limits, threads=threads, stop=stop) as video:
+    folder = clip.path.is_dir()
+    opened = (
+        FrameFolder(clip.path, limits) if folder else open_video(clip.path, limits=limits, threads=threads, stop=stop)
+    )
+    with opened as video:
         yield Part(video, clip.start, clip.end) if clip.is_part else video
 
 
@@ -34,7 +39,7 @@ class Part:
     frame is shown in that time.
     """
 
-    def __init__(self, video: Video, start: float, end: float | None) -> None:
+    def __init__(self, video: Video | FrameFolder, start: float, end: float | None) -> None:
         self._video = video
         inside = video.times >= start
         if end is not None:

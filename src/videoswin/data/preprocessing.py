@@ -138,8 +138,8 @@ class Preprocessing:
     size: tuple[int, int] = (224, 224)
     short_side: int | None = 224
     antialias: bool = True
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)
 
     def __post_init__(self) -> None:
         for name in ("size", "mean", "std"):  # lists come from JSON
@@ -184,9 +184,10 @@ class Preprocessing:
 
     def _check_colour(self) -> None:
         for name, values in {"mean": self.mean, "std": self.std}.items():
-            if not isinstance(values, tuple) or len(values) != 3 or not all(_is_number(value) for value in values):
+            known = isinstance(values, tuple) and len(values) in (1, 3) and len(values) == len(self.mean)
+            if not known or not all(_is_number(value) for value in values):
                 raise ConfigError(
-                    f"Preprocessing.{name} is {values!r}. Give three numbers for R, G, B on the scale 0 to 255."
+                    f"Preprocessing.{name} is {values!r}. Give three numbers for R, G, B on the scale 0 to 255, or one for grey."
                 )
         # Beyond these the quotient overflows in one precision or another, and the model answers with NaN.
         if not all(_MIN_STD <= value <= _MAX_COLOUR for value in self.std):
@@ -213,6 +214,11 @@ class Preprocessing:
             if name not in names:
                 raise ConfigError(f'Preprocessing has no setting "{name}". {nearest(str(name), names)}')
         return cls(**values)
+
+    @property
+    def channels(self) -> int:
+        """Of a clip: 3 for RGB, 1 for grey."""
+        return len(self.mean)
 
     # Evaluation -------------------------------------------------------------------------------------------------------
 
@@ -250,7 +256,7 @@ class Preprocessing:
         indices = self.indices(video.times, views.num_clips)
         wanted, places = torch.unique(indices, return_inverse=True)
         crops = self._crops(video.get_frames(wanted, each=resize).data, views)
-        clips = torch.empty((len(views), 3, self.clip_len, *crops[0].shape[1:3]))
+        clips = torch.empty((len(views), self.channels, self.clip_len, *crops[0].shape[1:3]))
         for clip, place in zip(clips.split(views.per_clip), places, strict=True):
             for view, crop in zip(clip, crops, strict=True):
                 # index_select copies whole frames; crop[place] would take them apart and need twenty times as long
@@ -271,7 +277,7 @@ class Preprocessing:
         return three_crops(frames, self.size) if views.num_crops == 3 else [center_crop(frames, self.size)]
 
     def to_clip(self, frames: Tensor) -> Tensor:
-        """uint8 ``(T, H, W, 3)`` to normalised float32 ``(3, T, H, W)``."""
+        """uint8 ``(T, H, W, 3)`` to normalised float32 ``(channels, T, H, W)``."""
         return to_clip(frames, self.mean, self.std)
 
     # Training ---------------------------------------------------------------------------------------------------------

@@ -364,13 +364,17 @@ class RandomErasing:
 
 def to_clip(frames: Tensor, mean: Sequence[float], std: Sequence[float], out: Tensor | None = None) -> Tensor:
     """uint8 ``(T, H, W, 3)`` to float32 ``(3, T, H, W)``: ``(value - mean) / std`` per channel, on the scale
-    0 to 255; into ``out`` if that is given.
+    0 to 255; into ``out`` if that is given. With one mean, to grey: ``(1, T, H, W)``.
     """
+    channels = len(mean)
     if out is None:
-        out = torch.empty((3, *frames.shape[:3]), device=frames.device)
-    shape = (3, 1, 1, 1)
+        out = torch.empty((channels, *frames.shape[:3]), device=frames.device)
+    shape = (channels, 1, 1, 1)
     means, stds = (torch.tensor(values, dtype=torch.float32).view(shape) for values in (mean, std))
     planes = frames.permute(3, 0, 1, 2)
+    if channels == 1:
+        weights = torch.tensor(_LUMA, device=frames.device)
+        planes = torch.tensordot(weights, planes.float(), dims=1)[None]
     if frames.device.type == "cpu":
         # Through numpy, which stays in this thread: clips are made beside a model that has the other cores.
         np.subtract(planes.numpy(), means.numpy(), out=out.numpy(), dtype=np.float32)

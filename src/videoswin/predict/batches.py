@@ -105,7 +105,7 @@ class VideoReader:
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
         """``(3, T, H, W)`` of a view; a wide one is longer, how much is known when the video is."""
-        return 3, self.preprocessing.clip_len, *self.preprocessing.size
+        return self.preprocessing.channels, self.preprocessing.clip_len, *self.preprocessing.size
 
     @property
     def bytes_each(self) -> int:

@@ -33,6 +33,7 @@ __all__ = [
     "adapt",
     "describe",
     "folded",
+    "has_adapters",
     "learning",
     "parse_adaptation",
     "require_adaptable",
@@ -151,6 +152,11 @@ def set_training(model: VideoModel) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d) and not any(p.requires_grad for p in module.parameters()):
             module.eval()
+
+
+def has_adapters(model: nn.Module) -> bool:
+    """Whether it has LoRA's matrices beside its weights."""
+    return any(hasattr(module, "get_delta_weight") for module in model.modules())
 
 
 def folded(model: VideoModel) -> VideoModel:

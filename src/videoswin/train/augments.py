@@ -1,9 +1,10 @@
-"""How much the clips of a run vary: four amounts, by name."""
+"""How much the clips of a run vary: four amounts, and two published ways, by name."""
 
 from collections.abc import Mapping
 
 from videoswin.data.dataset import Augment
-from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine
+from videoswin.data.rand_augment import RandAugment
+from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine, RandomErasing
 
 __all__ = ["AUGMENTS"]
 
@@ -20,5 +21,7 @@ AUGMENTS: Mapping[str, Augment | None] = {
         colour=ColourJitter(0.4, 0.4, 0.5, hue=0.1, grayscale=0.15),
         noise=GaussianNoise(8),
     ),
+    "kinetics": Augment(),  # crops of 8 to 100 % of the area, and nothing else
+    "ssv2": Augment(rand=RandAugment(4, 7), erasing=RandomErasing(0.25)),
 }
 """How much the clips of a run vary. Everything is the same for all frames of a clip; nothing flips unless asked."""

@@ -30,8 +30,9 @@ from videoswin.predict.calibration import accuracy_interval
 from videoswin.storage.atomic import replace_file
 from videoswin.train.contenders import Contender
 from videoswin.train.folds import measure
-from videoswin.train.loop import Trainer, Watch
+from videoswin.train.loop import Trainer
 from videoswin.train.plan import Plan, Preferences, make_plan
+from videoswin.train.watching import Watch
 from videoswin.zoo import config_to_dict, count_macs
 
 __all__ = ["Comparison", "Terms", "answers_by_clip", "difference_of"]

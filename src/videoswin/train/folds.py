@@ -29,9 +29,10 @@ from videoswin.predict.calibration import accuracy_interval, calibration_error, 
 from videoswin.predict.evaluation import Evaluation, RowResult
 from videoswin.predict.results import LabelScore
 from videoswin.storage.atomic import replace_file, settled_folder
-from videoswin.train.loop import Trainer, Watch
+from videoswin.train.loop import Trainer
 from videoswin.train.metrics import EpochRow
 from videoswin.train.plan import Plan
+from videoswin.train.watching import Watch
 
 __all__ = ["FoldResult", "Measured", "cool", "evaluation_of", "keep", "logits_of", "measure"]
 

@@ -2,10 +2,10 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from videoswin.data.annotations import Clip
-from videoswin.data.decode import open_video
+from videoswin.data.part import open_clip
 from videoswin.errors import VideoError
 
 __all__ = ["Footage", "look_at"]
@@ -37,7 +37,7 @@ def look_at(rows: Sequence[Clip]) -> Footage:
     seconds, rates = [], []
     for row in picked:
         try:
-            with open_video(row.path) as video:
+            with open_clip(replace(row, start=0.0, end=None)) as video:
                 length = float(video.times[-1] - video.times[0])
                 frames = len(video)
         except VideoError:

@@ -1,28 +1,30 @@
 """The training loop: clips in, a checkpoint folder per epoch out.
 
 Every draw of a run is a function of the seed and of where the run stands: the order of an epoch of (seed, epoch), a clip of
-(seed, epoch, index), dropout of (seed, epoch, step). So nothing random has to be saved, and a run that was stopped in the
-middle of an epoch and resumed ends with the same weights as one that was not.
+(seed, epoch, index), dropout of (seed, epoch, step, batch). So nothing random has to be saved, and a run that was stopped in
+the middle of an epoch and resumed ends with the same weights as one that was not.
 
     OUT/epoch-007/        usable checkpoints (model.safetensors, config.json), the latest few
     OUT/best/             the one with the best validation accuracy (without validation: the latest)
     OUT/last/             where the run stands: a checkpoint too, with what --resume needs beside it
     OUT/metrics.csv       one line per epoch
     OUT/curves.png        the same as a picture
+    OUT/clips.json        what the clips' files hold, compared on --resume
 """
 
+import copy
 import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from videoswin.classifier.classifier import Classifier
@@ -30,32 +32,51 @@ from videoswin.data.dataset import ClipDataset, ClipLoader, clip_generator
 from videoswin.errors import Interrupted, TrainingError
 from videoswin.storage.interrupt import Interruption
 from videoswin.train.adapt import Adaptation, adapt, folded, set_training
+from videoswin.train.contents import check_contents, keep_contents
+from videoswin.train.ema import Average
+from videoswin.train.lock import locked_run
 from videoswin.train.metrics import EpochRow, Tally, draw_curves, read_rows, write_rows
-from videoswin.train.optim import build_optimizer, learning_rate_factor
-from videoswin.train.randomness import seeded
+from videoswin.train.mishaps import as_one_line
+from videoswin.train.mixing import Mixing
+from videoswin.train.optim import build_optimizer, learning_rate_factor, stepwise_factor
+from videoswin.train.order import Batch, class_shares, epoch_order, steps_of
+from videoswin.train.processes import Processes, settle, whole
+from videoswin.train.randomness import generator_at, seeded
 from videoswin.train.settings import TrainSettings
 from videoswin.train.state import Progress, check_state, load_state, save_state
+from videoswin.train.targets import targets_of
+from videoswin.train.watching import Watch
 
-__all__ = ["Trainer", "Watch"]
+__all__ = ["Trainer"]
+
+_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_LEAST_SCALE = 1.0  # of fp16 losses; gradients that are too large even so are no accident
 
 
-class Watch(Protocol):
-    """Whoever looks on: a progress bar, a log, a test. Called from the loop; none of it changes the run."""
+class _Answers(nn.Module):
+    """What a step asks of the model: logits (B, K), and of a causal model (B, T', K), those after every time step of the second
+    half. It is to know the answer before the end, but not before it can be known."""
 
-    def step(self, epoch: int, step: int, steps: int, tally: Tally, lr: float) -> None:
-        """After every optimiser step. ``epoch`` and ``step`` count from 1; ``tally`` is of this epoch so far."""
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
 
-    def epoch(self, row: EpochRow, best: bool) -> None:
-        """After every epoch, its checkpoint written."""
+    def forward(self, clips: Tensor) -> Tensor:
+        if not getattr(self.model.config, "causal", False):
+            return self.model(clips)
+        steps = self.model.forward_steps(clips)  # type: ignore[operator]
+        return steps[:, steps.shape[1] // 2 :]
 
 
 class Trainer:
     """One run. ``classifier`` is trained in place; ``train_clips`` and ``val_clips`` give (3, T, H, W) clips.
 
     Raises:
-        TrainingError: a loss or gradient that is not finite, before it reaches the weights.
+        TrainingError: a loss or gradient that is not finite, before it reaches the weights; memory that ran out, a worker that
+            was killed.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
-        WeightsError: nothing to resume, or the settings differ from the run's.
+        OutputError: another process writes the run in ``out``; the disk is full.
+        WeightsError: nothing to resume, or the settings or the clips differ from the run's.
     """
 
     def __init__(
@@ -66,20 +87,43 @@ class Trainer:
         settings: TrainSettings,
         out: str | Path,
         adaptation: Adaptation | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.classifier = classifier
         self.model = classifier.model
         self.adaptation = adaptation or Adaptation()
+        self.processes = processes or Processes()
+        self._kind = type(self.model)
         adapt(self.model, self.adaptation, settings.seed)
+        if settings.checkpointing:
+            self.model.set_grad_checkpointing()
         self.device = next(self.model.parameters()).device
         self.train_clips = train_clips
         self.val_clips = val_clips
         self.settings = settings
         self.out = Path(out)
-        self.optimizer = build_optimizer(self.model, settings.lr, settings.backbone_lr_ratio, settings.weight_decay)
-        self.progress = Progress()
+        self.processes.split(self.model)
+        self.answers = self.processes.wrapped(_Answers(self.model), self.device)
+        self.optimizer = build_optimizer(
+            self.model,
+            settings.lr,
+            settings.backbone_lr_ratio,
+            settings.weight_decay,
+            settings.parameter_rule,
+            settings.layer_decay,
+        )
+        self.average = Average(self.model, settings.ema) if settings.ema else None
+        self.targets = targets_of(train_clips, settings)
+        self.mixing = Mixing(settings.mixup, settings.cutmix)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
+        self.progress = Progress(batches=settings.accumulate * self.processes.world)
         self.rows: list[EpochRow] = []
-        self.steps_per_epoch = -(-len(train_clips) // settings.batch_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps."""
+        settings = self.settings
+        return -(-len(self.train_clips) * settings.repeat // (settings.batch_size * self.progress.batches))
 
     def check_resume(self, ignore: Sequence[str] = ()) -> None:
         """Compare the settings with those of the run in OUT, before a clip is decoded. ``ignore``: those that reading the
@@ -92,8 +136,13 @@ class Trainer:
         check_state(self.out / "last", wanted)
 
     def resume(self) -> None:
-        """Continue from OUT/last, with the same settings."""
-        self.progress = load_state(self.out / "last", self.model, self.optimizer, self._what_shapes_the_weights())
+        """Continue from OUT/last, with the same settings and clips; the number of processes may be another one."""
+        here = self.progress.batches
+        self.progress = load_state(
+            self.out / "last", self.model, self.optimizer, self._what_shapes_the_weights(), self.average, self.scaler
+        )
+        self.progress.batches = self.progress.batches or here
+        check_contents(self.out, self._all_rows())
         self.rows = read_rows(self.out / "metrics.csv")[: self.progress.epoch]
 
     @property
@@ -102,14 +151,22 @@ class Trainer:
         return self.progress.epoch >= self.settings.epochs or self._stopped_early()
 
     def run(self, watch: Watch) -> list[EpochRow]:
-        """Train to the end; gives one row per epoch, those of a resumed run's past included."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        with Interruption() as interruption:
+        """Train to the end, looked on by ``watch`` (:mod:`videoswin.train.watching`); gives one row per epoch, those of a resumed run's past included."""
+        with self._alone(), as_one_line(self._where), Interruption() as interruption:
+            if self.processes.first and not (self.progress.epoch or self.progress.step):
+                keep_contents(self.out, self._all_rows())
             while not self.done:
                 self._train_epoch(watch, interruption)
-                row = self._finish_epoch()
-                watch.epoch(row, best=self.progress.best_epoch == row.epoch)
+                row = self._finish_epoch(interruption)
+                if self.processes.first:
+                    watch.epoch(row, best=self.progress.best_epoch == row.epoch)
         return self.rows
+
+    def _alone(self):
+        return locked_run(self.out) if self.processes.first else nullcontext()
+
+    def _where(self) -> str:
+        return f"in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}"
 
     # One epoch --------------------------------------------------------------------------------------------------------
 
@@ -117,63 +174,99 @@ class Trainer:
         set_training(self.model)
         progress = self.progress
         started = time.perf_counter() - progress.seconds
-        for clips, labels, indices in self._batches():
+        saved = time.monotonic()
+        steps = self.steps_ahead()
+        batches = self.batches_of(steps)
+        for step in steps:
             lr = self._set_learning_rate()
-            loss, logits = self._learn(clips, labels, indices)
+            clips, loss, right = self.learn(step, batches)
             progress.step += 1
-            progress.tally.add(loss, logits, labels)
+            is_due = 0 < self.settings.save_every * 60 <= time.monotonic() - saved and self.processes.first
+            clips, loss, right, asked, due = self.processes.sum([clips, loss, right, interruption.asked, is_due])
+            progress.tally.count(round(clips), loss, round(right))
             progress.seconds = time.perf_counter() - started
-            watch.step(progress.epoch + 1, progress.step, self.steps_per_epoch, progress.tally, lr)
-            if interruption.asked:
+            if self.processes.first:
+                watch.step(progress.epoch + 1, progress.step, self.steps_per_epoch, progress.tally, lr)
+            if asked or (interruption.asked and self.processes.world == 1):
+                self._stop()
+            if due:
                 self._save_state()
-                raise Interrupted(
-                    f"Stopped in epoch {progress.epoch + 1} after step {progress.step}; everything is saved in "
-                    f"{self.out}. Continue with the same command and --resume."
-                )
+                saved = time.monotonic()
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What is left of the current epoch, in its order."""
-        epoch, size = self.progress.epoch, self.settings.batch_size
-        order = torch.randperm(len(self.train_clips), generator=clip_generator(self.settings.seed, epoch, -1)).tolist()
+    def _stop(self) -> None:
+        self._save_state()
+        step = self.progress.step
+        where = "before its validation" if step == self.steps_per_epoch else f"after step {step}"
+        raise Interrupted(
+            f"Stopped in epoch {self.progress.epoch + 1} {where}; everything is saved in "
+            f"{self.out}. Continue with the same command and --resume."
+        )
+
+    def steps_ahead(self) -> list[list[Batch]]:
+        """What is left of the current epoch for this process, in its order."""
+        settings, epoch = self.settings, self.progress.epoch
+        weights = (
+            class_shares([(row.label,) for row in self.train_clips.rows]) if settings.balance == "sampling" else None
+        )
+        order = epoch_order(len(self.train_clips), settings.seed, epoch, weights, settings.repeat)
         self.train_clips.set_epoch(epoch)
-        return self._load(self.train_clips, _chunks(order, size)[self.progress.step :])
+        processes = self.processes
+        return steps_of(order, settings.batch_size, self.progress.batches, processes.rank, processes.world)[
+            self.progress.step :
+        ]
 
-    def _load(self, clips: ClipDataset, batches: list[list[int]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def batches_of(self, steps: list[list[Batch]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        return self._load(self.train_clips, [list(batch.draws) for step in steps for batch in step])
+
+    def _load(self, clips: ClipDataset, batches: list[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         return iter(ClipLoader(clips, batches, num_workers=self.settings.workers))
 
-    def _learn(self, clips: Tensor, labels: Tensor, indices: Tensor) -> tuple[float, Tensor]:
-        """One optimiser step. Gives the loss and the logits (B, num_classes)."""
-        draws = clip_generator(self.settings.seed, self.progress.epoch, -2 - self.progress.step).initial_seed()
+    def learn(self, step: list[Batch], batches: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[float, float, float]:
+        """One optimiser step over batches of this process. Gives their clips, the sum of their losses, and how many are right."""
+        seen, loss_sum, right = 0, 0.0, 0
+        self.optimizer.zero_grad(set_to_none=True)
+        indices = torch.empty(0, dtype=torch.int64)
+        for number, batch in enumerate(step):
+            clips, labels, indices = next(batches)
+            with self.processes.apart(self.answers, until=number == len(step) - 1):
+                loss, logits = self._gradients(batch, clips, labels, indices)
+            if batch.share:
+                seen += len(labels)
+                loss_sum += loss * len(labels)
+                right += self.targets.right(logits, labels)
+        self.scaler.unscale_(self.optimizer)
+        norm = whole(clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm or float("inf")))
+        if not self.scaler.is_enabled() or self.scaler.get_scale() < _LEAST_SCALE:
+            self._require_finite("gradient", norm, indices)  # a finite loss can have one that is not
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update(self.progress.epoch * self.steps_per_epoch + self.progress.step + 1)
+        return seen, loss_sum, right
+
+    def _gradients(self, batch: Batch, clips: Tensor, labels: Tensor, indices: Tensor) -> tuple[float, Tensor]:
+        """Adds those of a batch. Gives the loss and the logits (B, num_classes)."""
+        seed, epoch, step = self.settings.seed, self.progress.epoch, self.progress.step
+        draws = clip_generator(seed, epoch, -2 - step - (batch.number << 40)).initial_seed()
+        labels = labels.to(self.device)
+        clips = clips.to(self.device)
+        if self.mixing.on:
+            generator = generator_at(seed, epoch, "mixing", step, batch.number)
+            clips, labels = self.mixing(clips, self.targets.shares(labels), generator)
         with seeded(draws, self.device):
-            logits, loss = self._answers(clips, labels.to(self.device))
+            answers = self._logits(self.answers, clips)
+            loss = self.targets.loss(answers, labels)
             self._require_finite("loss", loss, indices)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # checkpointed blocks draw once more here
-        norm = clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
-        self._require_finite("gradient", norm, indices)  # a finite loss can have one that is not
-        self.optimizer.step()
-        return loss.item(), logits.detach().cpu()
+            # The processes' gradients are averaged, and a step's are to be those of the mean over its clips.
+            weighed = loss * (batch.share * self.processes.world)
+            self.scaler.scale(weighed).backward()  # checkpointed blocks draw once more here
+        return loss.item(), answers.detach()[:, -1].cpu() if answers.ndim == 3 else answers.detach().cpu()
 
-    def _answers(self, clips: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, num_classes) and the loss. A causal model is asked after every time step of the second half: it is to
-        know the answer before the end, but not before it can be known."""
-        smoothing = self.settings.label_smoothing
-        if not self.model.config.causal:
-            logits = self._logits(clips)
-            return logits, F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        with self._autocast():
-            steps = self.model.forward_steps(clips.to(self.device)).float()  # (B, T', num_classes)
-        late = steps[:, steps.shape[1] // 2 :]
-        targets = labels[:, None].expand(-1, late.shape[1])
-        return steps[:, -1], F.cross_entropy(late.transpose(1, 2), targets, label_smoothing=smoothing)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
-
-    def _logits(self, clips: Tensor) -> Tensor:
-        """float32 (B, num_classes), on the model's device."""
-        with self._autocast():
-            return self.model(clips.to(self.device)).float()
+    def _logits(self, model: nn.Module, clips: Tensor) -> Tensor:
+        """float32, on the model's device."""
+        dtype = _DTYPES[self.settings.precision]
+        with torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32):
+            return model(clips.to(self.device)).float()
 
     def _require_finite(self, what: str, value: Tensor, indices: Tensor) -> None:
         if torch.isfinite(value):
@@ -193,31 +286,48 @@ class Trainer:
 
     def _learning_rate_factor(self, step: int) -> float:
         """Of a step (from 0) of the current epoch."""
-        per_epoch = self.steps_per_epoch
-        return learning_rate_factor(
-            self.progress.epoch * per_epoch + step,
-            self.settings.epochs * per_epoch,
-            # A short run would otherwise end before its warm-up does.
-            round(min(self.settings.warmup_epochs, self.settings.epochs / 4) * per_epoch),
-        )
+        per_epoch, settings = self.steps_per_epoch, self.settings
+        done = self.progress.epoch * per_epoch + step
+        # A short run would otherwise end before its warm-up does.
+        warmup = min(settings.warmup_epochs, settings.epochs / 4)
+        if settings.schedule == "epoch":
+            return stepwise_factor(done, per_epoch, settings.epochs, warmup)
+        return learning_rate_factor(done, settings.epochs * per_epoch, round(warmup * per_epoch))
 
-    @torch.inference_mode()
-    def _validate(self) -> Tally | None:
-        """One centre view of every validation clip."""
+    def _validate(self, interruption: Interruption) -> Tally | None:
+        """One centre view of every validation clip, each counted once."""
         if self.val_clips is None:
             return None
         self.model.eval()
-        tally = Tally()
-        batches = _chunks(list(range(len(self.val_clips))), self.settings.batch_size)
-        for clips, labels, _ in self._load(self.val_clips, batches):
-            logits = self._logits(clips).cpu()
-            tally.add(F.cross_entropy(logits, labels).item(), logits, labels)
+        tally, (rank, world) = Tally(), (self.processes.rank, self.processes.world)
+        batches = _chunks(list(range(len(self.val_clips)))[rank::world], self.settings.batch_size)
+        rounds = len(
+            _chunks(list(range(0, len(self.val_clips), world)), self.settings.batch_size)
+        )  # of the first process
+        loaded = self._load(self.val_clips, batches)
+        plain = self.targets.unsmoothed()
+        with torch.no_grad(), self.average.in_place() if self.average is not None else nullcontext():
+            for number in range(rounds):
+                clips, loss, right = 0, 0.0, 0
+                if number < len(batches):
+                    videos, labels, _ = next(loaded)
+                    logits = self._logits(self.model, videos).cpu()
+                    clips, right = len(labels), self.targets.right(logits, labels)
+                    loss = plain.loss(logits, labels).item() * clips
+                elif self.processes.shares:  # every process has to take part in each forward pass
+                    self._logits(self.model, self.val_clips[0][0][None])
+                clips, loss, right, asked = self.processes.sum([clips, loss, right, interruption.asked])
+                tally.count(round(clips), loss, round(right))
+                if asked:
+                    break
+        if asked:
+            self._stop()
         return tally
 
     # What is written --------------------------------------------------------------------------------------------------
 
-    def _finish_epoch(self) -> EpochRow:
-        validation = self._validate()
+    def _finish_epoch(self, interruption: Interruption) -> EpochRow:
+        validation = self._validate(interruption)
         epoch, tally, seconds = self.progress.epoch + 1, self.progress.tally, self.progress.seconds
         row = EpochRow(
             epoch=epoch,
@@ -231,8 +341,9 @@ class Trainer:
         )
         self.rows.append(row)
         self._save_checkpoint(row)
-        write_rows(self.out / "metrics.csv", self.rows)  # before the state: a row too many is cut off by a resumed run
-        draw_curves(self.out / "curves.png", self.rows)
+        if self.processes.first:  # before the state: a row too many is cut off by a resumed run
+            write_rows(self.out / "metrics.csv", self.rows)
+            draw_curves(self.out / "curves.png", self.rows)
         self.progress.epoch, self.progress.step, self.progress.tally, self.progress.seconds = epoch, 0, Tally(), 0.0
         self._save_state()
         return row
@@ -243,18 +354,36 @@ class Trainer:
         return bool(patience) and len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
 
     def plain(self) -> Classifier:
-        """The classifier as it is saved: without LoRA matrices beside the weights."""
-        return replace(self.classifier, model=folded(self.model))
+        """The classifier as it is kept: the averaged weights if there are such, and no LoRA matrices beside the weights."""
+        if self.average is None:
+            return self._plain()
+        with self.average.in_place():
+            plain = self._plain()
+            return replace(plain, model=copy.deepcopy(plain.model)) if plain.model is self.model else plain
+
+    def _plain(self) -> Classifier:
+        settle(self.model)
+        if not self.processes.shares:
+            return replace(self.classifier, model=folded(self.model))
+        state = {name: whole(value.detach()) for name, value in self.model.state_dict().items()}
+        with torch.device("meta"):
+            model = self._kind(self.model.config)
+        model.load_state_dict(state, assign=True)
+        return replace(self.classifier, model=model)
 
     def _save_checkpoint(self, row: EpochRow) -> None:
         self.classifier.metrics = {
             k: v for k, v in row.as_dict().items() if k in ("epoch", "train_top1", "val_top1") and v is not None
         }
         plain = self.plain()
-        plain.save(self._epoch_folder(row.epoch))
         score = -1.0 if row.val_top1 is None else row.val_top1
-        if score >= self.progress.best:  # of equals the later, which has seen more
+        is_best = score >= self.progress.best  # of equals the later, which has seen more
+        if is_best:
             self.progress.best, self.progress.best_epoch = score, row.epoch
+        if not self.processes.first:
+            return
+        plain.save(self._epoch_folder(row.epoch))
+        if is_best:
             plain.save(self.out / "best")
         for old in range(1, row.epoch - self.settings.keep_epochs + 1):
             shutil.rmtree(self._epoch_folder(old), ignore_errors=True)
@@ -264,8 +393,20 @@ class Trainer:
 
     def _save_state(self) -> None:
         save_state(
-            self.out / "last", self.plain(), self.model, self.optimizer, self.progress, self._what_shapes_the_weights()
+            self.out / "last",
+            self._plain(),
+            self.model,
+            self.optimizer,
+            self.progress,
+            self._what_shapes_the_weights(),
+            self.average,
+            self.scaler,
+            write=self.processes.first,
         )
+        self.processes.wait()
+
+    def _all_rows(self) -> list[Any]:
+        return [*self.train_clips.rows, *(self.val_clips.rows if self.val_clips is not None else ())]
 
     def _what_shapes_the_weights(self) -> dict[str, Any]:
         """All that a resumed run has to share with the one it continues, in the plain values of JSON."""

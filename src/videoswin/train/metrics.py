@@ -23,9 +23,13 @@ class Tally:
 
     def add(self, loss: float, logits: Tensor, labels: Tensor) -> None:
         """``loss``: mean over the batch; ``logits`` (B, num_classes); ``labels`` (B,)."""
-        self.clips += len(labels)
-        self.loss_sum += loss * len(labels)
-        self.right += int((logits.argmax(1) == labels).sum())
+        self.count(len(labels), loss * len(labels), int((logits.argmax(1) == labels).sum()))
+
+    def count(self, clips: int, loss_sum: float, right: int) -> None:
+        """So many clips, the sum of their losses, and how many of the answers are right."""
+        self.clips += clips
+        self.loss_sum += loss_sum
+        self.right += right
 
     @property
     def loss(self) -> float:

@@ -1,7 +1,7 @@
-"""AdamW with two learning rates, and the schedule: linear warm-up, then a cosine (paper section 4.1)."""
+"""AdamW with a rate and a decay for each kind of parameter, and the schedule (paper section 4.1)."""
 
 import math
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -9,9 +9,8 @@ from torch.optim import AdamW
 
 from videoswin.interface.video_model import VideoModel
 
-__all__ = ["build_optimizer", "learning_rate_factor"]
+__all__ = ["build_optimizer", "learning_rate_factor", "stepwise_factor"]
 
-Named = list[tuple[str, nn.Parameter]]
 _TABLES = (
     "bias_table",
     "cls_token",
@@ -26,21 +25,86 @@ _TABLES = (
 """Ends of the names of tokens and of tables of positions, which are not decayed however many axes they have."""
 
 
-def build_optimizer(model: VideoModel, lr: float, backbone_lr_ratio: float, weight_decay: float) -> AdamW:
-    """AdamW over four groups: backbone (all but the heads) or head, with or without weight decay.
+def build_optimizer(
+    model: VideoModel,
+    lr: float,
+    backbone_lr_ratio: float,
+    weight_decay: float,
+    rule: str = "plain",
+    layer_decay: float = 1.0,
+) -> AdamW:
+    """AdamW over groups of parameters: the head learns with ``lr``, the backbone with ``lr * backbone_lr_ratio`` (paper: 0.1
+    from image weights, table 7), with ``layer_decay`` below 1 the less, the earlier the block.
 
-    The head learns with ``lr``, the backbone with ``lr * backbone_lr_ratio`` (paper: 0.1 from image weights, table 7).
-    Norms, biases and relative position tables are not decayed, which is what the public configuration asks for.
+    ``rule`` says what else differs:
+
+    ============  ====================================  ==================================================
+    rule          not decayed                           rate of relative position tables
+    ============  ====================================  ==================================================
+    ``plain``     norms, all biases, tables             the backbone's
+    ``intent``    norms' weights and biases, tables     the backbone's: what the public configuration asks for
+    ``official``  tables                                the head's: what the public code's runs did, because of several
+                                                        keys that fit a name, its library obeys the longest alone
+    ============  ====================================  ==================================================
     """
-    groups: list[dict[str, Any]] = []
-    for part, rate in (("backbone", lr * backbone_lr_ratio), ("head", lr)):
-        of_part = [(n, p) for n, p in model.named_parameters() if model.is_of_head(n) == (part == "head")]
-        named = [(n, p) for n, p in of_part if p.requires_grad]
-        for decayed, members in ((True, _only(named, True)), (False, _only(named, False))):
-            if members:
-                decay = weight_decay if decayed else 0.0
-                groups.append({"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay, "name": part})
-    return AdamW(groups, lr=lr, betas=(0.9, 0.999))
+    numbers, count = _layers(model)
+    groups: dict[tuple[str, float, float], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        kind = _Kind.of(name, parameter, model.is_of_head(name))
+        rate = lr if kind.in_head or (rule == "official" and kind.is_table) else lr * backbone_lr_ratio
+        if layer_decay < 1:
+            rate *= layer_decay ** (count + 1 - _layer(name, numbers, count))
+        decay = weight_decay if kind.decays(rule) else 0.0
+        part = "head" if kind.in_head else "backbone"
+        group = groups.setdefault(
+            (part, rate, decay), {"params": [], "lr": rate, "base_lr": rate, "weight_decay": decay, "name": part}
+        )
+        group["params"].append(parameter)
+    # In an order of their own, which saved states rely on: backbone before head, decayed before not decayed.
+    ordered = sorted(groups.items(), key=lambda item: (item[0][0] == "head", item[0][1], item[0][2] == 0))
+    return AdamW([group for _, group in ordered], lr=lr, betas=(0.9, 0.999))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a parameter is, by its name and shape."""
+
+    in_head: bool
+    is_table: bool
+    is_norm: bool
+    is_vector: bool
+
+    @classmethod
+    def of(cls, name: str, parameter: nn.Parameter, in_head: bool) -> "_Kind":
+        return cls(in_head, name.endswith(_TABLES), "norm" in name, parameter.ndim < 2)
+
+    def decays(self, rule: str) -> bool:
+        if self.is_table:
+            return False
+        if rule == "official":
+            return True
+        return not self.is_norm if rule == "intent" else not self.is_vector
+
+
+def _layers(model: nn.Module) -> tuple[dict[str, int], int]:
+    """The number of the layer that each prefix of names belongs to, 0 for what is before the blocks, and how many blocks there
+    are. Stages of other systems than Video Swin are not told apart: all of their backbone is one block."""
+    stages = getattr(getattr(model, "backbone", None), "stages", ())
+    numbers: dict[str, int] = {}
+    count = 0
+    for i, stage in enumerate(stages):
+        for j, _ in enumerate(stage.blocks):
+            count += 1
+            numbers[f"backbone.layers.{i}.blocks.{j}."] = count
+        numbers[f"backbone.layers.{i}.downsample."] = count
+    numbers["backbone.patch_embed."] = 0
+    return numbers, count
+
+
+def _layer(name: str, numbers: dict[str, int], count: int) -> int:
+    return next((number for prefix, number in numbers.items() if name.startswith(prefix)), count + 1)
 
 
 def learning_rate_factor(step: int, total_steps: int, warmup_steps: int) -> float:
@@ -55,5 +119,13 @@ def learning_rate_factor(step: int, total_steps: int, warmup_steps: int) -> floa
     return 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
-def _only(named: Iterable[tuple[str, nn.Parameter]], decayed: bool) -> list[nn.Parameter]:
-    return [p for n, p in named if (p.ndim > 1 and not n.endswith(_TABLES)) == decayed]
+def stepwise_factor(step: float, steps_per_epoch: int, epochs: int, warmup_epochs: float) -> float:
+    """As the public code's library does it: a cosine from the first epoch on that moves once an epoch, and while it warms up,
+    a line from a tenth of that to all of it.
+
+    >>> [round(stepwise_factor(s, 10, 4, 1), 3) for s in (0, 5, 10, 19, 20)]
+    [0.1, 0.55, 0.854, 0.854, 0.5]
+    """
+    regular = 0.5 * (1 + math.cos(math.pi * (step // steps_per_epoch) / epochs))
+    share = step / max(warmup_epochs * steps_per_epoch, 1e-9)
+    return regular * (1 - (1 - share) * 0.9) if share < 1 else regular

@@ -1,7 +1,7 @@
 """A run, planned: which clips, which start, which settings. Everything is checked before the first clip is decoded."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,10 @@ from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import Clip, ClipList, read_index
 from videoswin.data.containers import Limits
 from videoswin.data.dataset import ClipDataset, FrameCache
+from videoswin.data.mirror_labels import with_a_side
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, nearest
+from videoswin.model.presets import PRESETS
 from videoswin.predict.provenance import Training
 from videoswin.storage.atomic import settled_folder
 from videoswin.train.adapt import Adaptation, parse_adaptation, require_adaptable
@@ -18,11 +20,12 @@ from videoswin.train.advice import about_sampling
 from videoswin.train.augments import AUGMENTS
 from videoswin.train.footage import Footage, look_at
 from videoswin.train.loop import Trainer
+from videoswin.train.place import require_place
+from videoswin.train.processes import Processes
 from videoswin.train.recipes import Recipe, get_recipe
 from videoswin.train.settings import TrainSettings
 from videoswin.train.split import hold_out, k_folds
 from videoswin.train.start import DEFAULT_START, Wanted, choose_start
-from videoswin.train.state import require_state
 
 __all__ = ["FEW_CLIPS", "Part", "Plan", "Preferences", "make_plan"]
 
@@ -42,12 +45,15 @@ class Preferences:
     size: int | None = None
     whole_frame: bool = False
     augment: str | None = None
-    flip: bool = False
+    flip: bool | None = None
+    """None: as the recipe has it."""
     drop_path: float | None = None
     val_share: float | None = None
     """None: with few clips a fifth is held out to measure, and the model that is kept learns from all."""
     folds: int = 0
     causal: bool = False
+    channels: int | None = None
+    """1: clips are grey; None: as the start has them."""
     recipe: str | None = None
     adapt: str = "full"
     name: str | None = None
@@ -64,6 +70,8 @@ class Preferences:
             raise ConfigError(f"folds={self.folds} must be at least 2; 5 is usual.")
         if self.flip and self.augment is not None and AUGMENTS[self.augment] is None:
             raise ConfigError('flip needs augmentation; choose another augment than "none".')
+        if self.channels not in (None, 1, 3):
+            raise ConfigError(f"channels={self.channels} must be 3 (colours) or 1 (grey); videos have no others.")
         if self.recipe is not None:
             get_recipe(self.recipe)
         parse_adaptation(self.adapt)
@@ -120,11 +128,16 @@ class Plan:
     training: Training
     """What the checkpoint will say of its clips and settings."""
     notes: tuple[str, ...]
+    processes: Processes = field(default_factory=Processes)
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+    """Every setting as it was decided, by the names of the command's options."""
 
     def trainer(self, out: Path, epochs: int | None = None) -> Trainer:
         """The run whose model is kept, for so many epochs."""
         settings = self.settings if epochs is None else replace(self.settings, epochs=epochs)
-        return Trainer(self.classifier, self.train_clips, self.val_clips, settings, out, self.adaptation)
+        return Trainer(
+            self.classifier, self.train_clips, self.val_clips, settings, out, self.adaptation, self.processes
+        )
 
     def check_resume(self, out: Path, skip_bad: bool) -> None:
         """Compare the settings with those of the run in ``out``, before a clip is decoded.
@@ -153,7 +166,9 @@ class Plan:
             rows, clips.labels, clips.preprocessing, augment, clips.cache, self.settings.seed
         )
         settings = replace(self.settings, keep_epochs=0)
-        return Trainer(classifier, make(kept, clips.augment), make(held, None), settings, out, self.adaptation)
+        return Trainer(
+            classifier, make(kept, clips.augment), make(held, None), settings, out, self.adaptation, self.processes
+        )
 
 
 def make_plan(
@@ -168,6 +183,7 @@ def make_plan(
     settings: Mapping[str, Any] | None = None,
     like: str | None = None,
     told: Mapping[str, Any] | None = None,
+    processes: Processes | None = None,
 ) -> Plan:
     """Reads and checks the list of clips and builds the classifier to train.
 
@@ -179,41 +195,60 @@ def make_plan(
             already in ``out`` that is not to be resumed.
         WeightsError: ``weights`` cannot be loaded.
     """
+    processes = processes or Processes()
     TrainSettings(seed=seed, **dict(settings or {}))  # before anything is read
     start_from = Wanted(model, weights, like, dict(told or {}))
-    begun = (out / "metrics.csv", settled_folder(out / "last"), out / "folds")
-    if not resume and any(path.exists() for path in begun):
-        raise ConfigError(f"{out} holds a run already. Go on with it by --resume, or give another --out.")
-    if resume and not begun[2].exists():
-        require_state(out / "last")
+    require_place(out, resume)
     index = read_index(data)
     index.require_two_classes()
     train_rows, val_rows, parts, split_notes = _rows(index, wanted, seed)
     footage = look_at(train_rows)
     overrides: dict[str, Any] = {"causal": True} if wanted.causal else {}
-    if wanted.drop_path is not None:
-        overrides["drop_path"] = wanted.drop_path
+    asked = get_recipe(wanted.recipe) if wanted.recipe else None
+    if asked is not None and asked.model and model is None and weights is None:
+        raise ConfigError(
+            f'recipe="{wanted.recipe}" starts from weights {asked.start}. Give the file: --weights FILE. '
+            f"To train from nothing instead, which the paper did not: --model {asked.model}."
+        )
+    drop_path = (
+        wanted.drop_path
+        if wanted.drop_path is not None
+        else asked.drop_path
+        if asked is not None and asked.model
+        else None
+    )
+    if wanted.channels == 1:
+        overrides["in_channels"] = 1
+    if drop_path is not None:
+        overrides["drop_path"] = drop_path
     name = wanted.name or out.resolve().name
-    start = choose_start(index.labels, start_from, footage, wanted.change, overrides, seed, name)
+    base = asked.preprocessing if asked is not None else None
+    change = wanted.change if base is None else lambda own: wanted.change(replace(base, mean=own.mean, std=own.std))
+    start = choose_start(index.labels, start_from, footage, change, overrides, seed, name)
     chosen = wanted.recipe or start.recipe
     recipe = get_recipe(chosen)
-    full = _settings(recipe, len(parts[0].kept) if parts else len(train_rows), seed, settings or {})
+    full = _settings(recipe, len(parts[0].kept) if parts else len(train_rows), seed, settings or {}, processes.world)
     classifier = start.build()
+    _require_its_model(chosen, recipe, classifier)
     adaptation = parse_adaptation(wanted.adapt)
     require_adaptable(classifier.model, adaptation)
-    augment = AUGMENTS[wanted.augment or recipe.augment]
-    if augment is not None and wanted.flip:
+    vary = wanted.augment or recipe.augment
+    augment = AUGMENTS[vary]
+    flip, why = _mirrored(wanted, recipe, index.labels, augment is not None)
+    if augment is not None and flip:
         augment = replace(augment, flip=True)
-    steps = -(-len(train_rows) // full.batch_size)
+    per_step = full.batch_size * full.accumulate * processes.world
+    steps = -(-len(train_rows) * full.repeat // per_step)
     notes = [
         *index.notes,
         *(f"beware: {line}" for line in about_sampling(classifier.preprocessing, footage.seconds, footage.fps)),
         str(footage) + ".",
         *start.notes,
         f'recipe "{chosen}", {recipe.about}: {_counted(full.epochs, "epoch")} of {_counted(steps, "step")} of '
-        f"{_counted(full.batch_size, 'clip')}, "
+        f"{_counted(per_step, 'clip')}, "
         f"learning rate {full.lr:g} (backbone {full.lr * full.backbone_lr_ratio:g}), augmentation "
-        f'"{wanted.augment or recipe.augment}".',
+        f'"{vary}".',
+        why,
         *split_notes,
         *_left_out(index, train_rows, val_rows),
     ]
@@ -254,14 +289,81 @@ def make_plan(
             },
         ),
         notes=tuple(note for note in notes if note),
+        processes=processes,
+        resolved=_resolved(wanted, full, classifier, model, weights, chosen, vary, flip),
     )
 
 
-def _settings(recipe: Recipe, clips: int, seed: int, given: Mapping[str, Any]) -> TrainSettings:
+def _mirrored(wanted: Preferences, recipe: Recipe, labels: tuple[str, ...], varied: bool) -> tuple[bool, str]:
+    """Whether half of the clips are mirrored, and why. A published recipe is followed; the others ask the names of the classes."""
+    if wanted.flip is not None or recipe.model or not recipe.flip or not varied:
+        return (recipe.flip if wanted.flip is None else wanted.flip) and varied, ""
+    if sides := with_a_side(labels):
+        return False, f'no clip is mirrored: "{sides[0]}" names a side. --flip mirrors, and swaps such classes.'
+    return (
+        True,
+        "half of the clips are mirrored: no class names a side. --no-flip, if one is another class in the mirror.",
+    )
+
+
+def _settings(recipe: Recipe, clips: int, seed: int, given: Mapping[str, Any], world: int) -> TrainSettings:
     names = ("batch_size", "lr", "backbone_lr_ratio", "weight_decay", "warmup_epochs", "label_smoothing")
-    values: dict[str, Any] = {name: getattr(recipe, name) for name in names} | dict(given)
-    values.setdefault("epochs", recipe.epochs_for(clips, values["batch_size"]))
+    values: dict[str, Any] = {name: getattr(recipe, name) for name in names} | dict(recipe.settings) | dict(given)
+    per_step = values["batch_size"] * values.get("accumulate", 1) * world
+    if recipe.clips_per_step and "lr" not in given:
+        values["lr"] = recipe.lr * per_step / recipe.clips_per_step
+    values.setdefault("epochs", recipe.epochs_for(clips * values.get("repeat", 1), per_step))
     return TrainSettings(seed=seed, **values)
+
+
+def _require_its_model(name: str, recipe: Recipe, classifier: Classifier) -> None:
+    """A published recipe is one of an architecture; its numbers mean nothing for another."""
+    if not recipe.model:
+        return
+    published, here = PRESETS[recipe.model], classifier.model.config
+    for field_name in ("embed_dim", "depths", "window_size", "patch_size"):
+        expected, found = getattr(published, field_name), getattr(here, field_name, None)
+        if expected != found:
+            raise ConfigError(
+                f'recipe="{name}" is for {recipe.model} ({field_name} {expected}), and these weights have {field_name} {found}. '
+                f"Give weights {recipe.start}, or another recipe."
+            )
+
+
+def _resolved(
+    wanted: Preferences,
+    settings: TrainSettings,
+    classifier: Classifier,
+    model: str | None,
+    weights: str | None,
+    recipe: str,
+    augment: str,
+    flip: bool,
+) -> dict[str, Any]:
+    """By the names of the command's options; None is left out."""
+    shown, numbers = classifier.preprocessing, asdict(settings)
+    del numbers["keep_epochs"]
+    values: dict[str, Any] = {
+        "model": model,
+        "weights": weights,
+        "recipe": recipe,
+        "adapt": wanted.adapt,
+        "folds": wanted.folds,
+        "val_share": wanted.val_share,
+        "clip_len": shown.clip_len,
+        "sampling": shown.sampling,
+        "frame_interval": shown.frame_interval if shown.sampling == "interval" else None,
+        "fps": shown.fps,
+        "size": shown.size[0] if shown.size[0] == shown.size[1] else None,
+        "whole_frame": shown.short_side is None,
+        "augment": augment,
+        "flip": flip,
+        "channels": shown.channels,
+        "causal": classifier.model.config.to_dict().get("causal", False),
+        "drop_path": classifier.model.config.to_dict().get("drop_path"),
+        **numbers,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _rows(index: ClipList, wanted: Preferences, seed: int) -> tuple[list[Clip], list[Clip], list[Part], list[str]]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 
 import torch
 
-__all__ = ["seeded"]
+__all__ = ["generator_at", "seeded"]
 
 
 @contextmanager
@@ -16,3 +17,9 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield
+
+
+def generator_at(*where: object) -> torch.Generator:
+    """The random numbers of one moment of a run, such as ``(seed, epoch, "mixing", step)``: the same on every machine."""
+    digest = blake2b(repr(where).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)

@@ -4,40 +4,13 @@ A recipe says how many optimiser steps a run needs at least, not only how many e
 steps an epoch, and 30 epochs of these leave any model where it was.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from videoswin.errors import ConfigError, nearest
+from videoswin.train.published_recipes import PUBLISHED
+from videoswin.train.recipe import Recipe
 
 __all__ = ["RECIPES", "Recipe", "get_recipe"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Defaults of a run; every value can be given instead. Names are those of ``TrainSettings``."""
-
-    about: str
-    steps: int
-    """Optimiser steps to aim for. Few clips are seen more often for it, many clips less often."""
-    epochs: tuple[int, int]
-    """Never fewer and never more than these."""
-    batch_size: int
-    lr: float
-    backbone_lr_ratio: float
-    weight_decay: float
-    warmup_epochs: float
-    label_smoothing: float
-    augment: str
-    drop_path: float | None
-    """None: the model's own."""
-
-    def epochs_for(self, clips: int, batch_size: int) -> int:
-        """Epochs that ``clips`` training clips are to be seen."""
-        per_epoch = math.ceil(clips / batch_size)
-        least, most = self.epochs
-        return min(max(math.ceil(self.steps / per_epoch), least), most)
-
 
 RECIPES: Mapping[str, Recipe] = {
     "motion": Recipe(
@@ -51,6 +24,7 @@ RECIPES: Mapping[str, Recipe] = {
         warmup_epochs=2.5,
         label_smoothing=0.1,
         augment="strong",
+        flip=True,
         drop_path=0.1,
     ),
     "finetune": Recipe(
@@ -64,6 +38,7 @@ RECIPES: Mapping[str, Recipe] = {
         warmup_epochs=2.5,
         label_smoothing=0.1,
         augment="strong",
+        flip=True,
         drop_path=None,
     ),
     "scratch": Recipe(
@@ -77,13 +52,15 @@ RECIPES: Mapping[str, Recipe] = {
         warmup_epochs=2.5,
         label_smoothing=0.1,
         augment="strong",
+        flip=True,
         drop_path=None,
     ),
 }
 
 
 def get_recipe(name: str) -> Recipe:
-    """A recipe by name; an unknown one is a :class:`ConfigError` with the nearest valid name."""
-    if name not in RECIPES:
-        raise ConfigError(f'recipe="{name}" is unknown. {nearest(name, RECIPES)}')
-    return RECIPES[name]
+    """A recipe by name, of this file or a published one; an unknown one is a :class:`ConfigError` with the nearest valid name."""
+    known = {**RECIPES, **PUBLISHED}
+    if name not in known:
+        raise ConfigError(f'recipe="{name}" is unknown. {nearest(name, known)}')
+    return known[name]

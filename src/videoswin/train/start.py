@@ -14,6 +14,7 @@ from videoswin.errors import ConfigError
 from videoswin.interface.model_config import ModelConfig
 from videoswin.interface.video_model import VideoModel
 from videoswin.model import SwinConfig
+from videoswin.train.channels import as_grey, grey_preprocessing
 from videoswin.train.footage import Footage
 from videoswin.train.randomness import seeded
 from videoswin.weights.any_file import inspect_file
@@ -86,7 +87,8 @@ def choose_start(
     if wanted.model is not None:
         model, weights = wanted.model, None
         named_config = get_config(model).replace(**wanted.told)
-        preprocessing = change(_fresh_preprocessing(model, named_config))
+        base = _fresh_preprocessing(model, named_config)
+        preprocessing = change(grey_preprocessing(base) if overrides.get("in_channels") == 1 else base)
         architecture = _sized(named_config, preprocessing)
         _require_fields(architecture, overrides)
 
@@ -102,6 +104,8 @@ def choose_start(
     # A file without a head names no classes; the fresh one that it gets is for these.
     new_head = len(labels) if _is_headless_file(named, wanted) else None
     source = load(named, new_head, like=wanted.like, **wanted.told)
+    if overrides.get("in_channels") == 1:
+        source = as_grey(source)
     _require_fields(source.model.config, overrides)
     notes = []
     base = source.preprocessing
