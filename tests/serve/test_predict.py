@@ -88,7 +88,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_that_make_no_sense_are_refused(server: Running, clip: Path, name: str) -> None:
     value, code = SETTINGS[name]
-    answer = server.post("/v1/predict", clip, **{name: value})
+    answer = server.request("POST", "/v1/predict", form(clip.read_bytes(), **{name: value}), form_header())
     assert (answer.status, answer.code) == (422, code)
 
 

@@ -214,7 +214,7 @@ def _mask(rows: Sequence[Clip], part: Sequence[Clip]) -> Tensor:
     return held
 
 
-def _confused(labels: Sequence[str], targets: Tensor, answers: Tensor) -> tuple[tuple[str, str, int], ...]:
+def _confused(labels: tuple[str, ...], targets: Tensor, answers: Tensor) -> tuple[tuple[str, str, int], ...]:
     pairs = Counter((labels[t], labels[a]) for t, a in zip(targets.tolist(), answers.tolist(), strict=True) if t != a)
     return tuple((true, taken, count) for (true, taken), count in pairs.most_common(5))
 
