@@ -19,6 +19,7 @@ from videoswin.serve.service import Service
 from videoswin.serve.settings import ServeSettings
 
 BOUNDARY = "frontier"
+PATIENCE_S = 300  # a machine may be busy; nothing here is decided by how fast it is
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Running:
     thread: threading.Thread
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -94,19 +95,19 @@ def running(models: Models, settings: ServeSettings | None = None, **limits: Any
     server = GracefulServer(config_of(make_app(service), service.settings), service, up.set)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
     thread.start()
-    assert up.wait(60)
+    assert up.wait(PATIENCE_S)
     try:
         yield Running(service, server, port, thread)
     finally:
         server.drain()
-        thread.join(30)
+        thread.join(PATIENCE_S)
         listening.close()
         assert not thread.is_alive()
 
 
 def eventually(check: Callable[[], bool]) -> None:
     """Wait until something holds that is about to."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.serve.helpers import Answer, Running, eventually, form, form_header, running
+from tests.serve.helpers import PATIENCE_S, Answer, Running, eventually, form, form_header, running
 from tests.tiny import tiny_classifier
 from videoswin.classifier.bundled import sample_videos
 from videoswin.predict.scoring import VideoClassifier
@@ -37,7 +37,7 @@ class Gated(VideoClassifier):
     def logits(self, clips: Tensor) -> Tensor:
         self.passes.append(len(clips))
         self.entered.release()
-        assert self.gate.wait(30)
+        assert self.gate.wait(PATIENCE_S)
         return self.inner.logits(clips)
 
 
@@ -57,7 +57,7 @@ def test_requests_of_different_clients_share_passes(gated: Gated, clip: Path) ->
         expected = server.post("/v1/predict", clip).json
     with running(models_of(gated)) as server, ThreadPoolExecutor(4) as clients:
         first = clients.submit(server.post, "/v1/predict", clip)
-        assert gated.entered.acquire(timeout=30)
+        assert gated.entered.acquire(timeout=PATIENCE_S)
         others = [clients.submit(server.post, "/v1/predict", clip) for _ in range(3)]
         eventually(lambda: len(server.service.batcher._requests) == 3)
         gated.gate.set()
@@ -71,7 +71,7 @@ def test_requests_of_different_clients_share_passes(gated: Gated, clip: Path) ->
 def test_without_sharing_each_has_its_own_pass(gated: Gated, clip: Path) -> None:
     with running(models_of(gated), share=False) as server, ThreadPoolExecutor(3) as clients:
         waiting = [clients.submit(server.post, "/v1/predict", clip) for _ in range(3)]
-        assert gated.entered.acquire(timeout=30)
+        assert gated.entered.acquire(timeout=PATIENCE_S)
         gated.gate.set()
         assert [future.result().status for future in waiting] == [200, 200, 200]
     assert gated.passes == [1, 1, 1]
@@ -80,7 +80,7 @@ def test_without_sharing_each_has_its_own_pass(gated: Gated, clip: Path) -> None
 def test_a_full_queue_is_told_at_once(gated: Gated, clip: Path) -> None:
     with running(models_of(gated), queue=1) as server, ThreadPoolExecutor(1) as client:
         first = client.submit(server.post, "/v1/predict", clip)
-        assert gated.entered.acquire(timeout=30)
+        assert gated.entered.acquire(timeout=PATIENCE_S)
         second = server.post("/v1/predict", clip)
         assert (second.status, second.code) == (503, "busy")
         assert int(second.headers["retry-after"]) >= 1
@@ -90,23 +90,24 @@ def test_a_full_queue_is_told_at_once(gated: Gated, clip: Path) -> None:
 
 
 def test_too_late_is_told_and_the_work_stops(gated: Gated, clip: Path) -> None:
-    """Of 20 views in passes of 16, the second pass does not happen."""
+    """20 views take passes of 16 and 4; the second does not happen (nor the first, where decoding alone took too long)."""
     with running(models_of(gated), timeout_s=2.0) as server:
         answer = server.post("/v1/predict", clip, views="20x1")
         assert (answer.status, answer.code) == (504, "too_late")
         assert server.service.queue.taken == 0
         gated.gate.set()
+    with running(models_of(gated)) as server:
         assert server.post("/v1/predict", clip).status == 200
-    assert gated.passes == [16, 1]
+    assert gated.passes in ([16, 1], [1])
 
 
 def test_a_client_that_leaves_frees_its_place(gated: Gated, clip: Path) -> None:
     with running(models_of(gated), queue=1) as server:
         body = form(clip.read_bytes(), views="20x1")
-        with socket.create_connection(("127.0.0.1", server.port), 20) as raw:
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as raw:
             raw.sendall(_head(body))
             raw.sendall(body)
-            assert gated.entered.acquire(timeout=30)
+            assert gated.entered.acquire(timeout=PATIENCE_S)
             assert server.service.queue.taken == 1
         eventually(lambda: server.service.queue.taken == 0 and server.service.in_flight == 0)
         gated.gate.set()
@@ -116,7 +117,7 @@ def test_a_client_that_leaves_frees_its_place(gated: Gated, clip: Path) -> None:
 
 def test_a_client_that_leaves_while_uploading_frees_its_place(server: Running) -> None:
     body = form(bytes(10_000))
-    with socket.create_connection(("127.0.0.1", server.port), 20) as raw:
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as raw:
         raw.sendall(_head(body) + body[:5000])
         eventually(lambda: server.service.uploads.taken == 1)
     eventually(lambda: server.service.uploads.taken == 0 and server.service.in_flight == 0)
@@ -161,7 +162,7 @@ def test_not_ready_while_no_decoder_lives(models: Models) -> None:
     with running(models) as server:
         (worker,) = server.service.decoders.processes
         os.kill(worker.pid, signal.SIGKILL)
-        worker.join(10)
+        worker.join(PATIENCE_S)
         assert server.request("GET", "/healthz").status == 200
         eventually(lambda: server.request("GET", "/readyz").status == 200)
 
@@ -189,7 +190,7 @@ def test_draining_lets_requests_end(gated: Gated, clip: Path) -> None:
         kept.request("GET", "/readyz")
         assert kept.getresponse().read() == b'{"state":"ready"}'
         first: object = client.submit(server.post, "/v1/predict", clip)
-        assert gated.entered.acquire(timeout=30)
+        assert gated.entered.acquire(timeout=PATIENCE_S)
         server.server.drain()
         assert (server.request("GET", "/readyz").status, server.request("GET", "/healthz").status) == (503, 200)
         refused = server.post("/v1/predict", clip)
@@ -198,7 +199,7 @@ def test_draining_lets_requests_end(gated: Gated, clip: Path) -> None:
         answer = first.result()  # type: ignore[attr-defined]
         assert isinstance(answer, Answer)
         assert answer.status == 200
-        server.thread.join(30)
+        server.thread.join(PATIENCE_S)
         assert not server.thread.is_alive()
         kept.close()
 
@@ -251,7 +252,7 @@ def test_the_command_serves_and_ends_well(tmp_path: Path) -> None:
             answer = server.post("/v1/predict", sample)
             assert answer.json["predictions"][0]["label"] in sample.name
             process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(PATIENCE_S) == 0
             assert process.stderr.read() == ""
         finally:
             process.kill()

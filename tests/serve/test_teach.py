@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.serve.helpers import Running
+from tests.serve.helpers import PATIENCE_S, Running
 from tests.tiny import tiny_classifier, write_video
 from videoswin.classifier.loading import load
 from videoswin.train import start
@@ -22,7 +22,7 @@ def tiny_start(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 def wait(server: Running, id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 280
+    deadline = time.monotonic() + PATIENCE_S
     while (lesson := server.request("GET", f"/v1/teach/{id}").json)["job"]["state"] in ("waiting", "running"):
         assert time.monotonic() < deadline
         time.sleep(0.02)

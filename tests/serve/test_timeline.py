@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.serve.helpers import Running, running
+from tests.serve.helpers import PATIENCE_S, Running, running
 from tests.tiny import tiny_classifier, write_video
 from videoswin.live.decisions import DecisionSettings
 from videoswin.live.timeline import TimelineSettings, make_timeline
@@ -15,7 +15,7 @@ from videoswin.serve.models import Models, ServedModel
 
 
 def wait(server: Running, id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 280
+    deadline = time.monotonic() + PATIENCE_S
     while (job := server.request("GET", f"/v1/timeline/{id}").json).get("state") in ("waiting", "running"):
         assert time.monotonic() < deadline
         time.sleep(0.02)

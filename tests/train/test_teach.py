@@ -34,6 +34,9 @@ def test_the_checkpoint_answers_and_the_estimate_is_of_held_out_clips(rows: list
     assert taught.none_from == "classes left out"
     assert taught.groups == 5
     assert taught.classifier.none_threshold is not None
+    assert (
+        sum(taught.classifier(row.path).label is None for row in rows if row.label != NONE) <= 3
+    )  # learnt clips are sure
     right = sum(taught.classifier(row.path).predictions[0].label == row.label for row in rows if row.label != NONE)
     assert right >= 12
 

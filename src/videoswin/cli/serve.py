@@ -17,7 +17,7 @@ _DEFAULT = "swin3d_micro_gestures"
 
 def serve(
     *,
-    weights: Annotated[tuple[str, ...], Parameter(metavar="CHECKPOINT", consume_multiple=True)] = (),
+    weights: Annotated[tuple[str, ...] | None, Parameter(metavar="CHECKPOINT", consume_multiple=True)] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     token_file: Path | None = None,

@@ -79,7 +79,7 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], memoryview | None]
             "spans": batch.spans.tolist(),
             "repeated": batch.repeated.tolist(),
         }
-        return header, memoryview(clips.numpy()).cast("B")
+        return header, memoryview(clips.numpy().data).cast("B")
     except Exception as error:  # noqa: BLE001  whatever a video does is told to the client that sent it
         if isinstance(error, MemoryError) or "alloc" in str(error):
             error = OutOfMemoryError(request["name"], "it takes more memory than allowed", "Send a smaller one")

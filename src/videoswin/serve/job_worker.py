@@ -73,7 +73,9 @@ def timeline(folder: Path, settings: dict[str, Any], tell: Callable[[dict[str, A
     limits = Limits(**settings["limits"])
     with open_video(settings["path"], name=settings["name"], limits=limits) as video:
         pace = with_clip_seconds(pace.suited(classifier), classifier.preprocessing, video.info.duration_s)
-    chosen = TimelineSettings(pace, decisions, settings["cuts"], settings["gate"])
+        # Taken as one action, a video has one beginning; what can be told is when its label became sure.
+        anchor = 1.0 if pace.clip_seconds == video.info.duration_s else None
+    chosen = TimelineSettings(pace, decisions, settings["cuts"], settings["gate"], anchor)
     found = make_timeline(classifier, settings["path"], chosen, each=each, answered=answered, limits=limits)
     found = replace(found, path=settings["name"])
     write_timeline(found, out, page_title=settings["name"])

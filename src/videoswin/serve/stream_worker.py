@@ -55,7 +55,7 @@ def decode_stream(connection: Connection, settings: dict[str, Any]) -> None:
                         "cuts": selector.cuts,
                     }
                     connection.send_bytes(json.dumps(header).encode())
-                    connection.send_bytes(memoryview(sample.frame.numpy()).cast("B"))
+                    connection.send_bytes(memoryview(sample.frame.numpy().data).cast("B"))
             ended = {"end": True, "pictures": selector.pictures, "cuts": selector.cuts}
             connection.send_bytes(json.dumps(ended).encode())
         except VideoSwinError as error:

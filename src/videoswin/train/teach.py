@@ -6,6 +6,7 @@ things, if there are any, become a class of their own, and a score that nine ten
 others.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -131,7 +132,9 @@ def teach(
         model.head.fc.weight.copy_(fitted[0])
         model.head.fc.bias.copy_(fitted[1])
     cool(model, temperature)
-    threshold = float(scores[known].amax(1).quantile(_KEPT_OUT))
+    threshold = (
+        math.floor(1000 * float(scores[known].amax(1).quantile(_KEPT_OUT))) / 1000
+    )  # down: nine tenths shall pass
     groups = len({row.group for row in rows if row.group})
     accuracy = float(right[known].float().mean())
     notes = _notes(labels, counts, groups, number)
@@ -140,7 +143,7 @@ def teach(
         start.preprocessing,
         outputs,
         name,
-        none_threshold=round(threshold, 3),
+        none_threshold=min(threshold, 0.999),
         metrics={"teach_cross_validation_top1": round(accuracy, 4), "clips": len(rows)},
         notes=f"A linear head on the frozen features of {start.name}: {chosen}. " + " ".join(notes),
     )
@@ -215,7 +218,7 @@ def _mask(rows: Sequence[Clip], part: Sequence[Clip]) -> Tensor:
     return held
 
 
-def _confused(labels: Sequence[str], targets: Tensor, answers: Tensor) -> tuple[tuple[str, str, int], ...]:
+def _confused(labels: tuple[str, ...], targets: Tensor, answers: Tensor) -> tuple[tuple[str, str, int], ...]:
     pairs = Counter((labels[t], labels[a]) for t, a in zip(targets.tolist(), answers.tolist(), strict=True) if t != a)
     return tuple((true, taken, count) for (true, taken), count in pairs.most_common(5))
 

@@ -1,7 +1,7 @@
 // A model in the browser: a video or the camera in, labels out. Nothing is sent anywhere.
 
 import * as ort from "./ort.wasm.bundle.min.mjs";
-import { clipTimes, grab, toClip } from "./preprocess.js";
+import { clipTimes, frameRate, grab, toClip } from "./preprocess.js";
 
 const $ = (id) => document.getElementById(id);
 const canvas = document.createElement("canvas");
@@ -79,8 +79,9 @@ async function look(file) {
   const address = URL.createObjectURL(file);
   await once(player, "loadeddata", () => (player.src = address));
   if (!Number.isFinite(player.duration)) await once(player, "durationchange", () => (player.currentTime = 1e7));
+  const rate = await frameRate(player);
   const pictures = [];
-  for (const time of clipTimes(facts, player.duration)) {
+  for (const time of clipTimes(facts, player.duration, rate)) {
     await seek(player, Math.min(time, player.duration));
     pictures.push(grab(player, canvas, facts));
   }

@@ -1,13 +1,49 @@
 // Pictures of a <video> to what the model takes, as videoswin's Preprocessing does it.
 
-/** Times in seconds of the frames of one clip, the middle one of a video of this length. */
-export function clipTimes(facts, duration, fps = 30) {
-  const { clip_len: frames, sampling, frame_interval: interval } = facts.preprocessing;
+/** Frames a second of a video that is loaded, from the stamps of some that are played; 30 where the browser tells none. */
+export async function frameRate(video) {
+  if (!video.requestVideoFrameCallback) return 30;
+  const stamps = [];
+  await video.play();
+  await new Promise((resolve) => {
+    const stop = setTimeout(resolve, 1500);
+    const take = (now, { mediaTime }) => {
+      stamps.push(mediaTime);
+      if (stamps.length < 9) video.requestVideoFrameCallback(take);
+      else {
+        clearTimeout(stop);
+        resolve();
+      }
+    };
+    video.addEventListener("ended", resolve, { once: true });
+    video.requestVideoFrameCallback(take);
+  });
+  video.pause();
+  const gaps = stamps.slice(1).map((stamp, at) => stamp - stamps[at]).filter((gap) => gap > 0.001);
+  return gaps.length ? 1 / Math.min(...gaps) : 30; // the smallest: a slow machine leaves frames out
+}
+
+const halfToEven = (value) => (Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
+
+/** Times in seconds of the frames of one clip, the middle one of a video, as videoswin's sampling chooses them. */
+export function clipTimes(facts, duration, rate) {
+  const { clip_len: frames, sampling, frame_interval: interval, fps } = facts.preprocessing;
   const numbers = [...Array(frames).keys()];
-  if (sampling === "uniform") return numbers.map((k) => ((k + 0.5) / frames) * duration);
-  const step = sampling === "time" ? 1 / facts.preprocessing.fps : interval / fps;
-  const start = Math.max(0, (duration - frames * step) / 2);
-  return numbers.map((k) => (start + (k + 0.5) * step) % duration);
+  if (sampling === "time") {
+    const start = Math.max(0, (duration - frames / fps) / 2);
+    return numbers.map((k) => (start + (k + 0.5) / fps) % duration);
+  }
+  const count = Math.max(1, Math.round(duration * rate));
+  let chosen;
+  if (sampling === "uniform") {
+    const edge = (k) => halfToEven((k * (count - 1)) / frames);
+    chosen = numbers.map((k) => edge(k) + Math.floor((edge(k + 1) - edge(k)) / 2));
+  } else {
+    const room = count - frames * interval + 1;
+    const first = room > 0 ? Math.floor(room / 2) : 0;
+    chosen = numbers.map((k) => (first + k * interval) % count);
+  }
+  return chosen.map((frame) => (frame + 0.5) / rate); // the middle of a frame's time: rounding must not show its neighbour
 }
 
 /** Height and width that a picture is resized to before it is cropped. */
