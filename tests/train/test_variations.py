@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -55,7 +56,8 @@ def test_rare_classes_weigh_more():
 def test_accumulated_batches_are_one_large_batch(videos: Path, tmp_path: Path):
     """To rounding, with nothing drawn by batch."""
     losses = []
-    for settings in ({"batch_size": 8}, {"batch_size": 2, "accumulate": 4}):
+    variants: list[dict[str, Any]] = [{"batch_size": 8}, {"batch_size": 2, "accumulate": 4}]
+    for settings in variants:
         trainer = tiny_trainer(videos, tmp_path / str(len(losses)), epochs=2, validate=False, **settings)
         for module in trainer.model.modules():
             if "Drop" in type(module).__name__:

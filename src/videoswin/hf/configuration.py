@@ -44,5 +44,5 @@ class VideoSwinConfig(PreTrainedConfig):
     @property
     def labels(self) -> tuple[str, ...]:
         """In the order of the outputs."""
-        names = self.id2label or {}
+        names = {int(number): str(label) for number, label in (self.id2label or {}).items()}
         return tuple(names[number] for number in sorted(names))

@@ -25,6 +25,7 @@ from torch import Tensor
 from videoswin.data.clips import Clip
 from videoswin.data.decode import DECODER_THREADS, Frames, Limits, Video, open_video
 from videoswin.data.ffmpeg import video_error
+from videoswin.data.frame_folder import FrameFolder
 from videoswin.data.part import Part, open_clip
 from videoswin.data.preprocessing import Preprocessing, ViewBatch, Views
 from videoswin.data.transforms import Resize
@@ -112,14 +113,14 @@ class VideoReader:
         """What the views of one video take in memory, about."""
         return 4 * len(self.views) * math.prod(self.clip_shape)
 
-    def _look(self, video: Video | Part) -> Looked:
+    def _look(self, video: Video | FrameFolder | Part) -> Looked:
         watched = TimedVideo(video, self.profile) if self.profile else video
         with timed(self.profile, "crop"):
             batch = self.preprocessing.views(watched, self.views)
         film = self._film(video) if self.film else None
         return Looked(video.info.path, video.info.duration_s, batch, film, video.info.complete)
 
-    def _film(self, video: Video | Part) -> Frames:
+    def _film(self, video: Video | FrameFolder | Part) -> Frames:
         """Some of the frames that the views show, evenly spread, in the video's own shape, (film, h, w, 3)."""
         seen = self.preprocessing.indices(video.times, self.views.num_clips).unique()
         chosen = seen[torch.linspace(0, len(seen) - 1, min(self.film, len(seen))).round().long()]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from torch import Tensor
 
 from videoswin.data.decode import Frames, Video, VideoInfo
+from videoswin.data.frame_folder import FrameFolder
 from videoswin.data.part import Part
 
 __all__ = ["MAIN", "READING", "Profile", "Stage", "TimedVideo", "running", "timed", "waited"]
@@ -125,7 +126,7 @@ def _waited(profile: Profile, items: Iterable[T]) -> Iterator[T]:
 class TimedVideo:
     """An open video that notes how long its frames took to decode, and how long what was done with each of them."""
 
-    def __init__(self, video: Video | Part, profile: Profile) -> None:
+    def __init__(self, video: Video | FrameFolder | Part, profile: Profile) -> None:
         self._video = video
         self._profile = profile
 
