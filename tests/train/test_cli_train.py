@@ -247,7 +247,7 @@ def test_settings_are_compared_before_a_clip_is_decoded(
 
     monkeypatch.setattr("videoswin.data.dataset.ClipDataset.prepare", decoded)
     capsys.readouterr()
-    assert "lr 0.0005 -> 0.1" in refused(capsys, *command, "--lr", "0.1", "--resume")
+    assert " -> 0.1." in refused(capsys, *command, "--lr", "0.1", "--resume")
 
 
 @pytest.mark.usefixtures("general")
