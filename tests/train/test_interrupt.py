@@ -12,6 +12,7 @@ from videoswin.storage.interrupt import Interruption
 SCRIPT = """
 import os, signal
 from videoswin.storage.interrupt import Interruption
+signal.signal(signal.{name}, signal.SIG_DFL)  # a shell's & leaves it ignored
 with Interruption() as interruption:
     os.kill(os.getpid(), signal.{name})
     print("asked", interruption.asked, flush=True)

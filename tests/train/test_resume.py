@@ -120,8 +120,12 @@ def test_a_signal_saves(videos: Path, tmp_path: Path, number: int):
 
 def test_a_second_signal_ends_at_once(videos: Path, tmp_path: Path):
     trainer = tiny_trainer(videos, tmp_path / "run")
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run(interrupter(1, 2, times=2))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & leaves it ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run(interrupter(1, 2, times=2))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not (trainer.out / "last").exists()
 
 

@@ -67,7 +67,10 @@ def test_class_folders(videos: Path, checkpoint: str):
     assert {row.label for row in plan.val_clips.rows} == {"nod", "wave"}
     assert plan.classifier.labels == ("nod", "wave")
     assert plan.val_clips.augment is None
-    assert plan.train_clips.augment == AUGMENTS["strong"]
+    strong = AUGMENTS["strong"]
+    assert strong is not None
+    assert plan.train_clips.augment == replace(strong, flip=True)
+    assert any("mirrored: no class names a side" in note for note in plan.notes)
     assert plan.train_clips.cache is plan.val_clips.cache
     assert "9 training clips; 3 held out for validation (single clips: no groups are given)." in plan.notes
     assert any("not for new ones" in note for note in plan.notes)
@@ -112,11 +115,13 @@ def test_groups_on_both_sides_are_told(clip_list, checkpoint: str):
     data = clip_list(
         [("nod", "train", "eva"), ("wave", "train", "ben"), ("nod", "test", "eva"), ("wave", "val", "kim")]
     )
-    assert any("beware" in note and "eva" in note and "ben" not in note for note in plan_of(data, checkpoint).notes)
+    assert any(
+        "beware: groups" in note and "eva" in note and "ben" not in note for note in plan_of(data, checkpoint).notes
+    )
     data = clip_list(
         [("nod", "train", "eva"), ("wave", "train", "ben"), ("nod", "test", "lea"), ("wave", "val", "kim")]
     )
-    assert not any("beware" in note for note in plan_of(data, checkpoint).notes)
+    assert not any("beware: groups" in note for note in plan_of(data, checkpoint).notes)
 
 
 def test_nothing_held_out_if_so_wanted(videos: Path, checkpoint: str):

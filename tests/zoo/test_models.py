@@ -25,6 +25,8 @@ def tiny(name: str, num_classes: int = 5, **changes: Any) -> VideoModel:
         small = {"embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2)}
     elif config.system == "mvit":
         small = {"embed_dim": 8, "depth": 4, "scale_at": (1, 3), "crop_size": 32, "clip_len": 8}
+    elif config.system == "swin_ablation":
+        small = {"embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2), "crop_size": 32}
     elif hasattr(config, "embed_dim"):
         small = {"embed_dim": 24, "num_heads": 2, "depth": 2, "crop_size": 4 * config.patch_size, "clip_len": 8}
     elif hasattr(config, "depths"):

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from videoswin.data.clips import Clip, Problems, first_few
-from videoswin.data.frame_folder import PICTURES
 from videoswin.errors import ConfigError
 
-__all__ = ["FOLDER_SUFFIXES", "VIDEO_SUFFIXES", "class_folder_clips", "find_videos", "has_split_folders"]
+__all__ = ["FOLDER_SUFFIXES", "PICTURES", "VIDEO_SUFFIXES", "class_folder_clips", "find_videos", "has_split_folders"]
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -27,6 +26,8 @@ VIDEO_SUFFIXES = frozenset(
 FOLDER_SUFFIXES = VIDEO_SUFFIXES - {".gif"}
 """What is taken from a folder. GIFs lie in many as pictures; they can be named one by one, or in a list."""
 
+PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""Suffixes of single frames."""
 _SPLIT_FOLDERS = ("train", "val", "validation", "valid", "test")
 _CLUTTER = {"@eadir", "__macosx", "lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"}
 _PUT_DEEPER = "The frames of a clip are a folder of their own inside the folder of its class: CLASS/CLIP/00001.jpg"

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from videoswin.data.containers import Limits
 from videoswin.data.decode import Frames, VideoInfo
+from videoswin.data.folders import PICTURES
 from videoswin.errors import ConfigError, VideoError
 
-__all__ = ["FRAMES_PER_SECOND", "PICTURES", "FrameFolder", "pictures_in"]
+__all__ = ["FRAMES_PER_SECOND", "FrameFolder", "pictures_in"]
 
-PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 FRAMES_PER_SECOND = 25.0
 _NUMBER = re.compile(r"(\d+)(?!.*\d)")
 _DEFAULT = Limits()

@@ -138,6 +138,8 @@ def _of_version_1(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(precision, str):
         made["precision"] = FORMER_PRECISIONS.get(precision, precision)
     try:
+        if not labels:
+            raise ConfigError("it has no labels. " + _AGAIN)
         check_labels(tuple(labels), len(labels))
         check_threshold(values.get("none_threshold"))
         preprocessing = Preprocessing.from_dict(_table(path, values, "preprocessing"))
