@@ -78,8 +78,9 @@ def export_web(
             shutil.copyfile(found, folder / name)
         if licence := next(iter(sorted(package.rglob("LICENSE*"))), None):
             shutil.copyfile(licence, folder / "onnxruntime-web.LICENSE")
-        page = files("videoswin.export") / "web"
-        for file in page.iterdir():
+        looks = files("videoswin.serve") / "page"  # both pages look alike
+        page = [*(files("videoswin.export") / "web").iterdir(), looks / "style.css", looks / "icon.svg"]
+        for file in page:
             if not file.name.startswith((".", "_")):
                 (folder / file.name).write_bytes(file.read_bytes())
         made = export(classifier, folder / "model.onnx", "onnx", step=step)
