@@ -23,6 +23,7 @@ from videoswin.cli.compare import compare
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
 from videoswin.cli.export import export
+from videoswin.cli.features import features
 from videoswin.cli.info import info
 from videoswin.cli.models import models
 from videoswin.cli.options import in_todays_words
@@ -101,6 +102,7 @@ _add_verb(stream, "SOURCE --weights CHECKPOINT [OPTIONS]")
 _add_verb(timeline, "FILE --weights CHECKPOINT [OPTIONS]")
 _add_verb(teach, "DATA --out FOLDER [OPTIONS]")
 _add_verb(serve, "[OPTIONS]")
+_add_verb(features, "DATA --weights CHECKPOINT --out FOLDER [OPTIONS]")
 _add_verb(bench, "[OPTIONS]")
 
 
