@@ -65,7 +65,7 @@ def features(
     from videoswin.data.containers import Limits
     from videoswin.errors import ConfigError, OutputError
     from videoswin.features.extract import Job, extract_features, rows_of
-    from videoswin.features.look import chosen_stages, stage_count
+    from videoswin.features.look import chosen_stages, num_stages
     from videoswin.storage.extras import require_pyarrow
 
     resolve(weights)  # a misspelt name is answered at once
@@ -81,7 +81,7 @@ def features(
     rows = rows_of(data)
     classifier = load(weights)
     classifier.model.to(choose_device(device))
-    job = Job(chosen_stages(stages, stage_count(classifier)), pool, stride, clip_seconds)
+    job = Job(chosen_stages(stages, num_stages(classifier.model)), pool, stride, clip_seconds)
     out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     with steps(len(rows), "Looking at videos") as step:

@@ -13,7 +13,7 @@ from videoswin.data.clips import Clip
 from videoswin.data.decode import Limits
 from videoswin.data.preprocessing import Views
 from videoswin.errors import VideoError
-from videoswin.features.look import Pool, look, pooled, stage_count
+from videoswin.features.look import Pool, look, num_stages, pooled
 from videoswin.features.store import FeatureStore
 from videoswin.predict.batches import VideoReader, read_ahead
 
@@ -55,7 +55,7 @@ def clip_features(
     """
     store = FeatureStore(classifier, clip_question(pool), folder)
     reader = VideoReader(classifier.preprocessing, Views(), 0, limits)
-    stages = range(1, stage_count(classifier) + 1)
+    stages = range(1, num_stages(classifier.model) + 1)
 
     def kept_or_read(row: Clip, stop: object) -> object:
         try:

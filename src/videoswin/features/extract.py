@@ -20,7 +20,7 @@ from videoswin.features.dense import DenseFacts, DenseSettings, dense_features
 from videoswin.features.layouts import Entry, write_layouts
 from videoswin.features.look import Pool
 from videoswin.features.rows_file import RowsFile
-from videoswin.features.store import FeatureStore
+from videoswin.features.store import FeatureStore, model_key
 
 __all__ = ["Extracted", "Job", "extract_features", "rows_of"]
 
@@ -91,6 +91,7 @@ def extract_features(
         step()
     facts = {
         "checkpoint": classifier.name,
+        "model": model_key(classifier, {}),
         "preprocessing": classifier.preprocessing.to_dict(),
         **{name: value for name, value in asdict(job).items() if name != "stages"},
     }

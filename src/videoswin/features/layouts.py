@@ -108,7 +108,9 @@ def _settings(entries: Sequence[Entry], shapes: Mapping[int, tuple[int, ...]]) -
     rates = {round(facts.fps, 6) for facts in dense}
     return {
         "file_ext": ".npy",
-        "input_dim": {f"stage{stage}": shape[1 if len(shape) > 3 else len(shape) - 1] for stage, shape in shapes.items()},
+        "input_dim": {
+            f"stage{stage}": shape[1 if len(shape) > 3 else len(shape) - 1] for stage, shape in shapes.items()
+        },
         "feat_stride": dense[0].stride if dense else None,
         "num_frames": dense[0].span if dense else None,
         "offset": dense[0].span / 2 / dense[0].stride if dense else None,

@@ -9,17 +9,16 @@ from torch import Tensor, nn
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.errors import ConfigError, WeightsError
-from videoswin.interface.video_model import need
+from videoswin.interface.video_model import VideoModel, need
 
-__all__ = ["Pool", "chosen_stages", "evaluating", "look", "pooled", "require_finite_features", "stage_count"]
+__all__ = ["Pool", "chosen_stages", "evaluating", "look", "num_stages", "pooled", "require_finite_features"]
 
 Pool = Literal["mean", "spatial", "none"]
 """Of a stage's map (C, T', H', W'): its mean (C,), its mean over space (T', C), or the map itself."""
 
 
-def stage_count(classifier: Classifier) -> int:
-    """How many stages a model shows; 1 for systems that show their last features alone."""
-    model = classifier.model
+def num_stages(model: VideoModel) -> int:
+    """Of how many maps features are kept: every stage's of a model with a pyramid, the last one's of others."""
     return len(model.config.depths) if "pyramid" in model.capabilities else 1
 
 
@@ -47,7 +46,7 @@ def chosen_stages(text: str, count: int) -> tuple[int, ...]:
 
 def look(classifier: Classifier, clips: Tensor, stages: Sequence[int]) -> dict[int, Tensor]:
     """Normalised clips (B, 3, T, H, W) -> each stage's map (B, C, T', H', W'), float32, where the model is. Systems without
-    such maps have one stage, a vector (B, C, 1, 1, 1).
+    such maps have one stage: their last map, or their features as one of a single place, (B, C, 1, 1, 1).
 
     Raises:
         WeightsError: a number is NaN or infinite.
@@ -60,7 +59,8 @@ def look(classifier: Classifier, clips: Tensor, stages: Sequence[int]) -> dict[i
         else:
             if tuple(stages) != (1,):
                 need(model, "pyramid", "Features of several stages")
-            maps = {1: model.features(clips)[:, :, None, None, None]}
+            last = model.forward_features(clips)
+            maps = {1: last if last.ndim == 5 else model.pool(last)[:, :, None, None, None]}
     return {stage: require_finite_features(one.float(), classifier.name) for stage, one in maps.items()}
 
 

@@ -23,7 +23,6 @@ from videoswin.weights.safetensors import TensorInfo, read_header, read_tensors,
 __all__ = ["FeatureStore", "clip_key", "model_key"]
 
 _VERSION = 2  # of what a file holds; part of its name
-_HEAD = "head."
 _NOT_SEEN = ("num_classes", "head_dropout")  # of a configuration: what features do not depend on
 
 
@@ -79,7 +78,7 @@ def model_key(classifier: Classifier, question: Mapping[str, Any]) -> str:
     facts = [_VERSION, type(classifier.model).__name__, config, classifier.preprocessing.to_dict(), dict(question)]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for name, tensor in sorted(classifier.model.state_dict().items()):
-        if not name.startswith(_HEAD):
+        if not classifier.model.is_of_head(name):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
