@@ -31,9 +31,10 @@ class Reader(Protocol):
 class Work(Protocol):
     """A description of the work that can be sent to another process."""
 
-    features: bool
-    timeline: bool
-
+    @property
+    def features(self) -> bool: ...
+    @property
+    def timeline(self) -> bool: ...
     def open(self) -> Reader: ...
 
 

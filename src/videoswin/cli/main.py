@@ -17,8 +17,8 @@ from cyclopts import App, CycloptsError, Group
 from videoswin import __version__
 from videoswin.cli import convert as convert_verb
 from videoswin.cli import inspect as inspect_verb
-from videoswin.cli.audit import audit
 from videoswin.cli.annotations import annotations
+from videoswin.cli.audit import audit
 from videoswin.cli.batch import batch
 from videoswin.cli.bench import bench
 from videoswin.cli.compare import compare
@@ -34,8 +34,8 @@ from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say, say_
 from videoswin.cli.pack import pack
 from videoswin.cli.predict import predict
 from videoswin.cli.probe import probe
-from videoswin.cli.serve import serve
 from videoswin.cli.search import search
+from videoswin.cli.serve import serve
 from videoswin.cli.stream import stream
 from videoswin.cli.teach import teach
 from videoswin.cli.timeline import timeline

@@ -13,7 +13,7 @@ from videoswin.data.clips import Clip
 from videoswin.data.decode import Limits
 from videoswin.data.preprocessing import Views
 from videoswin.errors import VideoError
-from videoswin.features.look import Pool, look, num_stages, pooled
+from videoswin.features.look import Pool, look, num_stages, pooled, vectors
 from videoswin.features.store import FeatureStore
 from videoswin.predict.batches import VideoReader, read_ahead
 
@@ -75,7 +75,7 @@ def clip_features(
                 yield looked
                 continue
             maps = look(classifier, looked.batch.clips, stages)
-            tensors = _kept(maps, pool)
+            tensors = _kept(classifier, maps, pool)
             store.write(path, tensors)
             yield Found(row, path, tensors, computed=True)
 
@@ -85,7 +85,7 @@ def mean_of(found: Found, stage: int, pool: Pool = "mean") -> Tensor:
     return found.tensors[f"pooled.{stage}" if pool == "mean" else f"stage{stage}"]
 
 
-def _kept(maps: dict[int, Tensor], pool: Pool) -> dict[str, Tensor]:
+def _kept(classifier: Classifier, maps: dict[int, Tensor], pool: Pool) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for stage, one in maps.items():
         if pool != "mean":
@@ -93,6 +93,6 @@ def _kept(maps: dict[int, Tensor], pool: Pool) -> dict[str, Tensor]:
             continue
         time, height, width = (min(n, most) for n, most in zip(one.shape[2:], _PARTS, strict=True))
         parts = F.adaptive_avg_pool3d(one, (time, height, width))
-        tensors[f"pooled.{stage}"] = pooled(one, "mean")[0].clone()
+        tensors[f"pooled.{stage}"] = vectors(classifier, one)[0].clone()
         tensors[f"tokens.{stage}"] = parts.flatten(2)[0].T.half().cpu().contiguous().clone()  # (P, C)
     return tensors

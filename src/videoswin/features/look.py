@@ -11,7 +11,7 @@ from videoswin.classifier.classifier import Classifier
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.interface.video_model import VideoModel, need
 
-__all__ = ["Pool", "chosen_stages", "evaluating", "look", "num_stages", "pooled", "require_finite_features"]
+__all__ = ["Pool", "chosen_stages", "evaluating", "look", "num_stages", "pooled", "require_finite_features", "vectors"]
 
 Pool = Literal["mean", "spatial", "none"]
 """Of a stage's map (C, T', H', W'): its mean (C,), its mean over space (T', C), or the map itself."""
@@ -71,6 +71,14 @@ def pooled(one: Tensor, pool: Pool) -> Tensor:
     elif pool == "spatial":
         one = one.mean(dim=(3, 4)).transpose(1, 2)
     return one.cpu().contiguous()
+
+
+def vectors(classifier: Classifier, one: Tensor) -> Tensor:
+    """A stage's map (B, C, T', H', W') -> (B, C), on the CPU: its mean, or for systems with a way of their own, that."""
+    if "pyramid" in classifier.model.capabilities or one.shape[2:].numel() == 1:
+        return pooled(one, "mean")
+    with torch.inference_mode():
+        return classifier.model.pool(one).float().cpu()
 
 
 def require_finite_features(features: Tensor, name: str) -> Tensor:
