@@ -60,7 +60,7 @@ def annotations(
     tracks = _read(source)
     if truth is not None:
         marks = [{Path(track.path).stem: track.marks for track in some} for some in (_read(truth), tracks)]
-        found = detection_metrics(*marks)
+        found = detection_metrics(marks[0], marks[1])
         if json_only:
             rounded = {f"{t:g}": round(v, 4) for t, v in zip(found.thresholds, found.means, strict=True)}
             by_class = {name: [round(v, 4) for v in values] for name, values in found.by_class.items()}

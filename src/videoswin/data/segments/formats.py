@@ -71,12 +71,19 @@ def _read_activitynet(path: Path) -> list[Track]:
     content = read_json(path)
     if "results" in content:
         return [
-            Track(name, tuple(_mark(path, *one["segment"], one["label"], one.get("score")) for one in found))
+            Track(
+                name,
+                tuple(
+                    _mark(path, one["segment"][0], one["segment"][1], one["label"], one.get("score")) for one in found
+                ),
+            )
             for name, found in content["results"].items()
         ]
     tracks = []
     for name, video in content["database"].items():
-        marks = tuple(_mark(path, *one["segment"], one["label"]) for one in video.get("annotations", []))
+        marks = tuple(
+            _mark(path, one["segment"][0], one["segment"][1], one["label"]) for one in video.get("annotations", [])
+        )
         split = {"training": "train", "validation": "val", "testing": "test"}.get(s := str(video.get("subset", "")), s)
         tracks.append(Track(video.get("path") or name, marks, video.get("duration"), video.get("fps"), split=split))
     return tracks
@@ -370,7 +377,7 @@ def _read_fiftyone(path: Path) -> list[Track]:
             label = classes[one["label"]] if isinstance(one["label"], int) else one["label"]
             if "timestamps" not in one:
                 raise wrong(path, f'"{name}" has frames and no times', "Export it with use_timestamps=True")
-            marks.append(_mark(path, *one["timestamps"], label, one.get("confidence")))
+            marks.append(_mark(path, one["timestamps"][0], one["timestamps"][1], label, one.get("confidence")))
         tracks.append(Track(name, tuple(marks)))
     return tracks
 
