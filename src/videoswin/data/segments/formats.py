@@ -4,9 +4,7 @@ Times are kept to a millisecond, which is what ELAN and WebVTT can hold; frame n
 times at which the frames are shown.
 """
 
-import csv
 import html
-import io
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -15,8 +13,10 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from videoswin.data.segments.marks import mark_of
 from videoswin.data.segments.safe import number, read_json, read_xml, text_of, wrong
-from videoswin.data.segments.tracks import Mark, Track, frame_span
+from videoswin.data.segments.tables import read_boris, read_createml, write_boris, write_createml
+from videoswin.data.segments.tracks import Mark, Track
 
 __all__ = ["FORMATS", "Format", "format_of"]
 
@@ -33,15 +33,6 @@ class Format:
     write: Callable[[Tracks], str]
     fits: Callable[[Any], bool] = lambda content: False
     """Whether a JSON is of this format."""
-
-
-def _mark(path: Path, start: object, end: object, label: object, score: object = None) -> Mark:
-    first, last = number(path, start, "a start"), number(path, end, "an end")
-    if last < first:
-        raise wrong(path, f"a segment ends at {last:g} s, before it begins at {first:g} s")
-    if not isinstance(label, str) or not label.strip():
-        raise wrong(path, f"a segment at {first:g} s has no label")
-    return Mark(first, last, label.strip(), None if score is None else float(score))  # type: ignore[arg-type]
 
 
 def _ms(seconds: float) -> float:
@@ -74,7 +65,7 @@ def _read_activitynet(path: Path) -> list[Track]:
             Track(
                 name,
                 tuple(
-                    _mark(path, one["segment"][0], one["segment"][1], one["label"], one.get("score")) for one in found
+                    mark_of(path, one["segment"][0], one["segment"][1], one["label"], one.get("score")) for one in found
                 ),
             )
             for name, found in content["results"].items()
@@ -82,7 +73,7 @@ def _read_activitynet(path: Path) -> list[Track]:
     tracks = []
     for name, video in content["database"].items():
         marks = tuple(
-            _mark(path, one["segment"][0], one["segment"][1], one["label"]) for one in video.get("annotations", [])
+            mark_of(path, one["segment"][0], one["segment"][1], one["label"]) for one in video.get("annotations", [])
         )
         split = {"training": "train", "validation": "val", "testing": "test"}.get(s := str(video.get("subset", "")), s)
         tracks.append(Track(video.get("path") or name, marks, video.get("duration"), video.get("fps"), split=split))
@@ -123,9 +114,9 @@ def _read_label_studio(path: Path) -> list[Track]:
             for label in value.get("timelinelabels", value.get("labels", [])):
                 if "ranges" in value:  # frames, from 1
                     fps = number(path, task["data"].get("fps"), "the fps of a task with frame ranges")
-                    marks += [_mark(path, (r["start"] - 1) / fps, r["end"] / fps, label) for r in value["ranges"]]
+                    marks += [mark_of(path, (r["start"] - 1) / fps, r["end"] / fps, label) for r in value["ranges"]]
                 else:
-                    marks.append(_mark(path, value["start"], value["end"], label, result.get("score")))
+                    marks.append(mark_of(path, value["start"], value["end"], label, result.get("score")))
         tracks.append(Track(video, tuple(marks), task["data"].get("duration"), task["data"].get("fps")))
     return tracks
 
@@ -164,7 +155,7 @@ def _read_via(path: Path) -> list[Track]:
         for attribute, value in one["av"].items():
             options = content["attribute"][attribute].get("options", {})
             labels.append(options.get(value, value))
-        marks[str(one["vid"])].append(_mark(path, times[0], times[-1], labels[0]))
+        marks[str(one["vid"])].append(mark_of(path, times[0], times[-1], labels[0]))
     return [Track(names[view], tuple(found)) for view, found in marks.items()]
 
 
@@ -213,7 +204,7 @@ def _read_elan(path: Path) -> list[Track]:
         first, last = (number(path, time, "a time slot") * unit for time in times)
         value = one.findtext("ANNOTATION_VALUE") or ""
         if value.strip():  # ELAN keeps segments that have no text yet
-            marks.append(_mark(path, max(0.0, first - offset), max(0.0, last - offset), value))
+            marks.append(mark_of(path, max(0.0, first - offset), max(0.0, last - offset), value))
     return [Track(video.removeprefix("file://").removeprefix("./"), tuple(marks))]
 
 
@@ -245,77 +236,6 @@ def _plain(text: str) -> str:
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
 
 
-# Tables: BORIS, CreateML ----------------------------------------------------------------------------------------------
-
-
-def _table(path: Path, names: dict[str, Sequence[str]]) -> list[dict[str, str]]:
-    """Rows under our names; ``names``: ours -> what the column may be called. Lines above the header are passed over."""
-    text = text_of(path)
-    dialect = "excel-tab" if "\t" in text.partition("\n")[0] else "excel"
-    rows = list(csv.reader(io.StringIO(text, newline=""), dialect))
-    for at, row in enumerate(rows[:50]):
-        cells = [cell.strip().lower() for cell in row]
-        found = {ours: next((cells.index(t) for t in theirs if t in cells), None) for ours, theirs in names.items()}
-        if all(place is not None for place in found.values()):
-            return [
-                {ours: line[place] for ours, place in found.items() if place is not None}
-                for line in rows[at + 1 :]
-                if len(line) >= len(cells)
-            ]
-    raise wrong(path, f"it has no columns {', '.join(theirs[0] for theirs in names.values())}")
-
-
-def _from_table(path: Path, rows: list[dict[str, str]]) -> list[Track]:
-    tracks: dict[str, list[Mark]] = {}
-    for row in rows:
-        tracks.setdefault(row["path"], []).append(_mark(path, row["start"], row["end"], row["label"]))
-    return [Track(video, tuple(marks)) for video, marks in tracks.items()]
-
-
-def _read_boris(path: Path) -> list[Track]:
-    names = {
-        "path": ("media file name", "media file", "media file path"), "label": ("behavior",),
-        "start": ("start (s)",), "end": ("stop (s)",),
-    }  # fmt: skip
-    return _from_table(path, _table(path, names))
-
-
-def _write_boris(tracks: Tracks) -> str:
-    header = [
-        "Observation id", "Media file name", "Total length", "FPS", "Subject", "Behavior", "Behavioral category", "Behavior type",
-        "Start (s)", "Stop (s)", "Duration (s)", "Image index start", "Image index stop",
-    ]  # fmt: skip
-    rows = []
-    for track in tracks:
-        for m in track.marks:
-            frames = frame_span(m, track) or ("", "")
-            length, fps = ("" if value is None else f"{value:.3f}" for value in (track.duration_s, track.fps))
-            times = [f"{t:.3f}" for t in (m.start_s, m.end_s, m.end_s - m.start_s)]
-            rows.append([Path(track.path).stem, track.path, length, fps, "", m.label, "", "STATE", *times, *frames])
-    return _csv(header, rows)
-
-
-def _read_createml(path: Path) -> list[Track]:
-    names = {
-        "path": ("video", "filename", "file", "path"), "label": ("label", "annotation"),
-        "start": ("start", "starttime", "start_time"), "end": ("end", "endtime", "end_time"),
-    }  # fmt: skip
-    return _from_table(path, _table(path, names))
-
-
-def _write_createml(tracks: Tracks) -> str:
-    rows = [[t.path, m.label, f"{m.start_s:.3f}", f"{m.end_s:.3f}"] for t in tracks for m in t.marks]
-    return _csv(["video", "label", "start", "end"], rows)
-
-
-def _csv(header: list[str], rows: Sequence[Sequence[object]]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return file.getvalue()
-
-
 # WebVTT ---------------------------------------------------------------------------------------------------------------
 
 _CUE = re.compile(r"((?:\d+:)?\d{2}:\d{2}\.\d{3})[ \t]+-->[ \t]+((?:\d+:)?\d{2}:\d{2}\.\d{3})")
@@ -335,7 +255,7 @@ def _read_webvtt(path: Path) -> list[Track]:
         if not (times := _CUE.match(lines[at].strip())):
             raise wrong(path, f"a cue has the times {lines[at][:60]!r}")
         label = html.unescape(re.sub(r"<[^>]*>", "", " ".join(lines[at + 1 :])))
-        marks.append(_mark(path, _seconds(times[1]), _seconds(times[2]), _PERCENT.sub("", label)))
+        marks.append(mark_of(path, _seconds(times[1]), _seconds(times[2]), _PERCENT.sub("", label)))
     video = re.search(r"^NOTE video: (.+)$", text_of(path), re.MULTILINE)
     return [Track(video[1].strip() if video else "", tuple(marks))]
 
@@ -377,7 +297,7 @@ def _read_fiftyone(path: Path) -> list[Track]:
             label = classes[one["label"]] if isinstance(one["label"], int) else one["label"]
             if "timestamps" not in one:
                 raise wrong(path, f'"{name}" has frames and no times', "Export it with use_timestamps=True")
-            marks.append(_mark(path, one["timestamps"][0], one["timestamps"][1], label, one.get("confidence")))
+            marks.append(mark_of(path, one["timestamps"][0], one["timestamps"][1], label, one.get("confidence")))
         tracks.append(Track(name, tuple(marks)))
     return tracks
 
@@ -401,7 +321,7 @@ def _write_fiftyone(tracks: Tracks) -> str:
 def _read_timeline(path: Path) -> list[Track]:
     """timeline.json of ``videoswin timeline``."""
     content = read_json(path)
-    marks = tuple(_mark(path, m["start_s"], m["end_s"], m["label"], m["score"]) for m in content["segments"])
+    marks = tuple(mark_of(path, m["start_s"], m["end_s"], m["label"], m["score"]) for m in content["segments"])
     return [Track(content["path"], marks, content["duration_s"])]
 
 
@@ -429,8 +349,8 @@ FORMATS = {
                lambda c: isinstance(c, dict) and {"classes", "labels"} <= c.keys()),
         Format("elan", ".eaf", _guarded(_read_elan), _write_elan),
         Format("webvtt", ".vtt", _guarded(_read_webvtt), _write_webvtt),
-        Format("boris", ".csv", _guarded(_read_boris), _write_boris),
-        Format("createml", ".csv", _guarded(_read_createml), _write_createml),
+        Format("boris", ".csv", _guarded(read_boris), write_boris),
+        Format("createml", ".csv", _guarded(read_createml), write_createml),
     )
 }  # fmt: skip
 """By name."""
