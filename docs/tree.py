@@ -9,8 +9,8 @@ PAGE = Path(__file__).parent / "architecture.md"
 SOURCE = Path(__file__).parent.parent / "src" / "videoswin"
 # The way of the data: the order in which a newcomer meets the rooms.
 ROOMS = (
-    "storage", "data", "interface", "kernels", "model", "zoo", "streams", "weights", "predict", "classifier", "audit", "train", "live", "export",
-    "serve", "batch", "cli",
+    "storage", "data", "interface", "kernels", "model", "zoo", "streams", "weights", "predict", "classifier", "features", "audit", "train", "live", "export",
+    "serve", "batch", "search", "explain", "cli",
 )  # fmt: skip
 _OTHERS = {
     "box_attention.c": "attention inside boxes in C, forward and backward, compiled on the user's machine",

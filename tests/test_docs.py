@@ -23,9 +23,8 @@ from videoswin.cli.main import app
 ROOT = Path(__file__).parent.parent
 PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if path.is_file()]
 VERBS = (
-    "audit", "bench", "convert", "demo", "evaluate", "export", "info", "inspect", "models", "pack", "predict", "probe", "serve",
-    "stream",
-    "teach", "timeline", "train",
+    "annotations", "audit", "batch", "bench", "convert", "demo", "evaluate", "explain", "export", "features", "info", "inspect",
+    "models", "pack", "predict", "probe", "search", "serve", "stream", "teach", "timeline", "train",
 )  # fmt: skip
 SHELL = ("console", "sh", "bash", "shell")
 

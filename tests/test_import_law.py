@@ -18,7 +18,7 @@ MAX_LINES = 450
 LONGER: dict[str, int] = {}
 LOOSE = {"__init__", "__main__", "errors"}
 
-VERBS = ("audit", "train", "live", "export", "serve", "batch", "bench", "hf")
+VERBS = ("features", "audit", "train", "live", "export", "serve", "batch", "bench", "search", "explain", "hf")
 ENGINE = {"errors", "storage", "interface", "kernels", "model", "zoo"}
 BELOW_VERBS = {*ENGINE, "data", "streams", "weights", "predict", "classifier", "root"}
 # What the files of each room may import of ours, beside their own room. "root" is the package itself, `import videoswin`.

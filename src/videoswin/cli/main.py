@@ -17,12 +17,16 @@ from cyclopts import App, CycloptsError, Group
 from videoswin import __version__
 from videoswin.cli import convert as convert_verb
 from videoswin.cli import inspect as inspect_verb
+from videoswin.cli.annotations import annotations
 from videoswin.cli.audit import audit
+from videoswin.cli.batch import batch
 from videoswin.cli.bench import bench
 from videoswin.cli.compare import compare
 from videoswin.cli.demo import demo
 from videoswin.cli.evaluate import evaluate
+from videoswin.cli.explain import explain
 from videoswin.cli.export import export
+from videoswin.cli.features import features
 from videoswin.cli.info import info
 from videoswin.cli.models import models
 from videoswin.cli.options import in_todays_words
@@ -30,6 +34,7 @@ from videoswin.cli.output import DONE, FAILED, INTERRUPTED, printable, say, say_
 from videoswin.cli.pack import pack
 from videoswin.cli.predict import predict
 from videoswin.cli.probe import probe
+from videoswin.cli.search import search
 from videoswin.cli.serve import serve
 from videoswin.cli.stream import stream
 from videoswin.cli.teach import teach
@@ -101,6 +106,11 @@ _add_verb(stream, "SOURCE --weights CHECKPOINT [OPTIONS]")
 _add_verb(timeline, "FILE --weights CHECKPOINT [OPTIONS]")
 _add_verb(teach, "DATA --out FOLDER [OPTIONS]")
 _add_verb(serve, "[OPTIONS]")
+_add_verb(features, "DATA --weights CHECKPOINT --out FOLDER [OPTIONS]")
+_add_verb(batch, "MANIFEST --weights CHECKPOINT --out FOLDER [OPTIONS]")
+_add_verb(search, "QUERY --in FEATURES [OPTIONS]")
+_add_verb(annotations, "IN [OUT] [OPTIONS]")
+_add_verb(explain, "FILE --weights CHECKPOINT [OPTIONS]")
 _add_verb(bench, "[OPTIONS]")
 
 

@@ -39,6 +39,7 @@ from videoswin.data.clips import Clip, ClipList, Problems, first_few
 from videoswin.data.csv_list import checked_clips, clips_of_csv, has_controls, read_text
 from videoswin.data.folders import VIDEO_SUFFIXES, class_folder_clips, has_split_folders
 from videoswin.data.forms import form_of, is_foreign, lists_in
+from videoswin.data.segments.clips import are_segments, clips_of_segments
 from videoswin.errors import ConfigError, nearest
 
 __all__ = ["VIDEO_SUFFIXES", "Clip", "ClipList", "read_index"]
@@ -55,7 +56,7 @@ def __getattr__(name: str) -> Any:
 
 
 def read_index(data: str | Path, *, split: str | None = None, labels: Sequence[str] | None = None) -> ClipList:
-    """Read a CSV file or a folder of class folders, and check all of it.
+    """Read a CSV file, a folder of class folders, or segments of other tools (docs/annotations.md), and check all of it.
 
     Args:
         split: only these clips; None: all of them, except those with an empty split.
@@ -78,6 +79,10 @@ def read_index(data: str | Path, *, split: str | None = None, labels: Sequence[s
         root = source.resolve()
         has_splits = has_split_folders(root)
         rows, notes = class_folder_clips(root, problems)
+    elif are_segments(source):
+        root = source.resolve().parent
+        rows, has_splits = clips_of_segments(source, root, problems)
+        notes = []
     else:
         text = read_text(source)
         root = source.resolve().parent

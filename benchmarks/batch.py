@@ -1,0 +1,94 @@
+"""How long a manifest of a million rows takes to start and to resume, and a batch's files a second beside raw decoding.
+
+python benchmarks/batch.py --rows 1000000
+python benchmarks/batch.py --videos FOLDER --weights swin3d_micro_gestures --workers 2
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from pathlib import Path
+
+from videoswin.batch.manifest import read_manifest
+from videoswin.batch.parts import TABLE, part_name
+from videoswin.batch.run import plan_batch, run_batch, weights_digest
+from videoswin.batch.work import Label
+from videoswin.data.folders import find_videos
+
+
+def plan(rows: int) -> None:
+    """Start, and resume with half of the parts done; the parts are empty files, since only their names are read."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "list.csv", Path(folder) / "out"
+        source.write_text("path\n" + "".join(f"/videos/{n % 997}/{n}.mp4\n" for n in range(rows)), encoding="utf-8")
+        for what in ("start", "resume"):
+            began = time.perf_counter()
+            with plan_batch(out, read_manifest([str(source)]), Label("none"), "", 128) as found:
+                first = next(found.left())
+                print(f"{what}: {rows:,} rows, {len(found.done):,} of {found.parts:,} parts done, first left: {first[0]}, "
+                      f"{time.perf_counter() - began:.2f} s")  # fmt: skip
+            for number in range(found.parts // 2):
+                (out / TABLE / part_name(number, 0)).touch()
+
+
+def decode(path: str) -> None:
+    """All that a worker does but the model: open, decode, resize."""
+    from videoswin.classifier.loading import load
+    from videoswin.data.decode import open_video
+    from videoswin.data.preprocessing import Views
+
+    global _classifier
+    if "_classifier" not in globals():
+        _classifier = load(_WEIGHTS)
+    with open_video(path, threads=1) as video:
+        _classifier.preprocessing.views(video, Views())
+
+
+def use(weights: str) -> None:
+    """In each decoding process, before the clock starts."""
+    import torch
+
+    global _WEIGHTS
+    _WEIGHTS = weights
+    torch.set_num_threads(1)
+
+
+def throughput(videos: Path, weights: str, workers: int, repeats: int) -> None:
+    """Batch and raw decoding in turns, the start of the processes left out of both."""
+    paths = [str(path) for path in find_videos([videos])]
+    for turn in range(repeats):
+        with multiprocessing.get_context("spawn").Pool(workers, use, (weights,)) as pool:
+            pool.map(decode, paths[:workers], chunksize=1)
+            began = time.perf_counter()
+            pool.map(decode, paths, chunksize=4)
+            raw = len(paths) / (time.perf_counter() - began)
+        work, seen = Label(weights), list[tuple[float, int]]()
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "out"
+            with plan_batch(out, read_manifest(paths), work, weights_digest(weights), 8) as found:
+                run_batch(
+                    found,
+                    out,
+                    work,
+                    workers,
+                    each=lambda part, seen=seen: seen.append((time.perf_counter(), part.files)),
+                )
+        # From the first finished part on: the processes are up.
+        files, seconds = sum(n for _, n in seen[1:]), seen[-1][0] - seen[0][0]
+        print(f"turn {turn}: {workers} processes, batch {files / seconds:.1f} files/s, only decoding {raw:.1f} files/s, "
+              f"ratio {files / seconds / raw:.2f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=0)
+    parser.add_argument("--videos", type=Path)
+    parser.add_argument("--weights", default="swin3d_micro_gestures")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    chosen = parser.parse_args()
+    if chosen.rows:
+        plan(chosen.rows)
+    if chosen.videos:
+        throughput(chosen.videos, chosen.weights, chosen.workers, chosen.repeats)

@@ -1,0 +1,1 @@
+"""Any number of videos, through kills and restarts, into one table."""

@@ -1,0 +1,76 @@
+"""Which files a batch is about: a list, folders or patterns; a million names in a second, none of them opened."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from videoswin.data.folders import VIDEO_SUFFIXES, find_videos
+from videoswin.errors import ConfigError
+
+__all__ = ["Manifest", "read_manifest"]
+
+_LISTS = (".csv", ".txt", ".lst")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files, each once, in their order."""
+
+    paths: tuple[str, ...]
+    """Local paths as they were given, those of a list seen from its folder; or addresses such as ``s3://bucket/key``."""
+    digest: str
+    """Of all paths."""
+    repeated: int
+    """Rows that named a file again; it is looked at once."""
+
+
+def read_manifest(sources: Sequence[str]) -> Manifest:
+    """A ``.csv`` with a column ``path``, a ``.txt`` with a path a line, or videos, folders and patterns.
+
+    Raises:
+        ConfigError: a list that cannot be read or names no files.
+    """
+    if len(sources) == 1 and sources[0].lower().endswith(_LISTS):
+        names = _listed(Path(sources[0]))
+    else:
+        # Addresses are taken as they are; whether they can be reached is found out when it is their turn.
+        names = [
+            name for source in sources for name in ([source] if "://" in source else map(str, find_videos([source])))
+        ]
+    paths = tuple(dict.fromkeys(names))
+    if not paths:
+        raise ConfigError(f"{sources[0] if sources else 'the batch'}: names no files. Give a list, a folder or videos.")
+    digest = hashlib.blake2b("\n".join(paths).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    return Manifest(paths, digest, len(names) - len(paths))
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise ConfigError(f"{path}: the list cannot be read ({error.strerror}). Check the path.") from error
+    if "\0" in text:
+        raise ConfigError(f"{path}: this is no list of files (it holds zero bytes). Give a .csv or .txt.")
+    lines = text.splitlines()
+    named = [line.strip() for line in lines if line.strip()] if path.suffix.lower() != ".csv" else _column(path, lines)
+    root = os.path.join(str(path.parent), "")
+    return [name if name[0] == "/" or "://" in name or os.path.isabs(name) else root + name for name in named]
+
+
+def _column(path: Path, lines: list[str]) -> list[str]:
+    header = [cell.strip().lower() for cell in next(csv.reader(lines[:1]), [])]
+    if "path" not in header:
+        first = f'"{lines[0][:80]}"' if lines else "nothing"
+        is_video = lines and os.path.splitext(lines[0].split(",")[0])[1].lower() in VIDEO_SUFFIXES
+        hint = "Put the line path in front of it" if is_video else 'Name the column of the files "path" on line 1'
+        raise ConfigError(f"{path}: has no column path, its first line is {first}. {hint}.")
+    at = header.index("path")
+    if header == ["path"] and not any('"' in line for line in lines):
+        return [name for line in lines[1:] if (name := line.strip())]
+    try:
+        return [name for row in csv.reader(lines[1:], strict=True) if len(row) > at and (name := row[at].strip())]
+    except csv.Error as error:
+        raise ConfigError(f"{path}: is not CSV ({error}). Check its quotes and commas.") from error

@@ -1,0 +1,1 @@
+"""Segments of videos with labels, as other tools write and read them."""

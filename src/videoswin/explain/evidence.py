@@ -1,0 +1,136 @@
+"""Where in a clip the evidence for a label lies: a map over the tokens of a stage, weighted by the gradient.
+
+The head is linear and reads the mean of the last map. So for the last stage, activation times gradient, summed over the
+channels, is exactly what each token adds to the label's logit: the map sums to the logit less the head's bias. For earlier
+stages it is the first-order estimate of it (HiResCAM, Draelos and Carin, 2020). Nothing is averaged over time or space, so the
+map keeps the 3D layout of the tokens: each is ``patch_size[0]`` frames deep and ``patch_size[1] * 2**i`` pixels high.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from videoswin.classifier.classifier import Classifier
+from videoswin.errors import ConfigError, nearest
+from videoswin.features.look import evaluating
+from videoswin.interface.video_model import need
+
+__all__ = ["Box", "Evidence", "find_evidence", "strongest_box"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for one label in one clip."""
+
+    label: str
+    number: int
+    """Of the class."""
+    score: float
+    """0 to 1."""
+    stage: int
+    """Counted from 1."""
+    signed: Tensor
+    """(T', H', W'): what each token adds to the label's logit; below 0, what speaks against it."""
+    cell: tuple[int, int, int]
+    """Frames, height and width in pixels that one token stands for."""
+    size: tuple[int, int, int]
+    """(T, H, W) of the clip."""
+
+    @property
+    def positive(self) -> Tensor:
+        """(T', H', W'), what speaks for the label, as shares that sum to 1 (or all 0)."""
+        above = self.signed.clamp(min=0)
+        return above / above.sum().clamp(min=1e-12)
+
+    @property
+    def frames(self) -> Tensor:
+        """(T,), the share of each frame."""
+        steps = self.positive.sum(dim=(1, 2)) / self.cell[0]
+        return steps.repeat_interleave(self.cell[0])[: self.size[0]]
+
+    def smooth(self) -> Tensor:
+        """(T, H, W), 0 to 1: the map over the clip's own pixels, for people."""
+        whole = [n * c for n, c in zip(self.positive.shape, self.cell, strict=True)]  # padded behind the clip's end
+        large = F.interpolate(self.positive[None, None], whole, mode="trilinear", align_corners=False)[0, 0]
+        t, h, w = self.size
+        return large[:t, :h, :w] / large.max().clamp(min=1e-12)
+
+
+@dataclass(frozen=True)
+class Box:
+    """An attention window, in frames and pixels of the clip, the ends not included."""
+
+    frames: tuple[int, int]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    share: float
+    """Of all evidence for the label."""
+
+
+def find_evidence(classifier: Classifier, clip: Tensor, label: str | None = None, stage: int | None = None) -> Evidence:
+    """The evidence in a normalised clip, (3, T, H, W).
+
+    Args:
+        label: None is the best one.
+        stage: from 1; None is the last.
+
+    Raises:
+        ConfigError: no such label or stage, or a system that shows no maps of its stages.
+    """
+    model: Any = classifier.require_classes().model
+    need(model, "pyramid", "Explaining an answer")
+    count = len(model.config.depths)
+    stage = count if stage is None else stage
+    if not 1 <= stage <= count:
+        raise ConfigError(f"stage={stage}: this model has stages 1 to {count}.")
+    if label is not None and label not in classifier.labels:
+        raise ConfigError(f'There is no label "{label}". {nearest(label, classifier.labels)}')
+    weight = next(p for p in model.parameters() if p.ndim > 3)
+    kept: list[Tensor] = []
+    tapped = model.backbone.norm if stage == count else model.backbone.stages[stage - 1]
+    handle = tapped.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    try:
+        with evaluating(model), torch.enable_grad():
+            video = clip[None].to(weight.device, weight.dtype).requires_grad_()
+            logits = model(video)
+            number = int(logits[0].argmax()) if label is None else classifier.labels.index(label)
+            (gradient,) = torch.autograd.grad(logits[0, number], kept[0])
+    finally:
+        handle.remove()
+    patch = model.config.patch_size
+    scale = 2 ** (stage - 1)
+    return Evidence(
+        label=classifier.labels[number],
+        number=number,
+        score=float(logits.detach().float().softmax(dim=1)[0, number]),
+        stage=stage,
+        signed=(gradient * kept[0]).detach().float().sum(dim=-1)[0].cpu(),
+        cell=(patch[0], patch[1] * scale, patch[2] * scale),
+        size=(clip.shape[1], clip.shape[2], clip.shape[3]),
+    )
+
+
+def strongest_box(classifier: Classifier, evidence: Evidence) -> Box:
+    """The window of the stage's last block that holds most of the evidence: tokens that attended to each other."""
+    backbone = classifier.model.backbone
+    stage = backbone.stages[evidence.stage - 1]
+    grid = tuple(evidence.signed.shape)
+    boxes = stage.boxes(grid, len(stage.blocks) - 1, torch.device("cpu"))
+    flat = F.pad(evidence.positive.flatten(), (0, 1))  # the last one is padding's
+    best_share, best = -1.0, torch.zeros(1, dtype=torch.long)
+    for group in boxes.groups:
+        tokens = group.tokens.long().view(group.count, -1)
+        shares = flat[tokens].sum(dim=1)
+        place = int(shares.argmax())
+        if float(shares[place]) > best_share:
+            best_share, best = float(shares[place]), tokens[place]
+    inside = best[best < flat.numel() - 1]
+    axes = torch.unravel_index(inside, grid)
+    spans = [
+        (int(axis.min()) * cell, min((int(axis.max()) + 1) * cell, size))
+        for axis, cell, size in zip(axes, evidence.cell, evidence.size, strict=True)
+    ]
+    return Box(*spans, share=best_share)

@@ -1,0 +1,98 @@
+"""Features of clips: the centre view of each through the model once, what was computed before read from the store."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from videoswin.classifier.classifier import Classifier
+from videoswin.data.clips import Clip
+from videoswin.data.decode import Limits
+from videoswin.data.preprocessing import Views
+from videoswin.errors import VideoError
+from videoswin.features.look import Pool, look, num_stages, pooled, vectors
+from videoswin.features.store import FeatureStore
+from videoswin.predict.batches import VideoReader, read_ahead
+
+__all__ = ["Found", "clip_features", "clip_question", "mean_of"]
+
+_PARTS = (8, 2, 2)  # time, height, width: beside the mean, a stage's tokens are averaged to so many at most
+_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of one clip."""
+
+    row: Clip
+    path: Path
+    """Its file in the store."""
+    tensors: dict[str, Tensor]
+    """With ``pool="mean"``: ``pooled.N`` (C,) and ``tokens.N`` (P, C), float16, of every stage N. Else ``stageN``."""
+    computed: bool
+    """It was not there yet."""
+
+
+def clip_question(pool: Pool) -> dict[str, object]:
+    """What :class:`FeatureStore` is asked for."""
+    return {"clips": pool, "parts": _PARTS if pool == "mean" else None}
+
+
+def clip_features(
+    classifier: Classifier,
+    rows: Sequence[Clip],
+    pool: Pool = "mean",
+    folder: Path | None = None,
+    limits: Limits = _LIMITS,
+) -> Iterator[Found | VideoError]:
+    """One result for each clip, in order; a clip that cannot be read gives its error.
+
+    Args:
+        folder: of the store; None is the cache.
+    """
+    store = FeatureStore(classifier, clip_question(pool), folder)
+    reader = VideoReader(classifier.preprocessing, Views(), 0, limits)
+    stages = range(1, num_stages(classifier.model) + 1)
+
+    def kept_or_read(row: Clip, stop: object) -> object:
+        try:
+            path = store.path(row)
+        except VideoError as error:
+            return error
+        kept = store.read(path)
+        return Found(row, path, kept, computed=False) if kept is not None else (path, reader(row, stop))  # type: ignore[arg-type]
+
+    with closing(read_ahead(kept_or_read, rows, reader.bytes_each)) as looks:
+        for row, result in zip(rows, looks, strict=True):
+            if isinstance(result, Found | VideoError):
+                yield result
+                continue
+            path, looked = result  # type: ignore[misc]
+            if isinstance(looked, VideoError):
+                yield looked
+                continue
+            maps = look(classifier, looked.batch.clips, stages)
+            tensors = _kept(classifier, maps, pool)
+            store.write(path, tensors)
+            yield Found(row, path, tensors, computed=True)
+
+
+def mean_of(found: Found, stage: int, pool: Pool = "mean") -> Tensor:
+    """The features of one stage as they are kept for ``pool``."""
+    return found.tensors[f"pooled.{stage}" if pool == "mean" else f"stage{stage}"]
+
+
+def _kept(classifier: Classifier, maps: dict[int, Tensor], pool: Pool) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for stage, one in maps.items():
+        if pool != "mean":
+            tensors[f"stage{stage}"] = pooled(one, pool)[0].clone()
+            continue
+        time, height, width = (min(n, most) for n, most in zip(one.shape[2:], _PARTS, strict=True))
+        parts = F.adaptive_avg_pool3d(one, (time, height, width))
+        tensors[f"pooled.{stage}"] = vectors(classifier, one)[0].clone()
+        tensors[f"tokens.{stage}"] = parts.flatten(2)[0].T.half().cpu().contiguous().clone()  # (P, C)
+    return tensors

@@ -1,0 +1,211 @@
+"""Features as the tools of action localisation read them: one ``.npy`` a video, a JSON in ActivityNet's form, and the numbers
+that their settings ask for; also one parquet table."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from videoswin.data.clips import Clip
+from videoswin.errors import ConfigError, VideoError
+from videoswin.features.dense import DenseFacts
+from videoswin.features.look import Pool
+from videoswin.features.rows_file import copy_as_npy
+from videoswin.predict.plain_text import json_text
+from videoswin.storage.atomic import replace_file
+from videoswin.storage.extras import require_pyarrow
+
+__all__ = ["INDEX", "SETTINGS", "Entry", "read_features_index", "video_names", "write_layouts"]
+
+INDEX, SETTINGS, ACTIVITYNET, TABLE = "index.jsonl", "features.json", "activitynet.json", "features.parquet"
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The features of one video."""
+
+    row: Clip
+    segments: tuple[Clip, ...]
+    """What the list says about it."""
+    store: Path
+    pattern: str
+    """The tensor of stage N in the store is ``pattern.format(N)``."""
+    facts: DenseFacts | None
+    """What a row means; None: there is one, about the middle clip."""
+
+
+def write_layouts(
+    out: Path,
+    entries: Sequence[Entry],
+    stages: Sequence[int],
+    pool: Pool,
+    facts: Mapping[str, Any],
+    failures: Sequence[VideoError],
+    *,
+    parquet: bool = False,
+) -> None:
+    """Write ``stageN/NAME.npy``, ``activitynet.json``, ``features.json`` and ``index.jsonl`` (last) into ``out``; with ``parquet``
+    also ``features.parquet``. Files of videos that are no longer in the list stay.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    names = video_names([entry.row for entry in entries])
+    shapes: dict[int, tuple[int, ...]] = {}
+    for stage in stages:
+        (out / f"stage{stage}").mkdir(exist_ok=True)
+        for name, entry in zip(names, entries, strict=True):
+            to = out / f"stage{stage}" / f"{name}.npy"
+            rows = entry.facts is not None or pool == "spatial"
+            shapes[stage] = copy_as_npy(entry.store, entry.pattern.format(stage), to, rows)
+    if parquet:
+        _write_table(out, names, entries, stages, pool)
+    _write(out / ACTIVITYNET, json_text(_activitynet(names, entries), indent=1) + "\n")
+    _write(out / SETTINGS, json_text({**facts, **_settings(entries, shapes)}, indent=1) + "\n")
+    lines = [_line(out, name, entry) for name, entry in zip(names, entries, strict=True)]
+    lines += [{"name": None, "path": str(error.path), "error": " ".join(str(error).split())} for error in failures]
+    _write(out / INDEX, "".join(json_text(line) + "\n" for line in lines))
+
+
+def read_features_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(``features.json``, the lines of ``index.jsonl`` that have features).
+
+    Raises:
+        ConfigError: ``folder`` was not written by ``videoswin features``.
+    """
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        lines = [json.loads(line) for line in (folder / INDEX).read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        hint = "Make them first: videoswin features DATA --weights CHECKPOINT --out FOLDER"
+        raise ConfigError(f"{folder}: holds no features that can be read. {hint}") from error
+    return settings, [line for line in lines if line["error"] is None]
+
+
+def video_names(rows: Sequence[Clip]) -> list[str]:
+    """A name for each row's files: the file's own without suffix; where several have it, with folders in front, and the
+    suffix and the seconds behind, as far as needed."""
+    plain = [row.path.stem for row in rows]
+    times = [f"@{row.start:g}-{'end' if row.end is None else f'{row.end:g}'}" if row.is_part else "" for row in rows]
+    names = [name + time for name, time in zip(plain, times, strict=True)]
+    for parents in range(1, 64):
+        count = Counter(names)
+        if max(count.values(), default=1) == 1:
+            return names
+        names = [
+            name if count[name] == 1 else "__".join([*row.path.parts[-1 - parents : -1], row.path.name]) + time
+            for name, row, time in zip(names, rows, times, strict=True)
+        ]
+    raise ConfigError(f'"{Counter(names).most_common(1)[0][0]}" is listed several times. List each clip once.')
+
+
+def _settings(entries: Sequence[Entry], shapes: Mapping[int, tuple[int, ...]]) -> dict[str, Any]:
+    """Under the names that ActionFormer and its kin have for them; frames are sampled ones, ``default_fps`` a second."""
+    dense = [entry.facts for entry in entries if entry.facts]
+    rates = {round(facts.fps, 6) for facts in dense}
+    return {
+        "file_ext": ".npy",
+        "input_dim": {
+            f"stage{stage}": shape[1 if len(shape) > 3 else len(shape) - 1] for stage, shape in shapes.items()
+        },
+        "feat_stride": dense[0].stride if dense else None,
+        "num_frames": dense[0].span if dense else None,
+        "offset": dense[0].span / 2 / dense[0].stride if dense else None,
+        "default_fps": rates.pop() if len(rates) == 1 else None,
+        "videos": len(entries),
+    }
+
+
+def _activitynet(names: Sequence[str], entries: Sequence[Entry]) -> dict[str, Any]:
+    labels = sorted({row.label for entry in entries for row in entry.segments if row.label})
+    numbers = {label: number for number, label in enumerate(labels)}
+    database = {}
+    for name, entry in zip(names, entries, strict=True):
+        duration = entry.facts.duration_s if entry.facts else None
+        database[name] = {
+            "subset": entry.row.split or "unlabeled",
+            "duration": duration,
+            "fps": entry.facts.fps if entry.facts else None,
+            "annotations": [
+                {
+                    "segment": [row.start, duration if row.end is None else row.end],
+                    "label": row.label,
+                    "label_id": numbers[row.label],
+                }
+                for row in entry.segments
+                if row.label
+            ],
+        }
+    return {"version": "videoswin features", "taxonomy": labels, "database": database}
+
+
+def _line(out: Path, name: str, entry: Entry) -> dict[str, Any]:
+    row, facts = entry.row, entry.facts
+    return {
+        "name": name,
+        "path": str(row.path),
+        "label": row.label,
+        "split": row.split,
+        "group": row.group,
+        "start": row.start,
+        "end": row.end,
+        "store": entry.store.relative_to(out).as_posix(),
+        "pattern": entry.pattern,
+        "rows": facts.rows if facts else 1,
+        "fps": facts.fps if facts else None,
+        "stride": facts.stride if facts else None,
+        "span": facts.span if facts else None,
+        "duration_s": facts.duration_s if facts else None,
+        "repeated": facts.repeated if facts else None,
+        "error": None,
+    }
+
+
+def _write_table(out: Path, names: Sequence[str], entries: Sequence[Entry], stages: Sequence[int], pool: Pool) -> None:
+    """One row of the table for each row of features, its stages side by side."""
+    if pool != "mean":
+        raise ConfigError(f'A parquet table holds one vector a row: use pool="mean", not "{pool}".')
+    require_pyarrow()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text, number = pa.string(), pa.float64()
+    columns = [("name", text), ("path", text), ("label", text), ("split", text), ("row", pa.int32())]
+    columns += [("start_s", number), ("end_s", number)]
+    columns += [(f"stage{stage}", pa.list_(pa.float32())) for stage in stages]
+    schema = pa.schema(columns)
+    with replace_file(out / TABLE) as new, pq.ParquetWriter(new, schema, compression="zstd") as writer:
+        for name, entry in zip(names, entries, strict=True):
+            files = [np.load(out / f"stage{stage}" / f"{name}.npy", mmap_mode="r") for stage in stages]
+            for first in range(0, len(files[0]), _ROWS_AT_ONCE):
+                writer.write_table(
+                    _batch(name, entry, [f[first : first + _ROWS_AT_ONCE] for f in files], first, schema)
+                )
+
+
+def _batch(name: str, entry: Entry, files: Sequence[Any], first: int, schema: Any) -> Any:
+    import pyarrow as pa
+
+    count, facts, row = len(files[0]), entry.facts, entry.row
+    numbers = np.arange(first, first + count, dtype=np.int32)
+    if facts:
+        starts = numbers * facts.stride / facts.fps
+        spans = [pa.array(starts), pa.array(starts + facts.span / facts.fps)]
+    else:
+        spans = [pa.array([row.start] * count, pa.float64()), pa.array([row.end] * count, pa.float64())]
+    same = [pa.array([value] * count, pa.string()) for value in (name, str(row.path), row.label, row.split)]
+    vectors = [
+        pa.ListArray.from_arrays(
+            np.arange(0, values.size + 1, values.shape[1], dtype=np.int32), np.array(values).ravel()
+        )
+        for values in files
+    ]
+    return pa.Table.from_arrays([*same, pa.array(numbers), *spans, *vectors], schema=schema)
+
+
+def _write(path: Path, text: str) -> None:
+    with replace_file(path) as new:
+        new.write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Clips and moments that look like one at hand, by their features."""
