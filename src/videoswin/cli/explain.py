@@ -19,7 +19,7 @@ def explain(
     weights: Annotated[str, Parameter(metavar="CHECKPOINT")],
     out: Path | None = None,
     label: str | None = None,
-    stage: int | None = None,
+    stage: int = 1,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     limits: str | None = None,
     device: str = "auto",

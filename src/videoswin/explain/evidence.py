@@ -70,12 +70,12 @@ class Box:
     """Of all evidence for the label."""
 
 
-def find_evidence(classifier: Classifier, clip: Tensor, label: str | None = None, stage: int | None = None) -> Evidence:
+def find_evidence(classifier: Classifier, clip: Tensor, label: str | None = None, stage: int = 1) -> Evidence:
     """The evidence in a normalised clip, (3, T, H, W).
 
     Args:
         label: None is the best one.
-        stage: from 1; None is the last.
+        stage: from 1, the finest map.
 
     Raises:
         ConfigError: no such label or stage, or a system that shows no maps of its stages.
@@ -83,7 +83,6 @@ def find_evidence(classifier: Classifier, clip: Tensor, label: str | None = None
     model: Any = classifier.require_classes().model
     need(model, "pyramid", "Explaining an answer")
     count = len(model.config.depths)
-    stage = count if stage is None else stage
     if not 1 <= stage <= count:
         raise ConfigError(f"stage={stage}: this model has stages 1 to {count}.")
     if label is not None and label not in classifier.labels:
