@@ -45,7 +45,7 @@ def explain(
     label
         What to look for evidence of; by default the best label.
     stage
-        Whose map, from 1; by default the last one, whose map sums to the answer. Earlier ones are finer, and estimates.
+        Whose map, from 1, the finest. Earlier ones are estimates; the map of the last one sums to the answer.
     json_only
         Print one JSON object and nothing else.
     limits
