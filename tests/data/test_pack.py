@@ -12,7 +12,7 @@ from videoswin.data.annotations import read_index
 from videoswin.data.clips import Clip
 from videoswin.data.pack import PackSettings, pack_video
 from videoswin.data.part import open_clip
-from videoswin.errors import ConfigError
+from videoswin.errors import ConfigError, VideoError
 
 
 def smooth_video(path: Path, frames: int = 20) -> Path:
@@ -40,6 +40,13 @@ def test_a_poor_frame_is_encoded_better(tmp_path: Path):
     poor = pack_video(source, tmp_path / "b.mp4", PackSettings(quality=45, least_psnr=0))
     better = pack_video(source, tmp_path / "c.mp4", PackSettings(quality=45, least_psnr=poor.psnr + 6))
     assert better.psnr >= poor.psnr + 6
+
+
+def test_a_frame_that_stays_poor_is_an_error(tmp_path: Path):
+    source = smooth_video(tmp_path / "a.mp4", 3)
+    with pytest.raises(VideoError, match="dB PSNR after encoding"):
+        pack_video(source, tmp_path / "b.mp4", PackSettings(quality=6, least_psnr=101))
+    assert not (tmp_path / "b.mp4").exists()
 
 
 def test_a_list_is_packed_and_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -9,7 +9,7 @@ from videoswin.cli.main import main
 from videoswin.errors import ConfigError
 from videoswin.model import PRESETS
 from videoswin.train.augments import AUGMENTS
-from videoswin.train.plan import _settings
+from videoswin.train.plan import Preferences, _settings, make_plan
 from videoswin.train.published_recipes import PUBLISHED
 from videoswin.train.recipes import RECIPES, get_recipe
 from videoswin.train.settings import TrainSettings
@@ -19,6 +19,7 @@ from videoswin.train.settings import TrainSettings
 def test_every_recipe_is_one_that_runs(name: str):
     recipe = get_recipe(name)
     assert recipe.augment in AUGMENTS
+    assert recipe.drop_path is None  # the start's own
     TrainSettings(epochs=recipe.epochs_for(100, recipe.batch_size), batch_size=recipe.batch_size, lr=recipe.lr)
 
 
@@ -33,6 +34,11 @@ def test_few_clips_are_seen_more_often():
 def test_the_nearest_name():
     with pytest.raises(ConfigError, match='Did you mean "finetune"'):
         get_recipe("fintune")
+
+
+def test_parts_of_a_model_do_not_go_with_lora(tmp_path: Path):
+    with pytest.raises(ConfigError, match='strategy="fsdp" does not go with adapt="lora"'):
+        make_plan("none", tmp_path, None, None, Preferences(adapt="lora:4"), 0, False, settings={"strategy": "fsdp"})
 
 
 # Published recipes ------------------------------------------------------------------------------------------------------

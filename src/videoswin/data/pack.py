@@ -47,7 +47,7 @@ class PackSettings:
     quality: int = 18
     """x264's CRF: 0 loses nothing, 18 is hard to see, 23 usual."""
     least_psnr: float = 32.0
-    """dB of the luma, of every frame that is compared; a video below it is encoded again, better."""
+    """dB of the luma, of every frame that is compared; a video below it is encoded again, better, and is an error if that does not help."""
 
     def __post_init__(self) -> None:
         if not 16 <= self.short_side <= 4096:
@@ -74,7 +74,8 @@ def pack_video(source: Path, target: Path, settings: PackSettings, limits: Limit
     """Encodes a video, or a folder of frames, into the mp4 ``target``, which is there afterwards whole or not at all.
 
     Raises:
-        VideoError: it cannot be decoded, or what was encoded does not have the same frames at the same times.
+        VideoError: it cannot be decoded, or what was encoded does not have the same frames at the same times, or has less than
+            ``least_psnr`` at the best quality too.
         OutputError: it cannot be written there.
     """
     with open_clip(Clip(source, ""), limits=limits) as video, replace_file(target) as new:
@@ -85,6 +86,9 @@ def pack_video(source: Path, target: Path, settings: PackSettings, limits: Limit
             if psnr >= settings.least_psnr or quality == 0:
                 break
             quality = max(0, quality - 6)
+        if psnr < settings.least_psnr:
+            reason = f"the worst frame has {psnr:.1f} dB PSNR after encoding as well as can be, and {settings.least_psnr:g} are wanted"
+            raise VideoError(source, reason, "Train on it as it is, or leave it out (--skip-bad)")
         after = new.stat().st_size
     files = [file for file in source.iterdir() if file.is_file()] if source.is_dir() else [source]
     return Packed(len(video), size[1], size[0], psnr, sum(file.stat().st_size for file in files), after)

@@ -196,7 +196,11 @@ def make_plan(
         WeightsError: ``weights`` cannot be loaded.
     """
     processes = processes or Processes()
-    TrainSettings(seed=seed, **dict(settings or {}))  # before anything is read
+    given = TrainSettings(seed=seed, **dict(settings or {}))  # before anything is read
+    if given.strategy == "fsdp" and parse_adaptation(wanted.adapt).kind == "lora":
+        raise ConfigError(
+            'strategy="fsdp" does not go with adapt="lora": its matrices are too small to share. Use "ddp".'
+        )
     start_from = Wanted(model, weights, like, dict(told or {}))
     require_place(out, resume)
     index = read_index(data)
@@ -210,13 +214,7 @@ def make_plan(
             f'recipe="{wanted.recipe}" starts from weights {asked.start}. Give the file: --weights FILE. '
             f"To train from nothing instead, which the paper did not: --model {asked.model}."
         )
-    drop_path = (
-        wanted.drop_path
-        if wanted.drop_path is not None
-        else asked.drop_path
-        if asked is not None and asked.model
-        else None
-    )
+    drop_path = wanted.drop_path if wanted.drop_path is not None else asked.drop_path if asked is not None else None
     if wanted.channels == 1:
         overrides["in_channels"] = 1
     if drop_path is not None:

@@ -25,7 +25,7 @@ RECIPES: Mapping[str, Recipe] = {
         label_smoothing=0.1,
         augment="strong",
         flip=True,
-        drop_path=0.1,
+        drop_path=None,  # its start has 0.1
     ),
     "finetune": Recipe(
         about="from a checkpoint of videos; the backbone learns a tenth as fast as the head (paper, table 7)",
