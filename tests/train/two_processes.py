@@ -9,16 +9,18 @@ import torch
 
 from tests.train.helpers import Recorder, interrupter, tiny_trainer
 from videoswin.errors import Interrupted
+from videoswin.train.metrics import Tally
 from videoswin.train.processes import joined
 
 
 class Losses(Recorder):
     """The mean loss of every step, from the tallies."""
 
-    def __init__(self) -> None:
+    def __init__(self, so_far: Tally) -> None:
+        """``so_far``: of the epoch in which a resumed run goes on."""
         super().__init__()
         self.losses: list[float] = []
-        self.before = 0.0, 0
+        self.before = so_far.loss_sum, so_far.clips
 
     def step(self, epoch, step, steps, tally, lr) -> None:
         if step == 1:
@@ -42,7 +44,7 @@ def main(videos: str, out: str, strategy: str, stop_at: str = "0") -> None:
         )
         if (Path(out) / "last").is_dir():
             trainer.resume()
-        watch = Losses()
+        watch = Losses(trainer.progress.tally)
         if int(stop_at):
             stopper = interrupter(int(stop_at), 1)
             watch.at, watch.act = stopper.at, stopper.act
