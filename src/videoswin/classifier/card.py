@@ -12,11 +12,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from videoswin.classifier.facts import CARD_HEADER, Facts
+from videoswin.predict.answers import SeveralLabels
 
 __all__ = ["model_card"]
 
 _TAGS = ("video-classification", "video-swin-transformer", "videoswin")
-_ACCURACY = re.compile(r"(?:(\w+)_)?(top1|top5|mean_class)")  # "val_top1": of which clips, and what; shares of 1
+_ACCURACY = re.compile(r"(?:(\w+)_)?(top1|top5|mean_class|map)")  # "val_top1": of which clips, and what; shares of 1
 _MAX_LISTED = 50
 
 
@@ -45,6 +46,7 @@ def model_card(facts: Facts, num_parameters: int) -> str:
         measured=bool(results),
         p=facts.preprocessing,
         threshold=facts.none_threshold,
+        several=isinstance(facts.answer, SeveralLabels),
         labels=facts.labels,
         most_labels=_MAX_LISTED,
     )

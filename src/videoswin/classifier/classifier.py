@@ -17,6 +17,7 @@ from videoswin.classifier.hub import push_folder
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
 from videoswin.interface.video_model import VideoModel, need
+from videoswin.predict.answers import ONE_LABEL, Answer
 from videoswin.predict.provenance import Training
 from videoswin.predict.scoring import VideoClassifier, require_finite_logits
 from videoswin.weights.load_report import LoadReport
@@ -50,6 +51,8 @@ class Classifier(VideoClassifier):
     :mod:`videoswin.classifier.card`."""
     training: Training | None = None
     """What it learnt from, if a run made it; kept in the checkpoint."""
+    answer: Answer = ONE_LABEL
+    """What its logits mean: one label for a video, or several; kept in the checkpoint."""
     report: LoadReport | None = None
     """What was loaded, if it came from a file of weights alone."""
 
@@ -76,6 +79,7 @@ class Classifier(VideoClassifier):
             notes=self.notes,
             card=self.card,
             training=self.training,
+            answer=self.answer,
         )
 
     def logits(self, clips: Tensor) -> Tensor:
@@ -133,7 +137,10 @@ class Classifier(VideoClassifier):
         """
         need(self.model, "causal", "A causal stream")
         notes = f"Causal, from the weights of {self.name}, which looks ahead; not fine-tuned."
-        return Classifier(self.model.as_causal(), self.preprocessing, self.labels, f"{self.name}_causal", notes=notes)
+        name = f"{self.name}_causal"
+        return Classifier(
+            self.model.as_causal(), self.preprocessing, self.labels, name, notes=notes, answer=self.answer
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """What ``config.json`` holds."""

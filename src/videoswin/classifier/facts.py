@@ -9,6 +9,7 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, nearest
 from videoswin.interface.model_config import ModelConfig
 from videoswin.model.config import SwinConfig, check_clip_size
+from videoswin.predict.answers import ONE_LABEL, Answer, require_one_label
 from videoswin.predict.provenance import Training
 from videoswin.weights.assemble import empty_model
 
@@ -46,10 +47,15 @@ class Facts:
     """What the model card should say besides: :mod:`videoswin.classifier.card`."""
     training: Training | None = None
     """What it learnt from, if a run made it."""
+    answer: Answer = ONE_LABEL
+    """One label for a video, or several, with their thresholds."""
 
     def __post_init__(self) -> None:
         check_labels(self.labels, self.config.num_classes)
         check_threshold(self.none_threshold)
+        self.answer.check(self.labels)
+        if self.none_threshold is not None:
+            require_one_label(self.answer, self.name, "a none_threshold")
         check_card(self.card)
         if self.config.in_channels != self.preprocessing.channels:
             raise ConfigError(

@@ -22,6 +22,7 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
 from videoswin.interface.model_config import ModelConfig
 from videoswin.interface.video_model import VideoModel
+from videoswin.predict.answers import answer_of
 from videoswin.predict.provenance import Training
 from videoswin.storage.atomic import replace_folder
 from videoswin.weights.assemble import empty_model, fill, require_same_tensors
@@ -41,7 +42,18 @@ VERSION = 1
 _FOR_HUBS = {"model_type": "videoswin", "architectures": ["VideoSwin"]}  # how a hub sorts models; not read here
 _MAX_CONFIG_BYTES = 16 * 2**20
 _REQUIRED = ("format", "version", "model", "preprocessing", "id2label")
-_OPTIONAL = ("name", "label2id", "none_threshold", "metrics", "notes", "card", "training", *_FOR_HUBS)
+_OPTIONAL = (
+    "name",
+    "label2id",
+    "none_threshold",
+    "metrics",
+    "notes",
+    "card",
+    "training",
+    "answer",
+    "thresholds",
+    *_FOR_HUBS,
+)
 _COPY_AGAIN = "Copy or download the checkpoint again"
 
 
@@ -85,17 +97,19 @@ def facts_of(path: Path, settings: Mapping[str, Any], name: str) -> Facts:
         WeightsError: a value cannot be right.
     """
     config = _model_config(path, settings["model"])
+    labels = _labels(path, settings)
     try:
         return Facts(
             config=config,
             preprocessing=Preprocessing.from_dict(_table(path, settings, "preprocessing")),
-            labels=_labels(path, settings),
+            labels=labels,
             name=str(settings.get("name") or name),
             none_threshold=settings.get("none_threshold"),
             metrics=_table(path, settings, "metrics"),
             notes=str(settings.get("notes", "")),
             card=_table(path, settings, "card"),
             training=Training.from_dict(_table(path, settings, "training")) if settings.get("training") else None,
+            answer=answer_of(settings, labels),
         )
     except ConfigError as error:
         reason, _, hint = str(error).partition(". ")
@@ -228,6 +242,7 @@ def to_config(facts: Facts) -> dict[str, Any]:
         "notes": facts.notes,
         "card": facts.card,
         **({"training": facts.training.to_dict()} if facts.training else {}),
+        **facts.answer.to_dict(facts.labels),
     }
 
 

@@ -1,10 +1,11 @@
 """``videoswin evaluate``: how good a checkpoint is on labelled videos."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from videoswin.cli.evaluate_several import show_several
 from videoswin.cli.output import DONE, SOME_UNREADABLE, add_row, counted, percent, progress, say, show, table
 from videoswin.cli.profile import show_profile
 from videoswin.cli.weights_argument import RuntimeChoice, open_weights
@@ -12,6 +13,7 @@ from videoswin.cli.weights_argument import RuntimeChoice, open_weights
 if TYPE_CHECKING:
     from videoswin.data.annotations import ClipList
     from videoswin.predict.evaluation import Evaluation
+    from videoswin.predict.several import SeveralEvaluation
 
 __all__ = ["evaluate"]
 
@@ -35,7 +37,8 @@ def evaluate(
 ) -> int:
     """Measure how good a checkpoint is on labelled videos.
 
-    Prints top-1, top-5 (of more than five classes) and mean class accuracy and a table of the classes. A video that cannot be read is listed and
+    Prints top-1, top-5 (of more than five classes) and mean class accuracy and a table of the classes; of a multi-label
+    checkpoint mAP, and precision and recall by its thresholds. A video that cannot be read is listed and
     counted as wrong; the exit code is then 1.
 
     For example:
@@ -62,7 +65,7 @@ def evaluate(
     split
         Only the videos of this split, such as test; by default all of them.
     json_only
-        Print one JSON object and nothing else: n, top1, top5, mean_class, unreadable.
+        Print one JSON object and nothing else: n, top1, top5, mean_class, unreadable; multi-label: n, map, f1, exact, unreadable.
     out
         Also write confusion.png and predictions.csv into this folder.
     report
@@ -80,18 +83,22 @@ def evaluate(
     from videoswin.data.annotations import read_index
     from videoswin.data.containers import Limits
     from videoswin.data.preprocessing import Views
+    from videoswin.predict.answers import SeveralLabels, require_one_label
     from videoswin.predict.evaluation import Evaluation, evaluate_rows
     from videoswin.predict.evaluation_page import require_page, write_evaluation_page
     from videoswin.predict.plain_text import json_text
     from videoswin.predict.profile import Profile
     from videoswin.predict.provenance import known_clips
+    from videoswin.predict.several import SeveralEvaluation, evaluate_several_rows
 
     allowed = Limits.parse(limits or "")
     classifier = open_weights(weights, runtime, device, like, num_heads)
     chosen_views = Views.of(views)
-    index = read_index(data, split=split, labels=classifier.labels)
+    index = read_index(data, split=split, labels=classifier.labels, cells=classifier.answer.cells)
+    several = isinstance(classifier.answer, SeveralLabels)
     _warn(index, split)
     if report is not None:
+        require_one_label(classifier.answer, classifier.name, "a report")
         require_page(report)
     known = known_clips(classifier.training, index.rows)
     if any(known):
@@ -99,24 +106,35 @@ def evaluate(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     times = Profile() if profile else None
-    results = evaluate_rows(classifier, index.rows, chosen_views, limits=allowed, profile=times)
-    rows = []
+    by_kind = evaluate_several_rows if several else evaluate_rows
+    results = by_kind(classifier, index.rows, chosen_views, limits=allowed, profile=times)
+    rows: list[Any] = []
     for result in progress(results, len(index), "Evaluating"):
         rows.append(result)
         if result.error:
             say(f"counted as wrong: {result.error}")
-    evaluation = Evaluation(classifier.labels, chosen_views, tuple(rows))
+    if isinstance(classifier.answer, SeveralLabels):
+        evaluation = SeveralEvaluation(classifier.labels, classifier.answer.thresholds, chosen_views, tuple(rows))
+    else:
+        evaluation = Evaluation(classifier.labels, chosen_views, tuple(rows))
     if json_only:
         print(json_text(evaluation.to_dict()))
+    elif isinstance(evaluation, SeveralEvaluation):
+        show_several(evaluation)
+        if any(known) and not all(known):
+            _show_new(evaluation, known)
     else:
         _show(evaluation)
         if any(known) and not all(known):
             _show_new(evaluation, known)
-    if out is not None:
+    if out is not None and isinstance(evaluation, SeveralEvaluation):
+        evaluation.write_csv(out / "predictions.csv")
+        say(f"wrote {out / 'predictions.csv'}")
+    elif out is not None and isinstance(evaluation, Evaluation):
         evaluation.write_confusion(out / "confusion.png", title=classifier.name)
         evaluation.write_csv(out / "predictions.csv")
         say(f"wrote {out / 'confusion.png'} and {out / 'predictions.csv'}")
-    if report is not None:
+    if report is not None and isinstance(evaluation, Evaluation):
         title = f"Evaluation of {data.name}" + (f", split {split}" if split else "")
         warnings = [_learnt(known)] if any(known) else []
         write_evaluation_page(report, classifier, evaluation, title, warnings=warnings, limits=allowed)
@@ -145,7 +163,7 @@ def _learnt(known: list[bool]) -> str:
     return f"the model has learnt from {which} (the files' bytes are the same): figures on them say nothing about new ones."
 
 
-def _show_new(evaluation: "Evaluation", known: list[bool]) -> None:
+def _show_new(evaluation: "Evaluation | SeveralEvaluation", known: list[bool]) -> None:
     new = [r for r, learnt in zip(evaluation.rows, known, strict=True) if not learnt]
     right = sum(r.correct for r in new) / len(new)
     show(f"of the {counted(len(new), 'clip')} that it has not learnt from, {percent(right)} are right")

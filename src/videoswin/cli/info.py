@@ -14,6 +14,7 @@ from videoswin.errors import ConfigError
 if TYPE_CHECKING:
     from videoswin.classifier.resolve import Target
     from videoswin.data.preprocessing import Preprocessing
+    from videoswin.predict.answers import Answer
 
 __all__ = ["info"]
 
@@ -82,6 +83,7 @@ class _Subject:
     none_threshold: float | None = None
     metrics: dict[str, Any] | None = None
     notes: str = ""
+    answer: "Answer | None" = None
 
     def described(self) -> dict[str, Any]:
         """What only checkpoints have."""
@@ -93,6 +95,7 @@ class _Subject:
             "preprocessing": self.preprocessing.to_dict(),
             "metrics": self.metrics or {},
             "notes": self.notes,
+            **(self.answer.to_dict(self.labels) if self.answer else {}),
         }
 
 
@@ -126,7 +129,7 @@ def _subject(target: "Target", as_architecture: bool) -> _Subject:
             facts = read_facts(folder)
             require_fitting_weights(folder, facts.config)
             known = (facts.labels, facts.none_threshold, facts.metrics, facts.notes)
-            return _Subject(facts.name, facts.config, facts.preprocessing, *known)
+            return _Subject(facts.name, facts.config, facts.preprocessing, *known, facts.answer)
         case WeightsFile(path):
             c = load(path)
             return _Subject(c.name, c.model.config, c.preprocessing, c.labels, c.none_threshold, c.metrics, c.notes)
@@ -239,6 +242,8 @@ def _show(facts: dict[str, Any]) -> None:
         add_row(summary, "engine", f"{engine['name']}  (attention on this CPU: {engine['reason'] or 'compiled'})")
     if facts.get("none_threshold") is not None:
         add_row(summary, "threshold", f"a best score below {facts['none_threshold']:g} means none of these")
+    if facts.get("answer") == "several":
+        add_row(summary, "answer", "several labels (multi-label), by a threshold for each")
     for name, value in facts.get("metrics", {}).items():
         add_row(summary, name, f"{value:.4g}" if isinstance(value, float) else str(value))
     if facts.get("notes"):

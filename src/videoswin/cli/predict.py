@@ -72,7 +72,8 @@ def predict(
     top_k
         How many labels to show for each video.
     json_lines
-        Print one JSON object a line and nothing else: path, duration_s, views, complete, predictions, error.
+        Print one JSON object a line and nothing else: path, duration_s, views, complete, predictions, error; of a multi-label
+        checkpoint also labels, those whose scores reach their thresholds.
     report
         Also write this web page, with frames beside the scores.
     profile
@@ -130,7 +131,9 @@ def _show(prediction: "Prediction") -> None:
     unknown = "; nothing in the file says where it ends" if prediction.complete is None else ""
     seconds = f"{prediction.duration_s:.2f} s, looked at {span.start:.2f} to {span.end:.2f} s"
     show(f"{prediction.path}  ({seconds}{looped}{unknown})")
-    if prediction.label is None:
+    if prediction.labels is not None:
+        show(f"  {', '.join(prediction.labels) or 'none of its labels: no score reaches its threshold'}")
+    elif prediction.label is None:
         show("  none of these: the best score is below the checkpoint's threshold")
     scores = table("", "label", "score", "bar", right=["score"], header=False)
     for label, score in prediction.predictions:

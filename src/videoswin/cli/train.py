@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, counted, quiet, say, steps
-from videoswin.cli.train_figures import conclude, show_fold, show_measured, show_plan
+from videoswin.cli.train_figures import conclude, conclude_several, show_fold, show_measured, show_plan
 from videoswin.cli.train_options import TrainOptions, read_options, write_options
 from videoswin.cli.weights_argument import told_of
 
@@ -198,6 +198,9 @@ def _train(
         if keep_adapter and processes.first:
             save_adapter(trainer.model, plan.adaptation, out / "adapter")
         if processes.first:
+            if options.multi_label:
+                conclude_several(plan, trainer, data, out)
+                return DONE
             warnings = conclude(plan, trainer, measured, data, out)
             say(f"wrote {write_run_page(out, trainer, measured, warnings, allowed)}")
     return DONE
@@ -229,6 +232,7 @@ def _asked(options: TrainOptions) -> tuple["Preferences", dict[str, Any]]:
         recipe=options.recipe,
         adapt=adapt,
         name=options.name,
+        multi_label=options.multi_label,
     )
     fields = [field.name for field in dataclasses.fields(TrainSettings)]
     settings = options.only(*(name for name in fields if hasattr(options, name) and name != "seed"))

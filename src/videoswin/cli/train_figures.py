@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from videoswin.train.loop import Trainer
     from videoswin.train.plan import Plan
 
-__all__ = ["conclude", "show_fold", "show_measured", "show_plan"]
+__all__ = ["conclude", "conclude_several", "show_fold", "show_measured", "show_plan"]
 
 
 def show_plan(plan: "Plan", out: Path) -> int:
@@ -129,3 +129,21 @@ def conclude(plan: "Plan", trainer: "Trainer", measured: "Measured | None", data
     if tests := plan.index.splits.get("test"):
         show(f"Once, at the end ({resolution(tests)}):  videoswin evaluate {data} --split test --weights {best}")
     return [line[:1].upper() + line[1:] for line in lines]
+
+
+def conclude_several(plan: "Plan", trainer: "Trainer", data: Path, out: Path) -> None:
+    """The same of a multi-label run, whose figure is mAP; it has no page."""
+    progress, best = trainer.progress, out / "best"
+    if plan.val_clips is None:
+        show(f"Trained {counted(progress.epoch, 'epoch')}. The checkpoint: {best}")
+        show("How good it is was not measured: no clip was held out. Every threshold is 0.5.")
+    else:
+        measured = f"mAP {percent(progress.best)} at best" if progress.best >= 0 else "clips have none of the labels"
+        show(f"Trained {counted(progress.epoch, 'epoch')}, held-out {measured}. The checkpoint: {best}")
+        say(
+            f"the epoch and the thresholds were chosen by the same {counted(len(plan.val_clips), 'clip')}: expect somewhat less on "
+            "new ones. Labels of fewer than five of them have the threshold 0.5. There is no report.html."
+        )
+    show(f"Use it:  videoswin predict clip.mp4 --weights {best}")
+    if plan.index.splits.get("test"):
+        show(f"Once, at the end:  videoswin evaluate {data} --split test --weights {best}")

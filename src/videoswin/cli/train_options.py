@@ -41,6 +41,9 @@ class TrainOptions:
     recipe
         The table of settings to start from: motion, finetune or scratch, or a published run such as kinetics400_t or
         ssv2_b (docs/recipes.md); by default the one that suits the start.
+    multi_label
+        Take cells such as smile|talk for several labels of a clip; | alone is none of them. The checkpoint then gives a video
+        every label whose score reaches its threshold.
     folds
         Hold every clip out once, in so many parts, whole groups at a time; then train on all clips.
     val_share
@@ -133,6 +136,7 @@ class TrainOptions:
     like: Annotated[str | None, Parameter(metavar="MODEL")] = None
     num_heads: int | None = None
     recipe: str | None = None
+    multi_label: Switch = False
     folds: int | None = None
     val_share: float | None = None
     adapt: str | None = None

@@ -29,7 +29,7 @@ class _Lines:
         pass
 
     def epoch(self, row: EpochRow, best: bool) -> None:
-        held_out = "" if row.val_top1 is None else f"   held out {percent(row.val_top1):>7}{' *' if best else '  '}"
+        held_out = "" if row.val_top1 is None else f"   held out {_held_out(row)}{' *' if best else '  '}"
         show(
             f"epoch {row.epoch:>3}/{self.epochs}   loss {row.train_loss:.3f}   accuracy {percent(row.train_top1):>7}{held_out}"
             f"   {row.clips_per_s:.1f} clips/s   {row.seconds:.0f} s{self._more()}"
@@ -68,6 +68,12 @@ class _Log(_Lines):
 
     def _more(self) -> str:
         return f"{self.left}   {_now()}"
+
+
+def _held_out(row: EpochRow) -> str:
+    if row.val_map is not None:
+        return f"mAP {percent(row.val_map):>7}"
+    return "" if row.val_top1 is None else f"{percent(row.val_top1):>7}"
 
 
 def _now() -> str:

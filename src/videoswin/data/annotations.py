@@ -27,7 +27,6 @@ column, a row with an empty split belongs to none: it is only returned for ``spl
 class.
 """
 
-import re
 import unicodedata
 import warnings
 from collections import Counter
@@ -39,13 +38,14 @@ from videoswin.data.clips import Clip, ClipList, Problems, first_few
 from videoswin.data.csv_list import checked_clips, clips_of_csv, has_controls, read_text
 from videoswin.data.folders import VIDEO_SUFFIXES, class_folder_clips, has_split_folders
 from videoswin.data.forms import form_of, is_foreign, lists_in
+from videoswin.data.label_cells import LabelCells
 from videoswin.data.segments.clips import are_segments, clips_of_segments
 from videoswin.errors import ConfigError, nearest
 
 __all__ = ["VIDEO_SUFFIXES", "Clip", "ClipList", "read_index"]
 
+_ONE_LABEL = LabelCells()
 _OLD_NAMES = {"Index": ClipList, "Row": Clip}
-_BETWEEN_LABELS = re.compile(r"[;|]")
 
 
 def __getattr__(name: str) -> Any:
@@ -55,12 +55,20 @@ def __getattr__(name: str) -> Any:
     return _OLD_NAMES[name]
 
 
-def read_index(data: str | Path, *, split: str | None = None, labels: Sequence[str] | None = None) -> ClipList:
+def read_index(
+    data: str | Path,
+    *,
+    split: str | None = None,
+    labels: Sequence[str] | None = None,
+    cells: LabelCells = _ONE_LABEL,
+) -> ClipList:
     """Read a CSV file, a folder of class folders, or segments of other tools (docs/annotations.md), and check all of it.
 
     Args:
         split: only these clips; None: all of them, except those with an empty split.
         labels: the class names to use, in this order; a row with another label is then a bad row.
+        cells: how the cells of the column ``label`` are read; :class:`~videoswin.data.label_cells.SeveralLabelCells` for lists in
+            which a clip may have several labels.
 
     Raises:
         ConfigError: for a file or folder that cannot be read as a list, for an unknown split, or with one line per bad row:
@@ -90,11 +98,13 @@ def read_index(data: str | Path, *, split: str | None = None, labels: Sequence[s
             rows, has_splits, notes = _clips_of_lists([source], root, named_folder, problems)
         else:
             rows, has_splits, notes = clips_of_csv(text, source, root, named_folder, problems)
+    rows = cells.read(rows, problems, labels)
     _check_labels(rows, labels, has_splits, problems)
     problems.raise_if_any()
     notes += _files_in_splits(rows)
     if labels is None:
-        notes += _look_alikes([row for row in rows if row.split or not has_splits])
+        counted = [row for row in rows if row.split or not has_splits]
+        notes += _look_alikes(counted) + cells.notes(counted)
     return _select(rows, source, root, has_splits, split, labels, notes)
 
 
@@ -155,7 +165,9 @@ def _select(
         raise ConfigError(f"{source}: lists no clips{reason}. Add rows to it, or give another file or folder.")
     return ClipList(
         rows=tuple(chosen),
-        labels=tuple(labels) if labels is not None else tuple(sorted({row.label for row in counted})),
+        labels=tuple(labels)
+        if labels is not None
+        else tuple(sorted({name for row in counted for name in row.classes})),
         root=root,
         splits=dict(sorted(splits.items())),
         shared_groups=_shared_groups(counted),
@@ -190,7 +202,6 @@ def _check_labels(rows: list[Clip], labels: Sequence[str] | None, has_splits: bo
         if has_controls(row.label):
             problems.add(row.line, f"the label {row.label!r} has a line break or other control character in it")
     if labels is None:
-        _check_several_labels(rows, problems)
         return
     repeated = [name for name, count in Counter(labels).items() if count > 1]
     if repeated or not labels:
@@ -199,8 +210,10 @@ def _check_labels(rows: list[Clip], labels: Sequence[str] | None, has_splits: bo
     known = set(labels)
     foreign: dict[str, list[Clip]] = {}
     for row in rows:
-        if row.label not in known and (row.split or not has_splits):
-            foreign.setdefault(row.label, []).append(row)
+        if row.split or not has_splits:
+            for name in row.classes:
+                if name not in known:
+                    foreign.setdefault(name, []).append(row)
     for label, found in foreign.items():  # one line each: a list for another model has hundreds of such rows
         hint = nearest(label, known) if len(known) <= 20 else _did_you_mean(label, known)
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
@@ -210,32 +223,17 @@ def _check_labels(rows: list[Clip], labels: Sequence[str] | None, has_splits: bo
         )
 
 
-def _check_several_labels(rows: list[Clip], problems: Problems) -> None:
-    """``x;y`` beside ``x`` or ``y``: two labels of one clip, or the name of a third class? A clip has one class."""
-    alone = {row.label for row in rows if not _BETWEEN_LABELS.search(row.label)}
-    for row in rows:
-        parts = [part.strip() for part in _BETWEEN_LABELS.split(row.label)]
-        if len(parts) > 1 and alone.intersection(parts):
-            text = f'is "{row.label}" one class, or are these {len(parts)} labels? A clip has one; '
-            problems.add(row.line, f"{text}name a class without ; and |, or list the clip under one of them")
-
-
 def _look_alikes(rows: Sequence[Clip]) -> list[str]:
     """Notes on classes that people would take for one: other accents, invisible characters, spaces, 1 and 1.0."""
     lines: dict[str, dict[str, list[int]]] = {}
     for row in rows:
-        lines.setdefault(_looks(row.label), {}).setdefault(row.label, []).append(row.line)
+        for name in row.classes:
+            lines.setdefault(_looks(name), {}).setdefault(name, []).append(row.line)
     notes = []
     for alike in lines.values():
         if len(alike) > 1:
             named = " and ".join(f"{label!a} ({_where(found)})" for label, found in sorted(alike.items()))
             notes.append(f"beware: labels that look alike are different classes: {named}. Write them in one way.")
-    several = sorted({row.label for row in rows if _BETWEEN_LABELS.search(row.label)})
-    if several:
-        notes.append(
-            f"beware: {first_few(map(repr, several))} {'is' if len(several) == 1 else 'are'} taken as one class each. "
-            "If these are several labels of a clip, list it under one of them."
-        )
     return notes
 
 

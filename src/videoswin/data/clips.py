@@ -28,6 +28,13 @@ class Clip:
     """Seconds from the first frame of the video."""
     end: float | None = None
     """Seconds, not included; None is the end of the video."""
+    several: tuple[str, ...] | None = None
+    """Its classes, in a list in which a clip may have several, or none; ``label`` is then the whole cell."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """``(label,)``, or ``several``."""
+        return (self.label,) if self.several is None else self.several
 
     @property
     def is_part(self) -> bool:

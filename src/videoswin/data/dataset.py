@@ -81,11 +81,11 @@ class Augment:
     def __call__(
         self,
         frames: Tensor,
-        label: int,
+        label: "int | Tensor",
         resize: Resize,
         flip_labels: FlipLabels | None,
         generator: Generator,
-    ) -> tuple[Tensor, int]:
+    ) -> tuple[Tensor, "int | Tensor"]:
         """uint8 ``(T, h, w, 3)`` to ``(T, *resize.size, 3)``, and the label, which flipping may change.
 
         ``flip_labels``: what a mirrored class becomes; None does not flip.
@@ -174,10 +174,10 @@ class Preparation:
     skipped: tuple[tuple[Clip, str], ...]
 
 
-class ClipDataset(Dataset[tuple[Tensor, int, int]]):
+class ClipDataset(Dataset[tuple[Tensor, "int | Tensor", int]]):
     """One clip per row: ``dataset[index] -> (clip float32 (3, T, H, W), label, index)``.
 
-    ``labels``: class names, a label is a place in them. With ``augment`` a random clip is drawn and varied;
+    ``labels``: class names, a label is a place in them; of rows with several, float32 (K,), 1 for each of the clip's classes. With ``augment`` a random clip is drawn and varied;
     with None it is the middle clip, cropped at the centre: exactly the single view of
     :meth:`Preprocessing.views`.
 
@@ -202,10 +202,9 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         self.seed = seed
         self._numbers = {name: number for number, name in enumerate(self.labels)}
         for row in self.rows:
-            if row.label not in self._numbers:
-                raise ConfigError(
-                    f'{row.path}: the label "{row.label}" is not a class. {nearest(row.label, self.labels)}'
-                )
+            for name in row.classes:
+                if name not in self._numbers:
+                    raise ConfigError(f'{row.path}: the label "{name}" is not a class. {nearest(name, self.labels)}')
         flips = augment is not None and augment.flip
         self._flip_labels = FlipLabels.of(self.labels, augment.flip_pairs) if augment is not None and flips else None
         self._resize = preprocessing.working_resize if augment is not None else preprocessing.view_resize
@@ -224,13 +223,13 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         """Serve the draws of this epoch. Call it before the loader's iterator is made: workers read ahead."""
         self._epoch.fill_(epoch)
 
-    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, int, int]:
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, "int | Tensor", int]:
         """``(index, copy)`` gives another variation of the same clip, for each ``copy`` from 0 on; ``index`` alone the first."""
         index, copy = index if isinstance(index, tuple) else (index, 0)
         if not 0 <= index < len(self.rows):
             raise IndexError(f"index {index} is outside the {len(self.rows)} clips")  # also ends `for clip in dataset`
         row, preprocessing = self.rows[index], self.preprocessing
-        label = self._numbers[row.label]
+        label = self._answer(row)
         if self.augment is None:
             frames = self.cache.read(row, self._resize, lambda times: preprocessing.indices(times)[0])
             return preprocessing.to_clip(center_crop(frames, preprocessing.size)), label, index
@@ -241,6 +240,13 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         )
         frames, label = self.augment(frames, label, preprocessing.view_resize, self._flip_labels, generator)
         return preprocessing.to_clip(frames), label, index
+
+    def _answer(self, row: Clip) -> "int | Tensor":
+        if row.several is None:
+            return self._numbers[row.label]
+        answer = torch.zeros(len(self.labels))
+        answer[[self._numbers[name] for name in row.several]] = 1.0
+        return answer
 
     def prepare(self, on_bad: str = "error", progress: Callable[[int, int], None] | None = None) -> Preparation:
         """Open every file once, before the first step and before workers start, and fill the cache.
@@ -282,7 +288,7 @@ def _summary(bad: Sequence[VideoError], total: int) -> VideoError:
 
 class ClipLoader:
     """Batches of a :class:`ClipDataset`: ``(clips float32 (B, 3, T, H, W), labels int64 (B,), indices int64
-    (B,))``.
+    (B,))``; labels of clips with several are float32 (B, K).
 
     ``batches``: lists of indices, such as a torch batch sampler; it is gone through anew for each epoch.
     ``num_workers``: worker processes, which live from epoch to epoch; 0 loads in this process. ``timeout_s``:
@@ -325,20 +331,20 @@ class ClipLoader:
         return len(self._loader)
 
 
-class _Guarded(Dataset[tuple[Tensor, int, int] | VideoError]):
+class _Guarded(Dataset[tuple[Tensor, "int | Tensor", int] | VideoError]):
     """Hands a VideoError over as a value, for the other process to raise."""
 
     def __init__(self, clips: ClipDataset) -> None:
         self._clips = clips
 
-    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, int, int] | VideoError:
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, "int | Tensor", int] | VideoError:
         try:
             return self._clips[index]
         except VideoError as error:
             return error
 
 
-def _collate(items: list[tuple[Tensor, int, int] | VideoError]) -> tuple[Tensor, ...] | VideoError:
+def _collate(items: list[tuple[Tensor, "int | Tensor", int] | VideoError]) -> tuple[Tensor, ...] | VideoError:
     for item in items:
         if isinstance(item, VideoError):
             return item

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from videoswin.errors import ConfigError, nearest
 
 __all__ = ["FlipLabels", "with_a_side"]
@@ -29,8 +31,9 @@ class FlipLabels:
 
     table: tuple[int, ...]
 
-    def __call__(self, label: int) -> int:
-        return self.table[label]
+    def __call__(self, label: "int | Tensor") -> "int | Tensor":
+        """Of several labels, (K,), each becomes what it is in the mirror."""
+        return label[list(self.table)] if isinstance(label, Tensor) else self.table[label]
 
     @classmethod
     def of(cls, labels: Sequence[str], pairs: Mapping[str, str] | None = None) -> "FlipLabels":

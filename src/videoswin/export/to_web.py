@@ -19,6 +19,7 @@ from pathlib import Path
 from videoswin.classifier.classifier import Classifier
 from videoswin.errors import ConfigError, MissingExtraError
 from videoswin.export.write import Exported, export
+from videoswin.predict.answers import require_one_label
 from videoswin.storage.atomic import replace_folder, require_replaceable_folder
 
 __all__ = ["WebFolder", "export_web", "require_web"]
@@ -69,6 +70,7 @@ def export_web(
         ConfigError: the runtime cannot be had, or ``runtime`` is something else.
         WeightsError: ``out`` holds other things, or the exported model does not give the same logits.
     """
+    require_one_label(classifier.answer, classifier.name, "a web page")
     require_web(out, runtime)
     with _runtime(runtime, step) as package, replace_folder(out, _MARK) as folder:
         for name in _RUNTIME:

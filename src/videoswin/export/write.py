@@ -21,6 +21,7 @@ from videoswin.export.formats import TOLERANCES, Format, Precision, find_format,
 from videoswin.export.program import Program, trace
 from videoswin.export.runtime import ExportedClassifier, load_exported
 from videoswin.export.runtime.metadata import Making, Metadata
+from videoswin.predict.answers import require_one_label
 from videoswin.storage.atomic import replace_together
 from videoswin.storage.outputs import EXPORTED, require_writable_output
 
@@ -105,6 +106,7 @@ def export(
         WeightsError: the file's outputs are not those of the model; it was not kept.
         MissingExtraError: the format's library is not installed.
     """
+    require_one_label(classifier.answer, classifier.name, "an exported file")
     path, form = Path(path), find_format(to)
     precision = _precision(form, precision)
     require(to, precision, path)

@@ -5,6 +5,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from videoswin.data.preprocessing import Preprocessing
+from videoswin.errors import ConfigError
 
 __all__ = ["VideoSwinConfig"]
 
@@ -31,6 +32,10 @@ class VideoSwinConfig(PreTrainedConfig):
     ) -> None:
         kwargs.pop("format", None)
         kwargs.pop("version", None)
+        if kwargs.get("answer", "one") != "one":
+            raise ConfigError(
+                f"{name} is multi-label, which videoswin.hf does not have yet. Load it with videoswin.load()."
+            )
         super().__init__(**kwargs)
         self.model = dict(model or {})
         self.preprocessing = Preprocessing.from_dict(preprocessing or {}).to_dict()

@@ -24,6 +24,7 @@ from videoswin.live.decisions import DecisionSettings
 from videoswin.live.sampler import stream_fps
 from videoswin.live.tracker import ClipStream, Tracker
 from videoswin.model import VideoSwin
+from videoswin.predict.answers import require_one_label
 from videoswin.predict.scoring import VideoClassifier
 from videoswin.streams.causal import Stream
 from videoswin.streams.clips import ClipsStream
@@ -99,6 +100,7 @@ def make_tracker(
     """
     if isinstance(classifier, ExportedClassifier):
         classifier.require_whole_clips()
+    require_one_label(classifier.answer, classifier.name, "a stream")
     preprocessing = classifier.preprocessing
     any_model = classifier.model if isinstance(classifier, Classifier) else None
     # Other systems than Video Swin see whole clips: nothing inside them could be used again.

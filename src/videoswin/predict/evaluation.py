@@ -18,6 +18,7 @@ from videoswin.data.clips import Clip
 from videoswin.data.decode import Limits
 from videoswin.data.preprocessing import Views
 from videoswin.errors import ConfigError, OutOfMemoryError, VideoError, nearest
+from videoswin.predict.answers import require_one_label
 from videoswin.predict.confusion import write_confusion
 from videoswin.predict.plain_text import csv_cell
 from videoswin.predict.profile import Profile
@@ -182,6 +183,7 @@ def evaluate_rows(
     ``profile``: gets to know where the time went. Raises :class:`OutOfMemoryError` where memory runs out: a video that this
     machine could not read is not a wrong answer of the model.
     """
+    require_one_label(classifier.answer, classifier.name, "this evaluation")
     _check_labels(rows, classifier.labels)
     results = predict_each(classifier, rows, views, _TOP, limits=limits, profile=profile)
     return (_row_result(row, result) for row, result in zip(rows, results, strict=True))

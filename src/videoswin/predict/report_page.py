@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from videoswin.errors import ConfigError
+from videoswin.predict.answers import require_one_label
 from videoswin.predict.pages import render_page
 from videoswin.predict.results import Failure, LabelScore, Prediction, Span
 from videoswin.predict.scoring import VideoClassifier
@@ -54,6 +55,7 @@ class Report:
 
     def __init__(self, classifier: VideoClassifier, path: str | Path, title: str = "What the model saw") -> None:
         """``path``: where the page goes; a :class:`ConfigError` now if there is no such folder, not after the work."""
+        require_one_label(classifier.answer, classifier.name, "a report")
         self.path = Path(path)
         if self.path.is_dir() or not self.path.absolute().parent.is_dir():
             raise ConfigError(f"{path}: a report cannot be written there. Give a file name in an existing folder.")

@@ -33,7 +33,8 @@ class Prediction:
     of the video each view showed; ``repeated`` counts the frames of a view that repeat others because the video is
     shorter than the clip. ``film`` holds some of the frames that were looked at, for people, if they were asked for.
     ``complete``: True if the file reaches to the end that its container states; None if the container states none, so that
-    a file that was cut off cannot be told from a whole one.
+    a file that was cut off cannot be told from a whole one. ``labels``: of a multi-label classifier, those whose scores reach their
+    thresholds, best first; ``label`` is then the first of them. None for other classifiers.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Prediction:
     repeated: int
     film: Frames | None = None
     complete: bool | None = None
+    labels: tuple[str, ...] | None = None
 
     @property
     def span(self) -> Span:
@@ -54,7 +56,8 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """The line that ``videoswin predict --json`` prints."""
         predictions = [{"label": label, "score": round(score, 6)} for label, score in self.predictions]
-        return _line(self.path, round(self.duration_s, 3), self.views, self.complete, predictions, None)
+        line = _line(self.path, round(self.duration_s, 3), self.views, self.complete, predictions, None)
+        return line if self.labels is None else {**line, "labels": list(self.labels)}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from videoswin.data.decode import Limits
 from videoswin.data.folders import FOLDER_SUFFIXES, find_videos
 from videoswin.data.preprocessing import Preprocessing, Views
 from videoswin.errors import ConfigError, VideoError, WeightsError
+from videoswin.predict.answers import ONE_LABEL, Answer
 from videoswin.predict.batches import (
     Looked,
     VideoReader,
@@ -48,6 +49,8 @@ class VideoClassifier(ABC):
     labels: tuple[str, ...]
     name: str
     none_threshold: float | None
+    answer: Answer = ONE_LABEL
+    """What its logits mean: one label for a video, or several."""
     training: Training | None = None
     """What it learnt from, if that is known."""
 
@@ -170,29 +173,32 @@ def _predict_each(
 
 def to_prediction(classifier: VideoClassifier, views: Views, top_k: int, look: Looked, scores: Tensor) -> Prediction:
     """What the scores of its views, (V, num_classes), say about a video that was read."""
-    best = _best(scores.mean(dim=0), classifier.labels, top_k)
+    mean = scores.mean(dim=0)
+    best = _best(mean, classifier.labels, top_k)
+    several = classifier.answer.named(mean, classifier.labels)
     return Prediction(
         path=look.path,
         duration_s=look.duration_s,
         views=views,
-        label=classifier.decide(best[0]),
+        label=classifier.decide(best[0]) if several is None else next(iter(several), None),
         predictions=best,
         spans=tuple(Span(start, end) for start, end in look.batch.spans.tolist()),
         repeated=int(look.batch.repeated.max()),
         film=look.film,
         complete=look.complete,
+        labels=several,
     )
 
 
 def score_each_view(classifier: VideoClassifier, clips: Tensor) -> Tensor:
-    """Normalised clips (V, 3, T, H, W) -> the probabilities of each, (V, num_classes), float32 on the CPU.
+    """Normalised clips (V, 3, T, H, W) -> the scores of each, (V, num_classes), float32 on the CPU.
 
     Raises:
         WeightsError: a logit is NaN or infinite.
     """
     chunks = clips.split(views_at_once(clips.shape[1:], classifier.device))
     logits = torch.cat([classifier.logits(chunk) for chunk in chunks])
-    return require_finite_logits(logits, classifier.name).softmax(dim=-1)
+    return classifier.answer.scores(require_finite_logits(logits, classifier.name))
 
 
 def require_finite_logits(logits: Tensor, name: str) -> Tensor:

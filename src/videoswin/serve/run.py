@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from videoswin.errors import ConfigError, MissingExtraError
+from videoswin.predict.answers import require_one_label
 from videoswin.serve.settings import ServeSettings
 
 __all__ = ["require_libraries", "serve"]
@@ -86,6 +87,7 @@ def load_models(weights: Sequence[str], runtime: str, device: str) -> Any:
     served: dict[str, ServedModel] = {}
     for source in weights:
         classifier = open_classifier(source, runtime, device)  # type: ignore[arg-type]
+        require_one_label(classifier.answer, classifier.name, "a server")
         if classifier.name in served:
             raise ConfigError(
                 f'Two models are called "{classifier.name}". Give one of them another folder, or another name.'

@@ -48,7 +48,7 @@ def look_at(rows: Sequence[Clip]) -> Footage:
             rates.append((frames - 1) / length)
     return Footage(
         clips=len(rows),
-        classes=len({row.label for row in rows}),
+        classes=len({name for row in rows for name in row.classes}),
         groups=len({row.group for row in rows if row.group}),
         seconds=statistics.median(seconds) if seconds else 0.0,
         longest=sorted(seconds)[int(0.9 * (len(seconds) - 1))] if seconds else 0.0,

@@ -44,7 +44,7 @@ from videoswin.train.processes import Processes, settle, whole
 from videoswin.train.randomness import generator_at, seeded
 from videoswin.train.settings import TrainSettings
 from videoswin.train.state import Progress, check_state, load_state, save_state
-from videoswin.train.targets import targets_of
+from videoswin.train.targets import Judge, targets_of
 from videoswin.train.watching import Watch
 
 __all__ = ["Trainer"]
@@ -114,6 +114,7 @@ class Trainer:
         )
         self.average = Average(self.model, settings.ema) if settings.ema else None
         self.targets = targets_of(train_clips, settings)
+        self.classifier.answer = self.targets.answer()
         self.mixing = Mixing(settings.mixup, settings.cutmix)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.progress = Progress(batches=settings.accumulate * self.processes.world)
@@ -206,7 +207,7 @@ class Trainer:
         """What is left of the current epoch for this process, in its order."""
         settings, epoch = self.settings, self.progress.epoch
         weights = (
-            class_shares([(row.label,) for row in self.train_clips.rows]) if settings.balance == "sampling" else None
+            class_shares([row.classes for row in self.train_clips.rows]) if settings.balance == "sampling" else None
         )
         order = epoch_order(len(self.train_clips), settings.seed, epoch, weights, settings.repeat)
         self.train_clips.set_epoch(epoch)
@@ -294,10 +295,11 @@ class Trainer:
             return stepwise_factor(done, per_epoch, settings.epochs, warmup)
         return learning_rate_factor(done, settings.epochs * per_epoch, round(warmup * per_epoch))
 
-    def _validate(self, interruption: Interruption) -> Tally | None:
+    def _validate(self, interruption: Interruption) -> tuple[Tally, Judge] | None:
         """One centre view of every validation clip, each counted once."""
         if self.val_clips is None:
             return None
+        judge = self.targets.judge()
         self.model.eval()
         tally, (rank, world) = Tally(), (self.processes.rank, self.processes.world)
         batches = _chunks(list(range(len(self.val_clips)))[rank::world], self.settings.batch_size)
@@ -313,6 +315,7 @@ class Trainer:
                     videos, labels, _ = next(loaded)
                     logits = self._logits(self.model, videos).cpu()
                     clips, right = len(labels), self.targets.right(logits, labels)
+                    judge.add(logits, labels)
                     loss = plain.loss(logits, labels).item() * clips
                 elif self.processes.shares:  # every process has to take part in each forward pass
                     self._logits(self.model, self.val_clips[0][0][None])
@@ -322,12 +325,14 @@ class Trainer:
                     break
         if asked:
             self._stop()
-        return tally
+        judge.close(self.processes)
+        return tally, judge
 
     # What is written --------------------------------------------------------------------------------------------------
 
     def _finish_epoch(self, interruption: Interruption) -> EpochRow:
-        validation = self._validate(interruption)
+        validation, judge = self._validate(interruption) or (None, Judge())
+        self.classifier.answer = judge.answer or self.classifier.answer
         epoch, tally, seconds = self.progress.epoch + 1, self.progress.tally, self.progress.seconds
         row = EpochRow(
             epoch=epoch,
@@ -338,6 +343,7 @@ class Trainer:
             lr=self.settings.lr * self._learning_rate_factor(self.steps_per_epoch - 1),
             seconds=seconds,
             clips_per_s=tally.clips / max(seconds, 1e-9),
+            val_map=judge.mean_average_precision,
         )
         self.rows.append(row)
         self._save_checkpoint(row)
@@ -373,10 +379,13 @@ class Trainer:
 
     def _save_checkpoint(self, row: EpochRow) -> None:
         self.classifier.metrics = {
-            k: v for k, v in row.as_dict().items() if k in ("epoch", "train_top1", "val_top1") and v is not None
+            k: v
+            for k, v in row.as_dict().items()
+            if k in ("epoch", "train_top1", "val_top1", "val_map") and v is not None
         }
         plain = self.plain()
-        score = -1.0 if row.val_top1 is None else row.val_top1
+        held_out = row.val_top1 if self.targets.kind == "one" else row.val_map
+        score = -1.0 if held_out is None else held_out
         is_best = score >= self.progress.best  # of equals the later, which has seen more
         if is_best:
             self.progress.best, self.progress.best_epoch = score, row.epoch
@@ -414,7 +423,9 @@ class Trainer:
         # Names without their folders, so that the data may move.
         parts = [(row.path.name, row.label, *((row.start, row.end) if row.is_part else ())) for row in clips.rows]
         listed = blake2b(repr(parts).encode(), digest_size=4)
+        several = {"answer": self.targets.kind} if self.targets.kind != "one" else {}
         values = {
+            **several,
             **self.settings.what_shapes_the_weights(),
             "train_clips": f"{len(clips)} clips, list {listed.hexdigest()}",
             "labels": self.classifier.labels,

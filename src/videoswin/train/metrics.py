@@ -53,16 +53,22 @@ class EpochRow:
     lr: float
     seconds: float
     clips_per_s: float
+    val_map: float | None = None
+    """Of multi-label runs."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name."""
-        return asdict(self)
+        values = asdict(self)
+        if self.val_map is None:
+            del values["val_map"]
+        return values
 
 
 def write_rows(path: Path, rows: list[EpochRow]) -> None:
     """All rows, written whole."""
     with replace_file(path) as new, new.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(EpochRow)])
+        ranked = any(row.val_map is not None for row in rows)
+        writer = csv.DictWriter(file, [f.name for f in fields(EpochRow) if ranked or f.name != "val_map"])
         writer.writeheader()
         for row in rows:
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.as_dict().items()})
@@ -102,6 +108,11 @@ def draw_curves(path: Path, rows: list[EpochRow]) -> None:
                 axes.plot(
                     epochs, values, color=colour, marker="o" if len(rows) < 15 else None, markersize=3, label=part
                 )
+        ranks = [row.val_map for row in rows]
+        if name == "top1" and all(v is not None for v in ranks):
+            axes.plot(
+                epochs, ranks, color="#1971c2", marker="o" if len(rows) < 15 else None, markersize=3, label="val mAP"
+            )
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.get_major_locator().set_params(integer=True)  # there is no epoch 1.25
         axes.grid(alpha=0.25)

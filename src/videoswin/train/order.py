@@ -62,5 +62,6 @@ def steps_of(order: Sequence[Draw], batch_size: int, batches: int, rank: int = 0
 
 def class_shares(labels: Sequence[tuple[str, ...]], power: float = 1.0) -> list[float]:
     """A weight for each clip, by how rare its classes are: with ``power`` 1, all classes are shown equally often."""
-    counts = Counter(label for names in labels for label in names)
-    return [max((counts[name] ** -power for name in names), default=1.0) for names in labels]
+    shown = [names or ("",) for names in labels]  # clips of no class count as those of one more
+    counts = Counter(label for names in shown for label in names)
+    return [max(counts[name] ** -power for name in names) for names in shown]

@@ -9,6 +9,7 @@ from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import Clip, ClipList, read_index
 from videoswin.data.containers import Limits
 from videoswin.data.dataset import ClipDataset, FrameCache
+from videoswin.data.label_cells import LabelCells, SeveralLabelCells
 from videoswin.data.mirror_labels import with_a_side
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, nearest
@@ -58,6 +59,8 @@ class Preferences:
     adapt: str = "full"
     name: str | None = None
     """Of the classifier; None: the name of the run's folder."""
+    multi_label: bool = False
+    """Cells such as ``smile|talk`` in the list are several labels."""
 
     def __post_init__(self) -> None:
         if self.augment is not None and self.augment not in AUGMENTS:
@@ -72,6 +75,8 @@ class Preferences:
             raise ConfigError('flip needs augmentation; choose another augment than "none".')
         if self.channels not in (None, 1, 3):
             raise ConfigError(f"channels={self.channels} must be 3 (colours) or 1 (grey); videos have no others.")
+        if self.multi_label and self.folds:
+            raise ConfigError("multi_label: folds measure one label for each clip. Give a val split, or val_share.")
         if self.recipe is not None:
             get_recipe(self.recipe)
         parse_adaptation(self.adapt)
@@ -203,7 +208,9 @@ def make_plan(
         )
     start_from = Wanted(model, weights, like, dict(told or {}))
     require_place(out, resume)
-    index = read_index(data)
+    index = read_index(data, cells=SeveralLabelCells() if wanted.multi_label else LabelCells())
+    if wanted.multi_label and wanted.val_share is None:
+        wanted = replace(wanted, val_share=0.2)  # for good: what is only lent is measured by one label for each clip
     index.require_two_classes()
     train_rows, val_rows, parts, split_notes = _rows(index, wanted, seed)
     footage = look_at(train_rows)
@@ -356,6 +363,7 @@ def _resolved(
         "whole_frame": shown.short_side is None,
         "augment": augment,
         "flip": flip,
+        "multi_label": wanted.multi_label,
         "channels": shown.channels,
         "causal": classifier.model.config.to_dict().get("causal", False),
         "drop_path": classifier.model.config.to_dict().get("drop_path"),
@@ -410,7 +418,7 @@ def _left_out(index: ClipList, train: list[Clip], validation: list[Clip]) -> lis
     for name, count in index.splits.items():
         if name and name != "test" and name not in used:
             notes.append(f'{_counted(count, "clip")} of the split "{name}" left out: it is neither "train" nor "val".')
-    if missing := sorted(set(index.labels) - {row.label for row in train}):
+    if missing := sorted(set(index.labels) - {name for row in train for name in row.classes}):
         notes.append(f"beware: no training clip for {len(missing)} of the classes: {', '.join(missing[:5])}")
     return notes
 

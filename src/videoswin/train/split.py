@@ -24,11 +24,11 @@ def hold_out(rows: Sequence[Clip], share: float, seed: int = 0) -> tuple[list[Cl
     """
     groups = len({row.unit for row in rows})
     folds = k_folds(rows, max(2, min(round(1 / share), groups)), seed)
-    classes = {row.label for row in rows}
+    classes = {name for row in rows for name in row.classes}
 
     def classes_missed(number: int) -> tuple[int, int]:
-        training = {row.label for fold in folds[:number] + folds[number + 1 :] for row in fold}
-        return len(classes - training), len(classes - {row.label for row in folds[number]})
+        training = {n for fold in folds[:number] + folds[number + 1 :] for row in fold for n in row.classes}
+        return len(classes - training), len(classes - {n for row in folds[number] for n in row.classes})
 
     chosen = min(range(len(folds)), key=classes_missed)
     return [row for fold in folds[:chosen] + folds[chosen + 1 :] for row in fold], folds[chosen]
@@ -53,7 +53,7 @@ def k_folds(rows: Sequence[Clip], folds: int, seed: int = 0) -> list[list[Clip]]
     parts: list[list[Clip]] = [[] for _ in range(folds)]
     counts: list[Counter[str]] = [Counter() for _ in range(folds)]
     for name in by_size:
-        labels = Counter(row.label for row in members[name])
+        labels = Counter(label for row in members[name] for label in row.classes or ("",))
         # The sum of squares grows least where the group's classes are rarest and the part is smallest.
         target = min(
             range(folds), key=lambda f: sum(n * (2 * counts[f][c] + n) for c, n in labels.items()) + 0.1 * len(parts[f])

@@ -41,7 +41,7 @@ class Progress:
     step: int = 0
     """Optimiser steps completed within the current epoch."""
     best: float = -1.0
-    """Best validation accuracy so far, in [0, 1]; -1 before the first, or without validation."""
+    """Best validation accuracy (of multi-label runs mAP) so far, in [0, 1]; -1 before the first, or without validation."""
     best_epoch: int = 0
     tally: Tally = field(default_factory=Tally)
     """The figures of the current epoch so far."""

@@ -1,5 +1,6 @@
-"""From a clip's class to what the loss asks for."""
+"""From a clip's classes to what the loss asks for, and how the answers of held-out clips are judged."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -7,15 +8,49 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from videoswin.data.dataset import ClipDataset
-from videoswin.train.order import class_shares
+from videoswin.predict.answers import ONE_LABEL, Answer, SeveralLabels
+from videoswin.predict.several import best_thresholds, mean_average_precision
+from videoswin.train.processes import Processes
 from videoswin.train.settings import TrainSettings
 
-__all__ = ["OneLabel", "class_weights", "targets_of"]
+__all__ = ["Judge", "OneLabel", "SeveralLabelsTarget", "class_weights", "targets_of"]
+
+
+class Judge:
+    """Gets the answers to all held-out clips. Of clips with one class, loss and accuracy say all; nothing is kept of them."""
+
+    mean_average_precision: float | None = None
+    answer: Answer | None = None
+    """What the logits are to mean from now on, if held-out clips have a say in that."""
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Of some clips: (B, K) and their labels."""
+
+    def close(self, processes: Processes) -> None:
+        """All clips of this process were added; all processes have to call it."""
+
+
+class SeveralLabelsJudge(Judge):
+    """Finds mAP, and for each class the threshold with the best F1."""
+
+    def __init__(self) -> None:
+        self._answers: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        self._answers.append((logits.sigmoid(), labels > 0.5))
+
+    def close(self, processes: Processes) -> None:
+        answers = processes.gather(self._answers)
+        scores, truth = (torch.cat([pair[i] for pair in answers]) for i in (0, 1))
+        self.mean_average_precision = mean_average_precision(scores, truth)
+        self.answer = SeveralLabels(best_thresholds(scores, truth))
 
 
 class OneLabel:
     """Cross entropy with one class for each clip; labels are int64 (B,). ``weights``: (K,), how much each class counts in the
     loss, 1 on average."""
+
+    kind = "one"
 
     def __init__(self, num_classes: int, smoothing: float = 0.0, weights: Tensor | None = None) -> None:
         self.num_classes = num_classes
@@ -24,7 +59,15 @@ class OneLabel:
 
     def unsmoothed(self) -> "OneLabel":
         """For held-out clips: neither smoothing nor weights."""
-        return OneLabel(self.num_classes)
+        return type(self)(self.num_classes)
+
+    def judge(self) -> Judge:
+        """For the held-out clips of an epoch."""
+        return Judge()
+
+    def answer(self) -> Answer:
+        """What the logits mean."""
+        return ONE_LABEL
 
     def shares(self, labels: Tensor) -> Tensor:
         """float (B, K), what can be mixed."""
@@ -48,17 +91,48 @@ class OneLabel:
         return int((logits.argmax(1) == labels).sum())
 
 
+class SeveralLabelsTarget(OneLabel):
+    """Binary cross entropy (BCE) with any number of classes for each clip; labels are float (B, K), 1 for each of the clip's."""
+
+    kind = "several"
+
+    def judge(self) -> Judge:
+        return SeveralLabelsJudge()
+
+    def answer(self) -> Answer:
+        return SeveralLabels((0.5,) * self.num_classes)
+
+    def shares(self, labels: Tensor) -> Tensor:
+        return labels
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean over the batch and the classes. Smoothing leads each target from 0 and 1 towards one half."""
+        if logits.ndim == 3:
+            labels = labels[:, None].expand_as(logits)
+        wanted = labels * (1 - self.smoothing) + self.smoothing / 2
+        weights = None if self.weights is None else self.weights.to(logits)
+        return F.binary_cross_entropy_with_logits(logits, wanted, weight=weights)
+
+    def right(self, logits: Tensor, labels: Tensor) -> int:
+        """For how many clips the class with the highest score is one of theirs; without any, for how many no score reaches 0.5."""
+        best = logits.argmax(1, keepdim=True)
+        named = labels.gather(1, best)[:, 0] > 0.5
+        none = (labels.sum(1) == 0) & (logits.amax(1) < 0)
+        return int((named | none).sum())
+
+
 def targets_of(clips: ClipDataset, settings: TrainSettings) -> OneLabel:
     """What suits the clips and the settings."""
     weights = None
     if settings.balance == "weights":
-        weights = class_weights(clips.labels, [(row.label,) for row in clips.rows])
-    return OneLabel(len(clips.labels), settings.label_smoothing, weights)
+        weights = class_weights(clips.labels, [row.classes for row in clips.rows])
+    several = any(row.several is not None for row in clips.rows)
+    kind = SeveralLabelsTarget if several else OneLabel
+    return kind(len(clips.labels), settings.label_smoothing, weights)
 
 
 def class_weights(labels: Sequence[str], shown: Sequence[tuple[str, ...]]) -> Tensor:
     """(K,): 1 / (number of clips), 1 on average over the clips; a class without clips has 1."""
-    per_clip = class_shares(shown)
-    scale = len(per_clip) / sum(per_clip)
-    of_class = {name: value for names, value in zip(shown, per_clip, strict=True) for name in names}
-    return torch.tensor([of_class.get(name, 1 / scale) * scale for name in labels])
+    counts = Counter(name for names in shown for name in names)
+    scale = sum(counts.values()) / max(len(counts), 1)
+    return torch.tensor([scale / counts[name] if name in counts else 1.0 for name in labels])
