@@ -68,10 +68,12 @@ class _Labeller:
         from videoswin.data.preprocessing import Views
         from videoswin.errors import ConfigError
         from videoswin.export.runtime import open_classifier
+        from videoswin.predict.answers import require_one_label
         from videoswin.predict.batches import VideoReader
 
         self.work = work
         self.classifier = open_classifier(work.weights, "auto", work.device)
+        require_one_label(self.classifier.answer, self.classifier.name, "a batch")
         if isinstance(self.classifier, Classifier):
             self.classifier.require_classes()
         elif work.features:

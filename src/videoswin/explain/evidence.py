@@ -104,7 +104,7 @@ def find_evidence(classifier: Classifier, clip: Tensor, label: str | None = None
     return Evidence(
         label=classifier.labels[number],
         number=number,
-        score=float(logits.detach().float().softmax(dim=1)[0, number]),
+        score=float(classifier.answer.scores(logits.detach().float())[0, number]),
         stage=stage,
         signed=(gradient * kept[0]).detach().float().sum(dim=-1)[0].cpu(),
         cell=(patch[0], patch[1] * scale, patch[2] * scale),
