@@ -68,11 +68,11 @@ def broken(folder: Path, name: str = "broken.mp4") -> Clip:
     return Clip(path, "up", "train", "", 7)
 
 
-def all_clips(dataset: ClipDataset) -> list[tuple[Tensor, int, int]]:
+def all_clips(dataset: ClipDataset) -> list[tuple[Tensor, Any, int]]:
     return [dataset[number] for number in range(len(dataset))]
 
 
-def same(one: list[tuple[Tensor, int, int]], other: list[tuple[Tensor, int, int]]) -> bool:
+def same(one: list[tuple[Tensor, Any, int]], other: list[tuple[Tensor, Any, int]]) -> bool:
     return all(torch.equal(a[0], b[0]) and a[1:] == b[1:] for a, b in zip(one, other, strict=True))
 
 

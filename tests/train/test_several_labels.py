@@ -78,7 +78,7 @@ def test_flipped_labels_swap_sides(labelled: Path, tmp_path: Path):
     path.write_text(f"path,label\n{video},left|up\n")
     index = read_index(path, labels=("left", "right", "up"), cells=SeveralLabelCells())
     clips = ClipDataset(index.rows, index.labels, PREPROCESSING, Augment(flip=True))
-    seen = {tuple(clips[0, copy][1].tolist()) for copy in range(12)}
+    seen = {tuple(torch.as_tensor(clips[0, copy][1]).tolist()) for copy in range(12)}
     assert seen == {(1.0, 0.0, 1.0), (0.0, 1.0, 1.0)}
 
 

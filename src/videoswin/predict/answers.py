@@ -51,8 +51,8 @@ class SeveralLabels(Answer):
         return logits.sigmoid()
 
     def named(self, scores: Tensor, labels: Sequence[str]) -> tuple[str, ...]:
-        order = scores.argsort(descending=True, stable=True).tolist()
-        return tuple(labels[i] for i in order if float(scores[i]) >= self.thresholds[i])
+        order: list[int] = scores.argsort(descending=True, stable=True).tolist()
+        return tuple([str(labels[i]) for i in order if float(scores[i]) >= self.thresholds[i]])
 
     def check(self, labels: Sequence[str]) -> None:
         if len(self.thresholds) != len(labels):
