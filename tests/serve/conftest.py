@@ -10,6 +10,14 @@ from tests.tiny import tiny_classifier, write_video
 from videoswin.serve.models import Models, ServedModel
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """For the processes of servers: the models are so small that a second thread does nothing but wait for the first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     folder = tmp_path_factory.mktemp("models") / "tiny"

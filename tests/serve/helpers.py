@@ -19,7 +19,7 @@ from videoswin.serve.service import Service
 from videoswin.serve.settings import ServeSettings
 
 BOUNDARY = "frontier"
-PATIENCE_S = 300  # a machine may be busy; nothing here is decided by how fast it is
+PATIENCE_S = 900  # a machine may be busy; nothing here is decided by how fast it is
 
 
 @dataclass

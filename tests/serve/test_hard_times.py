@@ -232,6 +232,7 @@ def test_mixed_requests_leave_nothing_behind(server: Running, clip: Path) -> Non
     assert list(server.service.folder.glob("upload-*")) == []
 
 
+@pytest.mark.slow  # two processes import everything and load the bundled model
 def test_the_command_serves_and_ends_well(tmp_path: Path) -> None:
     """In its own process: the bundled model, an answer, SIGTERM, exit code 0, nothing left in the folder for temporary files."""
     command = [sys.executable, "-m", "videoswin", "serve", "--port", "0", "--decoders", "1"]

@@ -3,6 +3,7 @@
 import io
 import time
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,20 @@ def tiny_start(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setattr(start, "DEFAULT_START", str(folder))
 
 
+@pytest.fixture
+def begin(server: Running) -> Iterator[Callable[[], str]]:
+    """Begins lessons, whose names it gives; they end with the test, however that ends: the server takes few."""
+    begun = []
+
+    def one() -> str:
+        begun.append(server.request("POST", "/v1/teach").json["id"])
+        return begun[-1]
+
+    yield one
+    for id in begun:
+        server.request("DELETE", f"/v1/teach/{id}")
+
+
 def wait(server: Running, id: str) -> dict[str, Any]:
     deadline = time.monotonic() + PATIENCE_S
     while (lesson := server.request("GET", f"/v1/teach/{id}").json)["job"]["state"] in ("waiting", "running"):
@@ -29,8 +44,8 @@ def wait(server: Running, id: str) -> dict[str, Any]:
     return lesson
 
 
-def test_a_lesson(server: Running, tmp_path: Path) -> None:
-    id = server.request("POST", "/v1/teach").json["id"]
+def test_a_lesson(server: Running, begin: Callable[[], str], tmp_path: Path) -> None:
+    id = begin()
     early = server.request("POST", f"/v1/teach/{id}/train")
     assert (early.status, early.code) == (422, "too_few")
     clips = [(label, write_video(tmp_path / f"{label}{n}.mp4", frames=10, seed=n % 2 + 50 * number))
@@ -66,9 +81,7 @@ def test_a_lesson_belongs_to_who_knows_its_name(server: Running, clip: Path) -> 
     assert server.post("/v1/teach/guess/clips", clip, label="x").status == 404
 
 
-def test_names_are_short_and_lessons_few(server: Running, clip: Path) -> None:
-    ids = [server.request("POST", "/v1/teach").json["id"] for _ in range(2)]
+def test_names_are_short_and_lessons_few(server: Running, begin: Callable[[], str], clip: Path) -> None:
+    ids = [begin() for _ in range(2)]
     assert server.request("POST", "/v1/teach").status == 503
     assert server.post(f"/v1/teach/{ids[0]}/clips", clip, label="x" * 100).status == 422
-    for id in ids:
-        server.request("DELETE", f"/v1/teach/{id}")

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.serve.endless_job import run_endless_job
 from tests.serve.helpers import PATIENCE_S, Running, running
 from tests.tiny import tiny_classifier, write_video
 from videoswin.live.decisions import DecisionSettings
 from videoswin.live.timeline import TimelineSettings, make_timeline
+from videoswin.serve import jobs
 from videoswin.serve.models import Models, ServedModel
 
 
@@ -63,11 +65,11 @@ def test_bad_settings_are_refused_at_once(server: Running, clip: Path) -> None:
     assert server.service.jobs.open == 0
 
 
-def test_jobs_end_at_will_and_are_bounded(models: Models, tmp_path: Path) -> None:
-    long = write_video(tmp_path / "long.mp4", frames=3000)
+def test_jobs_end_at_will_and_are_bounded(models: Models, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "run_job", run_endless_job)
     with running(models, jobs=2) as server:
-        ids = [server.post("/v1/timeline", long).json["id"] for _ in range(2)]
-        full = server.post("/v1/timeline", long)
+        ids = [server.post("/v1/timeline", clip).json["id"] for _ in range(2)]
+        full = server.post("/v1/timeline", clip)
         assert (full.status, full.code) == (503, "busy")
         for id in reversed(ids):
             assert server.request("DELETE", f"/v1/timeline/{id}").status == 200

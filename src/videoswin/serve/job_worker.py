@@ -25,8 +25,9 @@ def run_job(connection: Connection, kind: str, folder: str, settings: dict[str, 
 
     import torch
 
+    threads = torch.get_num_threads()  # as many as cores, or OMP_NUM_THREADS; confine() leaves one
     confine(_MODEL_BYTES + int(settings["limits"]["max_bytes"]), may_write=True)
-    torch.set_num_threads(max(1, os.cpu_count() or 1))
+    torch.set_num_threads(threads)
     with suppress(OSError, AttributeError):
         os.nice(5)  # who waits for a prediction goes first
 

@@ -79,7 +79,9 @@ async function look(file) {
   const address = URL.createObjectURL(file);
   await once(player, "loadeddata", () => (player.src = address));
   if (!Number.isFinite(player.duration)) await once(player, "durationchange", () => (player.currentTime = 1e7));
-  const rate = await frameRate(player);
+  const told = await frameRate(player);
+  const rate = told ?? 30;
+  $("state").textContent = told ? "Ready." : "This browser does not tell the video's frame rate: 30 a second are assumed.";
   const pictures = [];
   for (const time of clipTimes(facts, player.duration, rate)) {
     await seek(player, Math.min(time, player.duration));

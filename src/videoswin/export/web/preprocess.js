@@ -1,15 +1,19 @@
 // Pictures of a <video> to what the model takes, as videoswin's Preprocessing does it.
 
-/** Frames a second of a video that is loaded, from the stamps of some that are played; 30 where the browser tells none. */
+const STAMPS = 17;
+const PATIENCE_MS = 20_000; // of a machine that is busy; a short video ends before
+
+/** Frames a second of a video that is loaded, from the stamps of some that are played; null where the browser tells none. */
 export async function frameRate(video) {
-  if (!video.requestVideoFrameCallback) return 30;
+  if (!video.requestVideoFrameCallback) return null;
   const stamps = [];
+  video.playbackRate = 0.5; // fewer frames are left out
   await video.play();
   await new Promise((resolve) => {
-    const stop = setTimeout(resolve, 1500);
+    const stop = setTimeout(resolve, PATIENCE_MS);
     const take = (now, { mediaTime }) => {
       stamps.push(mediaTime);
-      if (stamps.length < 9) video.requestVideoFrameCallback(take);
+      if (stamps.length < STAMPS) video.requestVideoFrameCallback(take);
       else {
         clearTimeout(stop);
         resolve();
@@ -19,8 +23,18 @@ export async function frameRate(video) {
     video.requestVideoFrameCallback(take);
   });
   video.pause();
+  video.playbackRate = 1;
+  return rateOf(stamps);
+}
+
+/** Frames a second by the times at which some of them stand. A slow machine leaves frames out, and the times are rounded: the
+ * smallest gap is one frame, any other a whole number of them, and the rate is that of all together. */
+export function rateOf(stamps) {
   const gaps = stamps.slice(1).map((stamp, at) => stamp - stamps[at]).filter((gap) => gap > 0.001);
-  return gaps.length ? 1 / Math.min(...gaps) : 30; // the smallest: a slow machine leaves frames out
+  if (!gaps.length) return null;
+  const least = Math.min(...gaps);
+  const frames = gaps.reduce((sum, gap) => sum + Math.round(gap / least), 0);
+  return frames / gaps.reduce((sum, gap) => sum + gap, 0);
 }
 
 const halfToEven = (value) => (Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
