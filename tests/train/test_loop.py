@@ -18,6 +18,7 @@ from videoswin.classifier.loading import load
 from videoswin.errors import OutputError, TrainingError, VideoError, WeightsError
 from videoswin.storage.interrupt import Interruption
 from videoswin.train.metrics import read_rows
+from videoswin.train.targets import Judge
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -66,7 +67,7 @@ def test_best_is_the_best(whole):
 def test_best_follows_the_validation_accuracy(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     trainer = tiny_trainer(videos, tmp_path / "run", epochs=5, keep_epochs=5)
     scores = iter([0.25, 0.75, 0.5, 0.75, 0.5])
-    monkeypatch.setattr(trainer, "_validate", lambda _: _Validation(next(scores)))
+    monkeypatch.setattr(trainer, "_validate", lambda _: (_Validation(next(scores)), Judge()))
     watch = Recorder()
     trainer.run(watch)
     assert watch.best == [1, 2, 4]  # of equals the later
@@ -84,7 +85,9 @@ class _Validation:
 def test_validation_is_deterministic_and_does_not_train(whole, videos: Path):
     trainer, rows, _ = whole
     before = weights(trainer)
-    tally = trainer._validate(Interruption())
+    validated = trainer._validate(Interruption())
+    assert validated is not None
+    tally, _ = validated
     assert (tally.loss, tally.top1) == (rows[-1].val_loss, rows[-1].val_top1)
     assert tally.clips == 4
     assert same(weights(trainer), before)

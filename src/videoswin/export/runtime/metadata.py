@@ -17,6 +17,7 @@ from videoswin.classifier.folder import facts_of, strict_json, to_config
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError, nearest
 from videoswin.export.formats import FORMATS, FORMER_PRECISIONS, PRECISIONS, Precision
+from videoswin.predict.answers import ONE_LABEL, Answer
 from videoswin.predict.provenance import Training
 
 __all__ = ["KEY", "Making", "Metadata"]
@@ -67,6 +68,8 @@ class Metadata:
     notes: str = ""
     card: dict[str, Any] = field(default_factory=dict)
     training: Training | None = None
+    answer: Answer = ONE_LABEL
+    """Always one label for a video: others are not exported."""
 
     @classmethod
     def of(cls, facts: Facts, made: Making) -> "Metadata":
