@@ -28,7 +28,8 @@ from videoswin.train.compare import Comparison, Terms, answers_by_clip, differen
 from videoswin.train.contenders import Contender, parse_contenders
 from videoswin.train.loop import Trainer
 from videoswin.train.metrics import EpochRow, Tally
-from videoswin.train.plan import Plan, Preferences, make_plan
+from videoswin.train.plan import Plan, make_plan
+from videoswin.train.preferences import Preferences
 from videoswin.zoo import count_macs
 
 BASE = "swin3d_micro"

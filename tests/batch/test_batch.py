@@ -145,7 +145,7 @@ def test_workers_end_with_their_driver(names: Path, tmp_path: Path) -> None:
     workers = children(driver.pid)
     driver.kill()
     driver.wait()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 300  # patience for a busy machine
     while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
         time.sleep(0.02)
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

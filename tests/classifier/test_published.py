@@ -131,7 +131,8 @@ def test_a_new_head_and_a_run_that_starts_from_a_name(site: Site, tmp_path: Path
     assert len(videoswin.load("tiny", num_classes=3).labels) == 3
     assert "Published" not in videoswin.load("tiny", num_classes=3).notes
 
-    from videoswin.train.plan import Preferences, make_plan
+    from videoswin.train.plan import make_plan
+    from videoswin.train.preferences import Preferences
 
     for label in ("nod", "wave"):
         for i in range(3):

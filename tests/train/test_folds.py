@@ -12,7 +12,8 @@ from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError, Interrupted, WeightsError
 from videoswin.train.folds import FoldResult, Measured, keep, measure
 from videoswin.train.metrics import EpochRow
-from videoswin.train.plan import Plan, Preferences, make_plan
+from videoswin.train.plan import Plan, make_plan
+from videoswin.train.preferences import Preferences
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 

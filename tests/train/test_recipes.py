@@ -9,7 +9,8 @@ from videoswin.cli.main import main
 from videoswin.errors import ConfigError
 from videoswin.model import PRESETS
 from videoswin.train.augments import AUGMENTS
-from videoswin.train.plan import Preferences, _settings, make_plan
+from videoswin.train.plan import _settings, make_plan
+from videoswin.train.preferences import Preferences
 from videoswin.train.published_recipes import PUBLISHED
 from videoswin.train.recipes import RECIPES, get_recipe
 from videoswin.train.settings import TrainSettings

@@ -15,7 +15,8 @@ from videoswin.data.dataset import ClipDataset
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.train.augments import AUGMENTS
-from videoswin.train.plan import Plan, Preferences, make_plan
+from videoswin.train.plan import Plan, make_plan
+from videoswin.train.preferences import Preferences
 from videoswin.train.start import MICRO_PREPROCESSING, adopt
 from videoswin.weights.convert import export_tensors
 

@@ -92,7 +92,7 @@ def compare(
     from videoswin.train.compare import Comparison, Terms
     from videoswin.train.compare_page import COLUMNS, table_rows, write_page
     from videoswin.train.contenders import parse_contenders, parse_recipes
-    from videoswin.train.plan import Preferences
+    from videoswin.train.preferences import Preferences
 
     contenders = parse_contenders(models)
     recipes = parse_recipes(recipe, contenders)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from videoswin.data.dataset import ClipDataset
     from videoswin.train.loop import Trainer
-    from videoswin.train.plan import Plan, Preferences
+    from videoswin.train.plan import Plan
+    from videoswin.train.preferences import Preferences
     from videoswin.train.processes import Processes
 
 __all__ = ["train"]
@@ -208,7 +209,7 @@ def _train(
 
 def _asked(options: TrainOptions) -> tuple["Preferences", dict[str, Any]]:
     """What the options say about the data and the start, and what about the optimisation."""
-    from videoswin.train.plan import Preferences
+    from videoswin.train.preferences import Preferences
     from videoswin.train.settings import TrainSettings
 
     adapt, ratio = options.adapt or "full", options.backbone_lr_ratio

@@ -31,7 +31,8 @@ from videoswin.storage.atomic import replace_file
 from videoswin.train.contenders import Contender
 from videoswin.train.folds import measure
 from videoswin.train.loop import Trainer
-from videoswin.train.plan import Plan, Preferences, make_plan
+from videoswin.train.plan import Plan, make_plan
+from videoswin.train.preferences import Preferences
 from videoswin.train.watching import Watch
 from videoswin.zoo import config_to_dict, count_macs
 
