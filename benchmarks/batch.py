@@ -69,7 +69,6 @@ def throughput(videos: Path, weights: str, workers: int, repeats: int) -> None:
             with plan_batch(out, read_manifest(paths), work, weights_digest(weights), 8) as found:
                 run_batch(
                     found,
-                    out,
                     work,
                     workers,
                     each=lambda part, seen=seen: seen.append((time.perf_counter(), part.files)),

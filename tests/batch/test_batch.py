@@ -16,7 +16,7 @@ import pytest
 from tests.batch.toy import run
 from tests.tiny import tiny_classifier, write_video
 from videoswin.batch.manifest import read_manifest
-from videoswin.batch.parts import done_parts
+from videoswin.batch.place import place_of
 from videoswin.batch.run import plan_batch, run_batch, weights_digest
 from videoswin.batch.work import Label
 from videoswin.cli.main import main
@@ -117,7 +117,7 @@ def test_a_part_that_is_not_whole_is_not_seen(names: Path, undisturbed: Path, tm
     (half / first.name).write_bytes(first.read_bytes()[:50])
     first.unlink()
     assert len(pq.read_table(folder)) == 192
-    assert 0 not in done_parts(folder)
+    assert 0 not in place_of(tmp_path / "out").parts()
     run(names, tmp_path / "out")
     assert not half.exists()
     assert table(tmp_path / "out") == table(undisturbed)
@@ -140,7 +140,7 @@ def test_workers_end_with_their_driver(names: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     command = [sys.executable, "-m", "tests.batch.toy", str(names), str(tmp_path / "out")]
     driver = subprocess.Popen(command, cwd=ROOT, env=environment)
-    while driver.poll() is None and not done_parts(tmp_path / "out" / "table"):
+    while driver.poll() is None and not list((tmp_path / "out" / "table").glob("[!.]*")):
         time.sleep(0.01)
     workers = children(driver.pid)
     driver.kill()
@@ -238,4 +238,4 @@ def test_a_checkpoint_that_cannot_be_loaded_is_said_once(names: Path, tmp_path: 
         plan_batch(tmp_path / "o", read_manifest([str(names)]), work, digest, 8) as plan,
         pytest.raises(VideoSwinError),
     ):
-        run_batch(plan, tmp_path / "o", work, 1)
+        run_batch(plan, work, 1)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from videoswin.batch.manifest import read_manifest
-from videoswin.batch.run import Outcome, plan_batch, run_batch
+from videoswin.batch.pool import run_parts
+from videoswin.batch.run import Engine, Outcome, plan_batch, run_batch
 from videoswin.batch.work import Files
 
 
@@ -40,10 +41,17 @@ class Toy:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(source: Path, out: Path, pause_s: float = 0.0, workers: int = 2, part_rows: int = 8) -> Outcome:
+def run(
+    source: Path,
+    out: str | Path,
+    pause_s: float = 0.0,
+    workers: int = 2,
+    part_rows: int = 8,
+    engine: Engine = run_parts,
+) -> Outcome:
     work = Toy(pause_s)
     with plan_batch(out, read_manifest([str(source)]), work, "toy", part_rows) as plan:
-        return run_batch(plan, out, work, workers)
+        return run_batch(plan, work, workers, engine=engine)
 
 
 if __name__ == "__main__":
