@@ -33,22 +33,6 @@ def table(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "table").glob("[!.]*"))}
 
 
-@pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A list of 200 names, some of them bad. Read only."""
-    path = tmp_path_factory.mktemp("batch") / "list.txt"
-    path.write_text("".join(f"{'bad' if n % 17 == 5 else 'good'}-{n}.mp4\n" for n in range(200)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def undisturbed(names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The batch that one worker made in peace. Read only."""
-    out = tmp_path_factory.mktemp("undisturbed") / "out"
-    run(names, out, workers=1)
-    return out
-
-
 def test_every_file_is_there_once_with_its_reason(names: Path, undisturbed: Path, tmp_path: Path) -> None:
     outcome = run(names, tmp_path / "out")
     found = pq.read_table(tmp_path / "out" / "table").to_pydict()
@@ -72,7 +56,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def kill_and_restart(names: Path, out: Path, kills: int, seed: int) -> int:
+def kill_and_restart(names: Path, out: str | Path, kills: int, seed: int) -> int:
     """Kill workers, drivers or all of them at random moments; gives how many were killed before the batch was done."""
     chance, done = random.Random(seed), 0
     while True:

@@ -120,7 +120,7 @@ def run_parts_on_ray(
             """What the worker says; nothing if it died."""
             try:
                 return ray.get(worker.waits_for)
-            except ray.exceptions.RayActorError as error:
+            except ray.exceptions.RayActorError as error:  # pyright: ignore[reportAttributeAccessIssue]
                 dismiss(worker)
                 line = orders.died(worker.order, worker.file, worker.ready, _why(error))
                 if line:
