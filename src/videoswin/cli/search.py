@@ -77,7 +77,7 @@ def search(
     classifier = load(weights or settings["checkpoint"])
     require_features_of(features, classifier)
     classifier.model.to(choose_device(device))
-    index = FeatureIndex(features, stage)
+    index = FeatureIndex(features, stage, notice=say)
     (found,) = clip_features(classifier, [Clip(Path(query).absolute(), "")], limits=allowed)
     if isinstance(found, VideoError):
         raise found
