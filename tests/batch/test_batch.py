@@ -197,7 +197,7 @@ def test_labels_are_those_of_predict(tmp_path: Path) -> None:
     (tmp_path / "v" / "broken.mp4").write_bytes(b"nothing")
     address = videos[0].as_uri()  # as of an object store, through fsspec
     arguments = [str(tmp_path / "v"), address, "--weights", str(tmp_path / "m"), "--out", str(tmp_path / "out")]
-    assert main(["batch", *arguments, "--features", "--timeline", "--workers", "1"]) == 1
+    assert main(["batch", *arguments, "--keep-features", "--keep-timeline", "--workers", "1"]) == 1
     found = pq.read_table(tmp_path / "out" / "table").to_pylist()
     assert [Path(row["path"]).name for row in found] == ["0.mp4", "1.mp4", "2.mp4", "broken.mp4", "0.mp4"]
     for row, video in zip(found, videos, strict=False):
@@ -211,7 +211,7 @@ def test_labels_are_those_of_predict(tmp_path: Path) -> None:
         assert isinstance(row["segments"], list)
     assert "broken.mp4" in found[3]["error"]
     assert found[4]["predictions"] == found[0]["predictions"]
-    assert main(["batch", *arguments, "--features", "--timeline"]) == 1  # nothing is left, and one had failed
+    assert main(["batch", *arguments, "--keep-features", "--keep-timeline"]) == 1  # nothing is left, and one had failed
 
 
 def test_a_checkpoint_that_cannot_be_loaded_is_said_once(names: Path, tmp_path: Path) -> None:

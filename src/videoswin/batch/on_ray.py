@@ -1,8 +1,8 @@
 """The engine for many machines: actors of a Ray cluster take parts until none is left, and may die at any moment.
 
 The bookkeeping is that of the local engine: parts of the manifest, each computed afresh and as a whole, so the table is the same
-to the last byte. Ray Data was tried and not taken: it names and cuts its files anew in every run, so that what a restart adds
-depends on when the kill came, and an undisturbed run cannot be told from another by its bytes.
+to the last byte. Ray Data was tried and not taken: it names its files at random and cuts them as blocks happen to come, so a table
+cannot be compared with another by its bytes (``docs/batch.md``).
 """
 
 import os

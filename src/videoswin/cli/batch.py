@@ -30,8 +30,8 @@ def batch(
     part_rows: int = 128,
     views: Annotated[str, Parameter(metavar="CLIPSxCROPS")] = "1x1",
     top_k: int = 5,
-    features: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    timeline: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    keep_features: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    keep_timeline: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     clip_seconds: float | None = None,
     limits: str | None = None,
     device: str = "cpu",
@@ -45,7 +45,7 @@ def batch(
     For example:
 
         videoswin batch videos.csv --weights runs/mine/best --out results/
-        videoswin batch "clips/*.mp4" --weights runs/mine/best --out results/ --workers 8 --features
+        videoswin batch "clips/*.mp4" --weights runs/mine/best --out results/ --workers 8 --keep-features
         videoswin batch s3://bucket/list.csv --weights runs/mine/best --out s3://bucket/results --engine ray
 
     Parameters
@@ -67,12 +67,12 @@ def batch(
         Clips x crops whose scores are averaged.
     top_k
         How many labels to keep for each video.
-    features
+    keep_features
         Also keep the vector that the last layer reads.
-    timeline
+    keep_timeline
         Also keep what each video shows and when, as videoswin timeline finds it: a second pass.
     clip_seconds
-        With --timeline: what one clip spans, for checkpoints that do not say it.
+        With --keep-timeline: what one clip spans, for checkpoints that do not say it.
     limits
         What one file may cost: none, or limits such as seconds=50000,timeout=600 (docs/video.md).
     device
@@ -89,7 +89,7 @@ def batch(
     if (workers is not None and workers < 1) or top_k < 1:
         raise ConfigError(f"workers={workers} and top_k={top_k} must be 1 or more.")
     digest = weights_digest(weights)
-    work = Label(weights, views, top_k, limits or "", device, features, timeline, clip_seconds)
+    work = Label(weights, views, top_k, limits or "", device, keep_features, keep_timeline, clip_seconds)
     _check(work)
     manifest = read_manifest(files)
     if manifest.repeated:

@@ -6,8 +6,8 @@ Two questions, and their answers added, each as deviations from its mean:
   is there? (RISE, Petsiuk et al., 2018.)
 - Each box of a second grid is hidden alone, and shown alone: what does it take away, what does it give?
 
-The first sees what places do together, the second has sharp borders. On held-out clips the sum was better than either, and than
-gradients (``docs/explain.md``). Nothing but the model's answers is used, so the map is of what the model does.
+The first sees what places do together, the second has sharp borders; their sum was better than either on the clips that it was
+chosen by (``docs/explain.md`` has those that it was judged by). Nothing but the model's answers is used, so the map is of what the model does.
 """
 
 from collections.abc import Callable, Iterator
