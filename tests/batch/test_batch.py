@@ -56,19 +56,40 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def kill_and_restart(names: Path, out: str | Path, kills: int, seed: int) -> int:
-    """Kill workers, drivers or all of them at random moments; gives how many were killed before the batch was done."""
+def workers_of(driver: int) -> list[int]:
+    """Its children but the one that looks after resources."""
+    found = []
+    for pid in children(driver):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"spawn_main" in words:
+            found.append(pid)
+    return found
+
+
+def kill_and_restart(names: Path, out: str | Path, kills: int, seed: int, pause_s: float = 0.004) -> int:
+    """Kill workers, drivers or all of them at random moments; gives how many were killed before the batch was done.
+
+    Args:
+        pause_s: how long a file takes; the longer, the later the batch is done by itself.
+    """
     chance, done = random.Random(seed), 0
     while True:
-        command = [sys.executable, "-m", "tests.batch.toy", str(names), str(out)]
+        command = [sys.executable, "-m", "tests.batch.toy", str(names), str(out), str(pause_s)]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
         driver = subprocess.Popen(command, cwd=ROOT, env=environment)
         whom = "nobody"
         while driver.poll() is None and done < kills and whom in ("nobody", "worker"):
             time.sleep(chance.uniform(0.02, 0.8))
             whom = chance.choice(["worker", "driver", "all"])
-            workers = children(driver.pid)
-            victims = {"worker": workers[:1], "driver": [driver.pid], "all": [driver.pid, *workers]}[whom]
+            workers = workers_of(driver.pid)
+            victims = {
+                "worker": chance.sample(workers, min(1, len(workers))),
+                "driver": [driver.pid],
+                "all": [driver.pid, *workers],
+            }[whom]
             for pid in victims:
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -81,15 +102,25 @@ def kill_and_restart(names: Path, out: str | Path, kills: int, seed: int) -> int
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
-@pytest.mark.parametrize(("kills", "seed"), [(4, 0), pytest.param(50, 1, marks=pytest.mark.slow)])
-def test_kills_at_any_moment_change_no_byte(
-    names: Path, undisturbed: Path, tmp_path: Path, kills: int, seed: int
-) -> None:
-    killed = kill_and_restart(names, tmp_path / "out", kills, seed)
-    assert killed >= 1
-    found = pq.read_table(tmp_path / "out" / "table").to_pydict()
-    assert sorted(found["row"]) == list(range(200))
-    assert table(tmp_path / "out") == table(undisturbed)
+def test_kills_at_any_moment_change_no_byte(names: Path, undisturbed: Path, tmp_path: Path) -> None:
+    assert kill_and_restart(names, tmp_path / "out", 4, seed=0) >= 1
+    assert_same(tmp_path / "out", undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("place", ["folder", "store"])
+def test_fifty_kills_change_no_byte(names: Path, undisturbed: Path, tmp_path: Path, place: str) -> None:
+    """Slowly enough that all of them come before the end."""
+    out = tmp_path / "out"
+    assert kill_and_restart(names, f"bucket://{out}" if place == "store" else out, 50, 1, pause_s=0.08) >= 50
+    assert_same(out, undisturbed)
+
+
+def assert_same(out: Path, undisturbed: Path) -> None:
+    """No file lost, none twice, and the same bytes, whatever the names of the parts say of failures."""
+    assert sorted(pq.read_table(out / "table").to_pydict()["row"]) == list(range(200))
+    assert list(table(out).values()) == list(table(undisturbed).values())
 
 
 def test_a_part_that_is_not_whole_is_not_seen(names: Path, undisturbed: Path, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """Work that takes a moment and needs no PyTorch, so that processes can be killed by the dozen, and a store whose objects take
-a moment to be written. Run as a program it is a driver: python -m tests.batch.toy LIST OUT [ray]."""
+a moment to be written. Run as a program it is a driver: python -m tests.batch.toy LIST OUT [PAUSE | ray]."""
 
 import os
 import signal
@@ -85,4 +85,4 @@ if __name__ == "__main__":
 
         run(Path(sys.argv[1]), sys.argv[2], pause_s=0.02, engine=run_parts_on_ray)
     else:
-        run(Path(sys.argv[1]), sys.argv[2], pause_s=0.004)
+        run(Path(sys.argv[1]), sys.argv[2], pause_s=float(sys.argv[3]) if sys.argv[3:] else 0.004)
