@@ -7,7 +7,7 @@ cannot be compared with another by its bytes (``docs/batch.md``).
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from videoswin.batch.orders import Order, Orders, PartDone, do_part
@@ -28,8 +28,11 @@ def require_ray() -> None:
 class _Hands:
     """What runs in an actor. Errors of ours are given back rather than raised: Ray would wrap them."""
 
-    def __init__(self, work: Work, place: Place) -> None:
+    def __init__(self, work: Work, place: Place, folder: str) -> None:
+        """``folder``: the driver's current one, which relative paths are seen from."""
         self._work, self._place, self._reader = work, place, None
+        with suppress(OSError):  # a machine without it: paths have to be absolute there
+            os.chdir(folder)
 
     def open(self) -> VideoSwinError | None:
         try:
@@ -125,11 +128,13 @@ def run_parts_on_ray(
                 line = orders.died(worker.order, worker.file, worker.ready, _why(error))
                 if line:
                     notice(line)
-                pool.append(_Worker(kind.remote(work, place)))  # it is dismissed when nothing is left for it
+                pool.append(
+                    _Worker(kind.remote(work, place, os.getcwd()))
+                )  # it is dismissed when nothing is left for it
                 return None
 
         try:
-            pool.extend(_Worker(kind.remote(work, place)) for _ in range(workers))
+            pool.extend(_Worker(kind.remote(work, place, os.getcwd())) for _ in range(workers))
             while pool:
                 (first,), _ = ray.wait([worker.waits_for for worker in pool])
                 worker = next(worker for worker in pool if worker.waits_for == first)

@@ -100,7 +100,7 @@ def features(
     seconds = time.perf_counter() - began
     say(f"features of {counted(len(found.entries), 'video')}, {found.computed} of them computed, {seconds:.1f} s")
     if annotations is not None and form is not None:
-        write_tracks(annotations, form, tracks_of(found.entries))
+        write_tracks(annotations, form, tracks_of(found.entries, allowed))
         say(f"wrote {annotations}")
     show(str(out))
     if not found.failures:

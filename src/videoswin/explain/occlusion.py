@@ -7,7 +7,8 @@ Two questions, and their answers added, each as deviations from its mean:
 - Each box of a second grid is hidden alone, and shown alone: what does it take away, what does it give?
 
 The first sees what places do together, the second has sharp borders; their sum was better than either on the clips that it was
-chosen by (``docs/explain.md`` has those that it was judged by). Nothing but the model's answers is used, so the map is of what the model does.
+chosen by (``docs/explain.md`` has those that it was judged by). Nothing but the model's answers is used, so the map is of what the
+model does.
 """
 
 from collections.abc import Callable, Iterator

@@ -101,13 +101,13 @@ def extract_features(
     return Extracted(tuple(entries), computed, tuple(failures))
 
 
-def tracks_of(entries: Sequence[Entry]) -> list[Track]:
+def tracks_of(entries: Sequence[Entry], limits: Limits | None = None) -> list[Track]:
     """What the list says about each video, for files of annotations. The rate and the frames are the file's own."""
     tracks: dict[Path, Track] = {}
     for entry in entries:
         path = entry.row.path
         if path not in tracks:
-            with open_video(path) as video:
+            with open_video(path, limits=limits or Limits()) as video:
                 info, times = video.info, video.times.tolist()
             tracks[path] = Track(str(path), (), info.duration_s, info.fps, times, entry.row.split)
         track, whole = tracks[path], tracks[path].duration_s or 0.0
