@@ -19,7 +19,7 @@ import pytest
 from tests.batch.test_batch import ROOT, children, table
 from tests.batch.toy import Toy
 from videoswin.batch.manifest import read_manifest
-from videoswin.batch.on_ray import run_parts_on_ray
+from videoswin.batch.on_ray import _cluster, run_parts_on_ray
 from videoswin.batch.place import Folder
 from videoswin.batch.run import plan_batch, run_batch
 from videoswin.errors import ConfigError, MissingExtraError, VideoSwinError
@@ -134,6 +134,29 @@ def test_what_every_actor_runs_into_is_said_once(names: Path, tmp_path: Path, pl
         ):
             run_batch(plan, work, 2, engine=run_parts_on_ray)
     assert played.alive == []
+
+
+def test_a_cluster_that_is_named_has_to_answer(played: PlayedRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one of this machine's own is not started without a word."""
+    began: list[str] = []
+
+    def init(address: str, **options: object) -> None:
+        if address == "auto":
+            raise ConnectionError
+        began.append(address)
+
+    for name, value in (("init", init), ("is_initialized", lambda: False), ("shutdown", lambda: None)):
+        monkeypatch.setattr(played, name, value, raising=False)
+    notices: list[str] = []
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with pytest.raises(ConfigError, match="no Ray cluster answers there"), _cluster(2, notices.append):
+        pass
+    assert began == []
+    monkeypatch.delenv("RAY_ADDRESS")
+    with _cluster(2, notices.append):
+        assert began == ["local"]
+    assert notices == ["no Ray cluster runs here; one is started on this machine for the batch."]
 
 
 def test_machines_that_do_not_share_the_folder_are_noticed(

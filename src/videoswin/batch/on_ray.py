@@ -98,7 +98,7 @@ def run_parts_on_ray(
 
     gpus = int(str(getattr(work, "device", "cpu")).startswith("cuda"))
     orders, pool = Orders(parts), list[_Worker]()
-    with _cluster(min(workers or os.cpu_count() or 1, count)):
+    with _cluster(min(workers or os.cpu_count() or 1, count), notice):
         found = ray.cluster_resources()
         most = int(found.get("GPU" if gpus else "CPU", 0))
         if most < 1:
@@ -166,7 +166,7 @@ def run_parts_on_ray(
 
 
 @contextmanager
-def _cluster(cpus: int) -> Iterator[None]:
+def _cluster(cpus: int, notice: Callable[[str], object]) -> Iterator[None]:
     """The cluster that ``RAY_ADDRESS`` names or that runs on this machine; else one of ``cpus`` that ends with the block."""
     require_ray()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
@@ -182,8 +182,10 @@ def _cluster(cpus: int) -> Iterator[None]:
         except ConnectionError as error:
             if address := os.environ.get("RAY_ADDRESS"):
                 raise ConfigError(
-                    f"RAY_ADDRESS={address}: no Ray cluster answers there. Start it, or unset it."
+                    f"RAY_ADDRESS={address}: no Ray cluster answers there, or it wants another token. Start it, set "
+                    "RAY_AUTH_TOKEN to its token, or unset RAY_ADDRESS."
                 ) from error
+            notice("no Ray cluster runs here; one is started on this machine for the batch.")
             ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
         yield
     finally:
