@@ -2,6 +2,7 @@
 
 python benchmarks/batch.py --rows 1000000
 python benchmarks/batch.py --videos FOLDER --weights swin3d_micro_gestures --workers 2
+python benchmarks/batch.py --videos FOLDER --weights swin3d_micro_gestures --workers 2 --engine ray
 """
 
 import argparse
@@ -11,7 +12,9 @@ import time
 from pathlib import Path
 
 from videoswin.batch.manifest import read_manifest
+from videoswin.batch.on_ray import run_parts_on_ray
 from videoswin.batch.parts import TABLE, part_name
+from videoswin.batch.pool import run_parts
 from videoswin.batch.run import plan_batch, run_batch, weights_digest
 from videoswin.batch.work import Label
 from videoswin.data.folders import find_videos
@@ -54,7 +57,7 @@ def use(weights: str) -> None:
     torch.set_num_threads(1)
 
 
-def throughput(videos: Path, weights: str, workers: int, repeats: int) -> None:
+def throughput(videos: Path, weights: str, workers: int, repeats: int, engine: str) -> None:
     """Batch and raw decoding in turns, the start of the processes left out of both."""
     paths = [str(path) for path in find_videos([videos])]
     for turn in range(repeats):
@@ -69,14 +72,14 @@ def throughput(videos: Path, weights: str, workers: int, repeats: int) -> None:
             with plan_batch(out, read_manifest(paths), work, weights_digest(weights), 8) as found:
                 run_batch(
                     found,
-                    out,
                     work,
                     workers,
                     each=lambda part, seen=seen: seen.append((time.perf_counter(), part.files)),
+                    engine=run_parts_on_ray if engine == "ray" else run_parts,
                 )
         # From the first finished part on: the processes are up.
         files, seconds = sum(n for _, n in seen[1:]), seen[-1][0] - seen[0][0]
-        print(f"turn {turn}: {workers} processes, batch {files / seconds:.1f} files/s, only decoding {raw:.1f} files/s, "
+        print(f"turn {turn}: {workers} processes, {engine} batch {files / seconds:.1f} files/s, only decoding {raw:.1f} files/s, "
               f"ratio {files / seconds / raw:.2f}")  # fmt: skip
 
 
@@ -86,9 +89,10 @@ if __name__ == "__main__":
     parser.add_argument("--videos", type=Path)
     parser.add_argument("--weights", default="swin3d_micro_gestures")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--engine", choices=["local", "ray"], default="local")
     parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args()
     if chosen.rows:
         plan(chosen.rows)
     if chosen.videos:
-        throughput(chosen.videos, chosen.weights, chosen.workers, chosen.repeats)
+        throughput(chosen.videos, chosen.weights, chosen.workers, chosen.repeats, chosen.engine)

@@ -6,6 +6,7 @@ know appearance alone (the mean frame, shrunk).
 """
 
 import argparse
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,9 +31,11 @@ def index(count: int, dim: int = 256, clusters: int = 2000, queries: int = 200) 
     asked = vectors[rng.choice(count, queries, replace=False)] + 0.1 * rng.normal(size=(queries, dim)).astype(
         np.float32
     )
-    began = time.perf_counter()
-    graph = VectorIndex(vectors)
-    print(f"{count:,} vectors of {dim}: built in {time.perf_counter() - began:.1f} s")
+    with tempfile.TemporaryDirectory() as folder:
+        for what in ("built and kept", "found again"):
+            began = time.perf_counter()
+            graph = VectorIndex(vectors, exact=False, keep=Path(folder))
+            print(f"{count:,} vectors of {dim}: {what} in {time.perf_counter() - began:.1f} s")
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     hits, seconds, seconds_all = 0, 0.0, 0.0
     for query in asked:

@@ -16,7 +16,7 @@ import pytest
 from tests.batch.toy import run
 from tests.tiny import tiny_classifier, write_video
 from videoswin.batch.manifest import read_manifest
-from videoswin.batch.parts import done_parts
+from videoswin.batch.place import place_of
 from videoswin.batch.run import plan_batch, run_batch, weights_digest
 from videoswin.batch.work import Label
 from videoswin.cli.main import main
@@ -31,22 +31,6 @@ ROOT = Path(__file__).parent.parent.parent
 def table(out: Path) -> dict[str, bytes]:
     """Every file that a reader of the table sees."""
     return {path.name: path.read_bytes() for path in sorted((out / "table").glob("[!.]*"))}
-
-
-@pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A list of 200 names, some of them bad. Read only."""
-    path = tmp_path_factory.mktemp("batch") / "list.txt"
-    path.write_text("".join(f"{'bad' if n % 17 == 5 else 'good'}-{n}.mp4\n" for n in range(200)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def undisturbed(names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The batch that one worker made in peace. Read only."""
-    out = tmp_path_factory.mktemp("undisturbed") / "out"
-    run(names, out, workers=1)
-    return out
 
 
 def test_every_file_is_there_once_with_its_reason(names: Path, undisturbed: Path, tmp_path: Path) -> None:
@@ -72,19 +56,40 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def kill_and_restart(names: Path, out: Path, kills: int, seed: int) -> int:
-    """Kill workers, drivers or all of them at random moments; gives how many were killed before the batch was done."""
+def workers_of(driver: int) -> list[int]:
+    """Its children but the one that looks after resources."""
+    found = []
+    for pid in children(driver):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"spawn_main" in words:
+            found.append(pid)
+    return found
+
+
+def kill_and_restart(names: Path, out: str | Path, kills: int, seed: int, pause_s: float = 0.004) -> int:
+    """Kill workers, drivers or all of them at random moments; gives how many were killed before the batch was done.
+
+    Args:
+        pause_s: how long a file takes; the longer, the later the batch is done by itself.
+    """
     chance, done = random.Random(seed), 0
     while True:
-        command = [sys.executable, "-m", "tests.batch.toy", str(names), str(out)]
+        command = [sys.executable, "-m", "tests.batch.toy", str(names), str(out), str(pause_s)]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
         driver = subprocess.Popen(command, cwd=ROOT, env=environment)
         whom = "nobody"
         while driver.poll() is None and done < kills and whom in ("nobody", "worker"):
             time.sleep(chance.uniform(0.02, 0.8))
             whom = chance.choice(["worker", "driver", "all"])
-            workers = children(driver.pid)
-            victims = {"worker": workers[:1], "driver": [driver.pid], "all": [driver.pid, *workers]}[whom]
+            workers = workers_of(driver.pid)
+            victims = {
+                "worker": chance.sample(workers, min(1, len(workers))),
+                "driver": [driver.pid],
+                "all": [driver.pid, *workers],
+            }[whom]
             for pid in victims:
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -97,15 +102,25 @@ def kill_and_restart(names: Path, out: Path, kills: int, seed: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
-@pytest.mark.parametrize(("kills", "seed"), [(4, 0), pytest.param(50, 1, marks=pytest.mark.slow)])
-def test_kills_at_any_moment_change_no_byte(
-    names: Path, undisturbed: Path, tmp_path: Path, kills: int, seed: int
-) -> None:
-    killed = kill_and_restart(names, tmp_path / "out", kills, seed)
-    assert killed >= 1
-    found = pq.read_table(tmp_path / "out" / "table").to_pydict()
-    assert sorted(found["row"]) == list(range(200))
-    assert table(tmp_path / "out") == table(undisturbed)
+def test_kills_at_any_moment_change_no_byte(names: Path, undisturbed: Path, tmp_path: Path) -> None:
+    assert kill_and_restart(names, tmp_path / "out", 4, seed=0) >= 1
+    assert_same(tmp_path / "out", undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("place", ["folder", "store"])
+def test_fifty_kills_change_no_byte(names: Path, undisturbed: Path, tmp_path: Path, place: str) -> None:
+    """Slowly enough that all of them come before the end."""
+    out = tmp_path / "out"
+    assert kill_and_restart(names, f"bucket://{out}" if place == "store" else out, 50, 1, pause_s=0.08) >= 50
+    assert_same(out, undisturbed)
+
+
+def assert_same(out: Path, undisturbed: Path) -> None:
+    """No file lost, none twice, and the same bytes, whatever the names of the parts say of failures."""
+    assert sorted(pq.read_table(out / "table").to_pydict()["row"]) == list(range(200))
+    assert list(table(out).values()) == list(table(undisturbed).values())
 
 
 def test_a_part_that_is_not_whole_is_not_seen(names: Path, undisturbed: Path, tmp_path: Path) -> None:
@@ -117,7 +132,7 @@ def test_a_part_that_is_not_whole_is_not_seen(names: Path, undisturbed: Path, tm
     (half / first.name).write_bytes(first.read_bytes()[:50])
     first.unlink()
     assert len(pq.read_table(folder)) == 192
-    assert 0 not in done_parts(folder)
+    assert 0 not in place_of(tmp_path / "out").parts()
     run(names, tmp_path / "out")
     assert not half.exists()
     assert table(tmp_path / "out") == table(undisturbed)
@@ -140,7 +155,7 @@ def test_workers_end_with_their_driver(names: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     command = [sys.executable, "-m", "tests.batch.toy", str(names), str(tmp_path / "out")]
     driver = subprocess.Popen(command, cwd=ROOT, env=environment)
-    while driver.poll() is None and not done_parts(tmp_path / "out" / "table"):
+    while driver.poll() is None and not list((tmp_path / "out" / "table").glob("[!.]*")):
         time.sleep(0.01)
     workers = children(driver.pid)
     driver.kill()
@@ -213,7 +228,7 @@ def test_labels_are_those_of_predict(tmp_path: Path) -> None:
     (tmp_path / "v" / "broken.mp4").write_bytes(b"nothing")
     address = videos[0].as_uri()  # as of an object store, through fsspec
     arguments = [str(tmp_path / "v"), address, "--weights", str(tmp_path / "m"), "--out", str(tmp_path / "out")]
-    assert main(["batch", *arguments, "--features", "--timeline", "--workers", "1"]) == 1
+    assert main(["batch", *arguments, "--keep-features", "--keep-timeline", "--workers", "1"]) == 1
     found = pq.read_table(tmp_path / "out" / "table").to_pylist()
     assert [Path(row["path"]).name for row in found] == ["0.mp4", "1.mp4", "2.mp4", "broken.mp4", "0.mp4"]
     for row, video in zip(found, videos, strict=False):
@@ -227,7 +242,7 @@ def test_labels_are_those_of_predict(tmp_path: Path) -> None:
         assert isinstance(row["segments"], list)
     assert "broken.mp4" in found[3]["error"]
     assert found[4]["predictions"] == found[0]["predictions"]
-    assert main(["batch", *arguments, "--features", "--timeline"]) == 1  # nothing is left, and one had failed
+    assert main(["batch", *arguments, "--keep-features", "--keep-timeline"]) == 1  # nothing is left, and one had failed
 
 
 def test_a_checkpoint_that_cannot_be_loaded_is_said_once(names: Path, tmp_path: Path) -> None:
@@ -238,4 +253,4 @@ def test_a_checkpoint_that_cannot_be_loaded_is_said_once(names: Path, tmp_path: 
         plan_batch(tmp_path / "o", read_manifest([str(names)]), work, digest, 8) as plan,
         pytest.raises(VideoSwinError),
     ):
-        run_batch(plan, tmp_path / "o", work, 1)
+        run_batch(plan, work, 1)

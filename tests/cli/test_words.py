@@ -131,6 +131,11 @@ def test_what_is_converted_and_where_to_may_have_their_options(
     [
         ("info swin3d_t --frames 16", "info swin3d_t --clip-len 16", ["--frames is now called --clip-len"]),
         ("info swin3d_t --frames=16", "info swin3d_t --clip-len 16", ["--frames is now called --clip-len"]),
+        (
+            "batch l.csv --features --timeline --out o",
+            "batch l.csv --keep-features --keep-timeline --out o",
+            ["--features is now called --keep-features", "--timeline is now called --keep-timeline"],
+        ),
         ("bench --batch 2", "bench --batch-size 2", ["--batch is now called --batch-size"]),
         ("bench --clip 16x56x56", "bench --clip-len 16 --size 56", ["--clip is now called --clip-len 16 --size 56"]),
         (

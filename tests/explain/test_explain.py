@@ -14,6 +14,7 @@ from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
 from videoswin.explain.evidence import find_evidence, strongest_box
+from videoswin.explain.occlusion import PASSES, occlusion_evidence
 from videoswin.explain.perturb import centre_map, curves, random_map
 from videoswin.zoo.registry import create_model as create_any_model
 
@@ -96,11 +97,56 @@ def test_the_strongest_window_is_one_of_the_model(clip: torch.Tensor) -> None:
     assert 0 < box.share < 1
 
 
+def bright(classifier: Classifier, clips: torch.Tensor) -> torch.Tensor:
+    """A model that is surer of its second label, nod, the more contrast there is in one place: (N, 2)."""
+    there = clips[:, :, 4:8, 16:24, 8:16].std(dim=(1, 2, 3, 4))
+    return torch.stack([1 / (1 + there), there / (1 + there)], dim=1)
+
+
+def test_hiding_boxes_finds_the_place_that_counts(clip: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("videoswin.explain.perturb.score_each_view", bright)
+    looks: list[int] = []
+    found = occlusion_evidence(tiny_classifier(), clip, "nod", step=lambda: looks.append(1))
+    assert len(looks) == PASSES
+    at = torch.unravel_index(found.signed.argmax(), found.signed.shape)
+    assert 2 <= int(at[0]) < 4  # 2 frames each
+    assert 4 <= int(at[1]) < 6  # 4 pixels each
+    assert 2 <= int(at[2]) < 4
+    against = occlusion_evidence(tiny_classifier(), clip, "clap")
+    assert correlation(found.signed, against.signed) < -0.9
+
+
+def test_occlusion_maps_change_when_weights_do(clip: torch.Tensor) -> None:
+    """The parameter-randomisation test, as for the gradient."""
+    classifier = tiny_classifier()
+    before = occlusion_evidence(classifier, clip, "nod")
+    assert torch.equal(before.signed, occlusion_evidence(tiny_classifier(), clip, "nod").signed)
+    torch.manual_seed(7)
+    for part in (classifier.model.head, classifier.model.backbone.stages[-1], classifier.model.backbone):
+        for module in part.modules():  # type: ignore[union-attr]
+            if isinstance(module, torch.nn.Linear):
+                torch.nn.init.normal_(module.weight, std=0.3)
+        after = occlusion_evidence(classifier, clip, "nod")
+        assert abs(correlation(before.signed, after.signed)) < 0.6
+
+
+def test_hiding_what_counts_costs_more_than_chance(clip: torch.Tensor) -> None:
+    classifier = tiny_classifier()
+    found = occlusion_evidence(classifier, clip)
+    mine = curves(classifier, clip, found, found.signed)
+    for other in (random_map(found, 0), random_map(found, 1), centre_map(found)):
+        theirs = curves(classifier, clip, found, other)
+        assert mine.deletion_area < theirs.deletion_area
+        assert mine.insertion_area > theirs.insertion_area
+
+
 def test_what_cannot_be_explained_is_refused(clip: torch.Tensor) -> None:
     with pytest.raises(ConfigError, match='"nod"'):
         find_evidence(tiny_classifier(), clip, "nodd")
     with pytest.raises(ConfigError, match="stages 1 to 2"):
         find_evidence(tiny_classifier(), clip, stage=3)
+    with pytest.raises(ConfigError, match='"nod"'):
+        occlusion_evidence(tiny_classifier(), clip, "nodd")
     other = create_any_model("r3d_18", num_classes=2).eval()
     with pytest.raises(ConfigError, match="map of every stage"):
         find_evidence(Classifier(other, Preprocessing(8, size=(32, 32), short_side=32), ("a", "b")), clip)
@@ -118,4 +164,5 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert sheet.size[0] > 224
     with open_video(tmp_path / "o" / "explain.mp4") as made:
         assert len(made) == 8
-    assert main(["explain", *arguments]) == 0  # its own files may be replaced
+    assert report["method"] == "occlusion"
+    assert main(["explain", *arguments, "--method", "gradient"]) == 0  # its own files may be replaced

@@ -221,3 +221,37 @@ def test_class_folders_keep_their_labels(video: Path, tmp_path: Path):
         shutil.copy(video, tmp_path / "d" / label / "1.mp4")
     assert [row.label for row in rows_of([tmp_path / "d"])] == ["clap", "nod"]
     assert [row.label for row in rows_of([tmp_path / "d" / "nod"])] == [""]
+
+
+def test_probe_teach_and_audit_read_what_features_wrote(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """The store of the folder, not the cache; and never another checkpoint's."""
+    monkeypatch.setenv("VIDEOSWIN_CACHE", str(tmp_path / "cache"))
+    classifier = tiny_classifier(preprocessing=TIME)
+    classifier.save(tmp_path / "m")
+    for number in range(12):
+        write_video(tmp_path / "v" / ("nod", "wave")[number % 2] / f"{number}.mp4", frames=16, seed=number)
+    data, folder, weights = str(tmp_path / "v"), str(tmp_path / "f"), ["--weights", str(tmp_path / "m")]
+    assert main(["features", data, *weights, "--out", folder, "--device", "cpu"]) == 0
+    looked: list[int] = []
+    monkeypatch.setattr("videoswin.features.clips.look", lambda *_: looked.append(1))  # nothing is left to look at
+    capsys.readouterr()
+    assert main(["probe", data, *weights, "--features", folder, "--folds", "3", "--seeds", "1"]) == 0
+    assert "features of 12 clips, 0 of them computed" in capsys.readouterr().err
+    assert main(["teach", data, *weights, "--features", folder, "--out", str(tmp_path / "t")]) == 0
+    assert main(["audit", data, *weights, "--features", folder, "--json"]) == 0
+    assert looked == []
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    with torch.no_grad():
+        next(classifier.model.backbone.parameters()).view(-1)[0] += 1
+    classifier.save(tmp_path / "other")
+    monkeypatch.undo()
+    capsys.readouterr()
+    verbs = (["probe"], ["teach", "--out", str(tmp_path / "t2")], ["audit"])
+    for verb, *more in verbs:
+        assert main([verb, data, *more, "--weights", str(tmp_path / "other"), "--features", folder]) == 2
+        assert "another checkpoint" in capsys.readouterr().err
+    assert main(["features", data, *weights, "--out", folder, "--stride", "4", "--device", "cpu"]) == 0
+    assert main(["probe", data, *weights, "--features", folder]) == 2
+    assert "rows along videos" in capsys.readouterr().err

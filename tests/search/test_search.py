@@ -12,6 +12,7 @@ from videoswin.cli.main import main
 from videoswin.data.preprocessing import Preprocessing
 
 pytest.importorskip("usearch")
+from videoswin.search import graph as graph_module
 from videoswin.search.index import FeatureIndex, VectorIndex
 
 TIME = Preprocessing(clip_len=8, sampling="time", fps=6, size=(32, 32), short_side=32)
@@ -27,6 +28,46 @@ def test_the_nearest_are_those_of_all_comparisons() -> None:
             numbers, cosines = index.nearest(query, 10)
             assert len(set(numbers) & set(expected)) >= least
             np.testing.assert_allclose(cosines, unit[numbers] @ query, atol=1e-5)
+
+
+def test_a_graph_is_built_once_for_the_same_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+    build = graph_module._build
+    monkeypatch.setattr(graph_module, "_build", lambda some: built.append(len(some)) or build(some))
+    vectors = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+    first = VectorIndex(vectors, False, tmp_path / "search").nearest(vectors[3], 10)
+    again = VectorIndex(vectors, False, tmp_path / "search").nearest(vectors[3], 10)
+    assert built == [300]
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    changed = vectors.copy()
+    changed[7] = vectors[3]
+    found, _ = VectorIndex(changed, False, tmp_path / "search").nearest(vectors[3], 2)
+    assert built == [300, 300]
+    assert set(found.tolist()) == {3, 7}
+    (kept,) = (tmp_path / "search").iterdir()  # the old one is gone
+    kept.write_bytes(kept.read_bytes()[:100])
+    VectorIndex(changed, False, tmp_path / "search")
+    assert built == [300, 300, 300]
+    notices: list[str] = []
+    (tmp_path / "file").touch()
+    VectorIndex(vectors, False, tmp_path / "file" / "search", notices.append)
+    assert "built again" in notices[0]
+
+
+def test_a_changed_folder_is_searched_anew(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("videoswin.search.index.EXACT_UP_TO", 1)
+    arguments = ["--weights", str(place / "m"), "--device", "cpu", "--out", str(place / "f"), "--stride", "2"]
+    assert main(["features", str(place / "v"), *arguments]) == 0
+    index = FeatureIndex(place / "f")
+    (kept,) = (place / "f" / "search").iterdir()
+    (place / "v" / "late.mp4").write_bytes((place / "v" / "1.mp4").read_bytes())
+    assert main(["features", str(place / "v"), *arguments]) == 0
+    more = FeatureIndex(place / "f")
+    assert len(more) == len(index) + 4
+    assert not kept.exists()
+    names = {hit.name for hit in more.nearest(index.vectors[5], 8) if hit.similarity > 1 - 1e-5}
+    assert names == {"1", "late"}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -71,12 +72,14 @@ def audit(
     classifier: Classifier | None = None,
     limits: Limits = _DEFAULT,
     stage: Callable[[str, int], Callable[[], None]] = lambda what, total: lambda: None,
+    features: Path | None = None,
 ) -> Findings:
     """Looks at all clips of a list.
 
     Args:
         classifier: its features are what doubtful labels are found by; None does not look for them.
         stage: told what begins and of how many steps; gives what is called after each of them.
+        features: the store of the classifier's features; None is the cache.
     """
     rows = index.rows
     prints, unreadable = _prints(rows, limits, stage("Looking at clips", len(rows)))
@@ -99,7 +102,7 @@ def audit(
     doubted = None
     if classifier is not None:
         cluster = joined(len(rows), [(c.first, c.second) for c in copies])
-        doubted = _doubts(classifier, rows, index.labels, known, cluster, stage)
+        doubted = _doubts(classifier, rows, index.labels, known, cluster, stage, features)
         if doubted:
             lines.append(f"{len(doubted)} of {len(rows)} labels are doubtful.")
     return Findings(
@@ -169,11 +172,12 @@ def _doubts(
     known: Sequence[int],
     cluster: Sequence[int],
     stage: Callable[[str, int], Callable[[], None]],
+    store: Path | None,
 ) -> list[Doubt]:
     """Among the clips that can be read."""
     readable = [rows[n] for n in known]
     if len(readable) < 2 * len(labels):
         return []
-    features = extract(classifier, readable, step=stage("Features", len(readable)))
+    features = extract(classifier, readable, store, stage("Features", len(readable)))
     scores = held_out_scores(features, readable, labels, [cluster[n] for n in known], stage("Fitting", 10))
     return [Doubt(known[d.number], d.label, d.other, d.score, d.given) for d in doubts(scores, readable, labels)]

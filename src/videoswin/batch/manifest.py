@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from videoswin.batch.addresses import is_address, listed, require_no_password, shown, without_secrets
 from videoswin.data.folders import VIDEO_SUFFIXES, find_videos
 from videoswin.errors import ConfigError
 
@@ -28,17 +29,20 @@ class Manifest:
 
 
 def read_manifest(sources: Sequence[str]) -> Manifest:
-    """A ``.csv`` with a column ``path``, a ``.txt`` with a path a line, or videos, folders and patterns.
+    """A ``.csv`` with a column ``path``, a ``.txt`` with a path a line, or videos, folders and patterns; each also at an
+    address of a store. Addresses of videos are taken as they are: whether they can be reached is found out when it is their
+    turn.
 
     Raises:
-        ConfigError: a list that cannot be read or names no files.
+        ConfigError: a list that cannot be read or names no files; an address with a password.
     """
     if len(sources) == 1 and sources[0].lower().endswith(_LISTS):
-        names = _listed(Path(sources[0]))
+        names = _listed(sources[0])
     else:
-        # Addresses are taken as they are; whether they can be reached is found out when it is their turn.
         names = [
-            name for source in sources for name in ([source] if "://" in source else map(str, find_videos([source])))
+            name
+            for source in sources
+            for name in (listed(source, VIDEO_SUFFIXES) if is_address(source) else map(str, find_videos([source])))
         ]
     paths = tuple(dict.fromkeys(names))
     if not paths:
@@ -47,20 +51,40 @@ def read_manifest(sources: Sequence[str]) -> Manifest:
     return Manifest(paths, digest, len(names) - len(paths))
 
 
-def _listed(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise ConfigError(f"{path}: the list cannot be read ({error.strerror}). Check the path.") from error
+def _listed(source: str) -> list[str]:
+    if is_address(source):
+        name, content, root = shown(source), _fetched(source), source.rpartition("/")[0] + "/"
+    else:
+        name, root = source, os.path.join(str(Path(source).parent), "")
+        try:
+            content = Path(source).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{name}: the list cannot be read ({error.strerror}). Check the path.") from error
+    text = content.decode("utf-8-sig", "surrogateescape")
     if "\0" in text:
-        raise ConfigError(f"{path}: this is no list of files (it holds zero bytes). Give a .csv or .txt.")
+        raise ConfigError(f"{name}: this is no list of files (it holds zero bytes). Give a .csv or .txt.")
     lines = text.splitlines()
-    named = [line.strip() for line in lines if line.strip()] if path.suffix.lower() != ".csv" else _column(path, lines)
-    root = os.path.join(str(path.parent), "")
-    return [name if name[0] == "/" or "://" in name or os.path.isabs(name) else root + name for name in named]
+    is_table = source.lower().endswith(".csv")
+    named = _column(name, lines) if is_table else [line.strip() for line in lines if line.strip()]
+    for one in named:
+        if is_address(one):
+            require_no_password(one)
+    return [one if is_address(one) or os.path.isabs(one) else root + one for one in named]
 
 
-def _column(path: Path, lines: list[str]) -> list[str]:
+def _fetched(address: str) -> bytes:
+    require_no_password(address)
+    import fsspec
+
+    try:
+        with fsspec.open(address, "rb") as file:
+            return file.read()  # type: ignore[union-attr]
+    except Exception as error:  # noqa: BLE001 - each store has errors of its own
+        reason = without_secrets(error, address)
+        raise ConfigError(f"{shown(address)}: the list cannot be fetched ({reason}). Check the address.") from None
+
+
+def _column(path: str, lines: list[str]) -> list[str]:
     header = [cell.strip().lower() for cell in next(csv.reader(lines[:1]), [])]
     if "path" not in header:
         first = f'"{lines[0][:80]}"' if lines else "nothing"

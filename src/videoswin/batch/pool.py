@@ -1,65 +1,40 @@
-"""The local engine: a pool of processes that take parts until none is left, and that may die at any moment.
-
-A worker that dies gives its part back; another process takes it. A file that kills whoever reads it must not do so for ever:
-after two deaths over a part its files are first read one by one, each announced before it is begun, and one that kills the
-process again and again becomes a row with an error. Results are the same as without any death, since a part is computed
-afresh and as a whole. When the driver dies, its workers end within a moment.
-"""
+"""The local engine: a pool of processes that take parts until none is left, and that may die at any moment. When the driver
+dies, its workers end within a moment."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
-from videoswin.batch.parts import write_part
+from videoswin.batch.orders import Order, Orders, PartDone, do_part
+from videoswin.batch.place import Place
 from videoswin.batch.work import Files, Work
 from videoswin.errors import VideoSwinError
 
-__all__ = ["PartDone", "run_parts"]
-
-_DEATHS_OF_A_PART = 2  # after so many, its files are read one by one first
-_DEATHS_OF_A_FILE = 5  # that many in a row over one file are not chance
-_DEATHS_BEFORE_WORK = 5  # of workers that have not even loaded the checkpoint
-_KILLS = "the process that reads it dies each time ({} times)"
-
-
-@dataclass(frozen=True)
-class PartDone:
-    """One part is on the disk."""
-
-    number: int
-    files: int
-    errors: tuple[str, ...]
-    """A line for each file that failed."""
-
-
-Part = tuple[int, Files]
+__all__ = ["run_parts"]
 
 
 class _Worker:
     """One process, and what it is busy with."""
 
-    def __init__(self, context: Any, work: Work, folder: Path) -> None:
+    def __init__(self, context: Any, work: Work, place: Place) -> None:
         here, there = context.Pipe()
         self.pipe: Connection = here
-        self.process = context.Process(target=_serve, args=(there, work, folder), daemon=True)
+        self.process = context.Process(target=_serve, args=(there, work, place), daemon=True)
         self.process.start()
         there.close()  # so that the end of the process is the end of the pipe
-        self.part: Part | None = None
+        self.order: Order | None = None
         self.file: str | None = None
         self.ready = False
 
-    def give(self, part: Part, blamed: set[str], careful: bool) -> None:
-        self.part, self.file = part, None
+    def give(self, order: Order) -> None:
+        self.order, self.file = order, None
         with suppress(OSError):  # it is dead, which its pipe will say
-            self.pipe.send((part, blamed & {path for _, path in part[1]}, careful))
+            self.pipe.send(order)
 
     def end(self) -> None:
         self.process.kill()
@@ -68,62 +43,51 @@ class _Worker:
 
 
 def run_parts(
-    parts: Iterator[Part],
+    parts: Iterator[tuple[int, Files]],
+    count: int,
     work: Work,
-    folder: Path,
-    workers: int,
+    place: Place,
+    workers: int | None = None,
     notice: Callable[[str], object] = lambda line: None,
 ) -> Iterator[PartDone]:
-    """Do all parts, in any order; each is written to ``folder`` before it is yielded.
+    """Do all parts, in any order; each is at its place before it is yielded.
+
+    Args:
+        count: how many parts there are.
+        workers: processes; None is one for each core.
+        notice: told of deaths.
 
     Raises:
         VideoSwinError: what every worker would run into, such as a checkpoint that cannot be loaded.
     """
+    workers = min(workers or os.cpu_count() or 1, count)
     context = multiprocessing.get_context("spawn")
     pool: list[_Worker] = []
-    again: deque[Part] = deque()
-    deaths: Counter[int] = Counter()
-    killers: Counter[str] = Counter()
-    blamed: set[str] = set()
-    early_deaths = 0
-
-    def next_part() -> Part | None:
-        return again.popleft() if again else next(parts, None)
+    orders = Orders(parts)
 
     def employ(worker: _Worker) -> bool:
-        part = next_part()
-        if part is not None:
-            worker.give(part, blamed, careful=deaths[part[0]] >= _DEATHS_OF_A_PART)
-        return part is not None
+        order = orders.next()
+        if order is not None:
+            worker.give(order)
+        return order is not None
 
-    def replace(worker: _Worker) -> None:
-        nonlocal early_deaths
+    def dismiss(worker: _Worker) -> None:
         pool.remove(worker)
         worker.end()
-        code = worker.process.exitcode
-        early_deaths = 0 if worker.ready else early_deaths + 1
-        if early_deaths >= _DEATHS_BEFORE_WORK:
-            raise VideoSwinError(
-                f"the processes of the batch end before they begin (exit code {code}). Is there memory?"
-            )
-        if worker.part is None:
-            return
-        again.appendleft(worker.part)
-        deaths[worker.part[0]] += worker.ready
-        if worker.file is not None:
-            killers[worker.file] += 1
-            if killers[worker.file] >= _DEATHS_OF_A_FILE:
-                blamed.add(worker.file)
-        notice(f"a process of the batch died (exit code {code}); part {worker.part[0]} is done again.")
+
+    def bury(worker: _Worker) -> None:
+        dismiss(worker)
+        line = orders.died(worker.order, worker.file, worker.ready, f"exit code {worker.process.exitcode}")
+        if line:
+            notice(line)
 
     try:
         while True:
             while len(pool) < workers:
-                worker = _Worker(context, work, folder)
+                worker = _Worker(context, work, place)
                 pool.append(worker)
                 if not employ(worker):
-                    pool.remove(worker)
-                    worker.end()
+                    dismiss(worker)
                     break
             if not pool:
                 return
@@ -132,29 +96,28 @@ def run_parts(
                 try:
                     message = worker.pipe.recv()
                 except (EOFError, OSError):
-                    replace(worker)
+                    bury(worker)
                     continue
                 if isinstance(message, VideoSwinError):
                     raise message
                 if isinstance(message, PartDone):
-                    worker.part = worker.file = None
-                    deaths.pop(message.number, None)
+                    worker.order = worker.file = None
+                    orders.done(message.number)
                     yield message
                     if not employ(worker):
-                        pool.remove(worker)
-                        worker.end()
+                        dismiss(worker)
                 elif message == "ready":
                     worker.ready = True
                 else:
                     if worker.file is not None:
-                        killers.pop(worker.file, None)  # it did not kill
+                        orders.survived(worker.file)
                     worker.file = message[1]
     finally:
         for worker in pool:
             worker.end()
 
 
-def _serve(pipe: Connection, work: Work, folder: Path) -> None:
+def _serve(pipe: Connection, work: Work, place: Place) -> None:
     """The life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's, which ends its workers
     _end_with_the_driver()
@@ -162,31 +125,17 @@ def _serve(pipe: Connection, work: Work, folder: Path) -> None:
         reader = work.open()
         pipe.send("ready")
         while True:
-            (number, files), blamed, careful = pipe.recv()
-            pipe.send(_part(pipe, reader, work, folder, number, files, blamed, careful))
+            order: Order = pipe.recv()
+            for path in order.to_try:
+                pipe.send(("file", path))
+                reader.try_one(path)
+            if order.careful:
+                pipe.send(("file", None))
+            pipe.send(do_part(reader, work, place, order))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except VideoSwinError as error:
         pipe.send(error)
-
-
-def _part(
-    pipe: Connection, reader: Any, work: Work, folder: Path, number: int, files: Files, blamed: set[str], careful: bool
-) -> PartDone:
-    if careful:
-        for path in (path for _, path in files if path not in blamed):
-            pipe.send(("file", path))
-            reader.try_one(path)
-        pipe.send(("file", None))
-    good = [file for file in files if file[1] not in blamed]
-    found = {row["row"]: row for row in reader.rows(good)}
-    for row, path in files:
-        if path in blamed:
-            text = f"{path}: {_KILLS.format(_DEATHS_OF_A_FILE)}. Check the file, or the memory of the machine"
-            found[row] = {"row": row, "path": path, "error": text}
-    rows: Sequence[dict[str, Any]] = [found[row] for row, _ in files]
-    write_part(folder, number, rows, work.features, work.timeline)
-    return PartDone(number, len(rows), tuple(row["error"] for row in rows if row["error"] is not None))
 
 
 def _end_with_the_driver() -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
@@ -10,26 +9,28 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from videoswin.batch.manifest import Manifest
-from videoswin.batch.parts import TABLE, done_parts, require_only_parts
-from videoswin.batch.pool import PartDone, run_parts
-from videoswin.batch.work import Work
+from videoswin.batch.orders import PartDone
+from videoswin.batch.parts import require_only_parts
+from videoswin.batch.place import Place, place_of
+from videoswin.batch.pool import run_parts
+from videoswin.batch.work import Files, Work
 from videoswin.errors import ConfigError, OutputError
-from videoswin.storage.atomic import replace_file
 
-__all__ = ["Outcome", "Plan", "plan_batch", "run_batch", "weights_digest"]
+__all__ = ["Engine", "Outcome", "Plan", "plan_batch", "run_batch", "weights_digest"]
 
-_JOB, _LOCK = "batch.json", ".lock"
 _VERSION = 1
-Engine = Callable[[Iterator[tuple[int, Any]], Work, Path, int, Callable[[str], object]], Iterator[PartDone]]
+Engine = Callable[
+    [Iterator[tuple[int, Files]], int, Work, Place, int | None, Callable[[str], object]], Iterator[PartDone]
+]
+"""As :func:`videoswin.batch.pool.run_parts`."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is to be done, and what is."""
 
+    place: Place
     manifest: Manifest
     part_rows: int
     done: dict[int, int]
@@ -66,50 +67,55 @@ class Outcome:
 
 
 @contextmanager
-def plan_batch(out: Path, manifest: Manifest, work: Work, weights: str, part_rows: int) -> Iterator[Plan]:
+def plan_batch(out: str | Path, manifest: Manifest, work: Work, weights: str, part_rows: int) -> Iterator[Plan]:
     """What is left to do in ``out``, which belongs to this process until the block ends.
 
     Args:
+        out: a folder, or the address of one in a store.
         weights: the digest of the weights, see :func:`weights_digest`.
 
     Raises:
         ConfigError: ``out`` holds another batch, or another process works on it.
-        OutputError: ``out`` is a file, or holds other things.
+        OutputError: ``out`` is a file, or holds other things, or cannot be reached.
     """
     if part_rows < 1:
         raise ConfigError(f"part_rows={part_rows} must be 1 or more.")
-    if out.exists() and (not out.is_dir() or (not (out / _JOB).is_file() and _others(out))):
-        raise OutputError(out, "there is something else already", "Give a new folder")
-    (out / TABLE).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ConfigError(f"{out}: another process works on this batch. Wait for it, or stop it.") from error
-    try:
-        _same_batch(out / _JOB, _facts(manifest, work, weights, part_rows))
-        plan = Plan(manifest, part_rows, done_parts(out / TABLE))
-        require_only_parts(plan.done, plan.parts, out / TABLE)
+    place = place_of(out)
+    with place.owned():
+        _same_batch(place, _facts(manifest, work, weights, part_rows))
+        plan = Plan(place, manifest, part_rows, place.parts())
+        require_only_parts(plan.done, plan.parts, place.table)
         yield plan
-    finally:
-        lock.release()
 
 
 def run_batch(
     plan: Plan,
-    out: Path,
     work: Work,
-    workers: int,
+    workers: int | None = None,
     each: Callable[[PartDone], object] = lambda part: None,
     notice: Callable[[str], object] = lambda line: None,
     engine: Engine = run_parts,
 ) -> Outcome:
-    """Do what is left. ``each``: told of every part that was finished."""
+    """Do what is left.
+
+    Args:
+        workers: None is as many as the engine has cores.
+        each: told of every part that was finished.
+        notice: told of workers that died.
+
+    Raises:
+        OutputError: parts are missing at the end: something else removed them.
+    """
     failed = sum(plan.done.values())
-    if len(plan.done) < plan.parts:
-        for part in engine(plan.left(), work, out / TABLE, max(1, min(workers, plan.parts - len(plan.done))), notice):
+    left = plan.parts - len(plan.done)
+    if left:
+        for part in engine(plan.left(), left, work, plan.place, workers, notice):
             failed += len(part.errors)
             each(part)
+        if missing := plan.parts - len(plan.place.parts()):
+            raise OutputError(
+                plan.place.table, f"{missing} of its parts are gone", "Repeat the command: it makes them anew"
+            )
     return Outcome(len(plan.manifest.paths), failed, plan.files_done)
 
 
@@ -132,10 +138,6 @@ def weights_digest(weights: str) -> str:
     return total.hexdigest()
 
 
-def _others(out: Path) -> bool:
-    return any(name not in (TABLE, _LOCK) and not name.startswith(f".{_JOB}") for name in os.listdir(out))
-
-
 def _facts(manifest: Manifest, work: Work, weights: str, part_rows: int) -> dict[str, Any]:
     values = asdict(work) if is_dataclass(work) and not isinstance(work, type) else {}
     facts = {
@@ -149,17 +151,17 @@ def _facts(manifest: Manifest, work: Work, weights: str, part_rows: int) -> dict
     return json.loads(json.dumps(facts))
 
 
-def _same_batch(path: Path, facts: dict[str, Any]) -> None:
+def _same_batch(place: Place, facts: dict[str, Any]) -> None:
     """Write what the batch is, or compare it with what it was when it began."""
-    if not path.is_file():
-        with replace_file(path) as new:
-            new.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    kept = place.read_job()
+    if kept is None:
+        place.write_job(json.dumps(facts, indent=1) + "\n")
         return
     try:
-        began: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        began: dict[str, Any] = json.loads(kept)
     except ValueError as error:
-        raise ConfigError(f"{path}: is damaged. Give a new folder.") from error
+        raise ConfigError(f"{place.name}: its batch.json is damaged. Give a new folder.") from error
     changed = [name for name in facts if facts[name] != began.get(name)]
     if changed:
         told = ", ".join(f"{name} {began.get(name)!r} -> {facts[name]!r}" for name in changed[:3])
-        raise ConfigError(f"{path.parent}: holds another batch ({told}). Repeat that command, or give a new folder.")
+        raise ConfigError(f"{place.name}: holds another batch ({told}). Repeat that command, or give a new folder.")

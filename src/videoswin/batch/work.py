@@ -9,6 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from videoswin.batch.addresses import is_address, shown, without_secrets
+
 __all__ = ["Label", "Reader", "Work", "error_text"]
 
 Rows = list[dict[str, Any]]
@@ -162,7 +164,7 @@ class _Labeller:
 
 def _content(path: str) -> str | bytes:
     """A local path as it is; what stands at an address, through fsspec."""
-    if "://" not in path:
+    if not is_address(path):
         return path
     import fsspec
 
@@ -171,11 +173,11 @@ def _content(path: str) -> str | bytes:
     try:
         with fsspec.open(path, "rb") as file:
             return file.read()  # type: ignore[union-attr]
-    except (OSError, ImportError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise VideoError(path, f"it cannot be fetched ({reason})", "Check the address") from error
+    except Exception as error:  # noqa: BLE001 - each store has errors of its own, and one file must not end the batch
+        reason = f"it cannot be fetched ({without_secrets(error, path)})"
+        raise VideoError(shown(path), reason, "Check the address") from None
 
 
 def error_text(error: Exception, path: str) -> str:
     """The error as one line about ``path``, the same in every run."""
-    return " ".join(str(error).replace("video in memory", path).split())
+    return " ".join(str(error).replace("video in memory", shown(path)).split())

@@ -21,6 +21,7 @@ def audit(
     *,
     weights: Annotated[str | None, Parameter(metavar="CHECKPOINT")] = None,
     labels: Annotated[bool, Parameter(negative="--no-labels")] = True,
+    features: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
     report: Annotated[Path | None, Parameter(metavar="PAGE.html")] = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     limits: str | None = None,
@@ -45,6 +46,9 @@ def audit(
         The checkpoint on whose features doubtful labels are found; by default the one that train starts from.
     labels
         Look for labels that are probably wrong.
+    features
+        A folder that videoswin features wrote with the same checkpoint: what is in it is not computed again. By default the
+        cache.
     report
         Also write this page, with the pairs and the doubtful clips as moving thumbnails. It needs no network and runs no script.
     json_only
@@ -64,22 +68,26 @@ def audit(
 
     if weights is not None and not labels:
         raise ConfigError("--weights is what doubtful labels are found by; leave it or --no-labels out.")
+    if features is not None and not labels:
+        raise ConfigError("--features is what doubtful labels are found by; leave it or --no-labels out.")
     if report is not None:
         require_page(report)
     allowed = Limits.parse(limits or "")
     index = read_index(data)
     for note in index.notes:
         say(note)
-    classifier = None
+    classifier = store = None
     if labels:
         from videoswin.classifier.device import choose_device
         from videoswin.classifier.loading import load
+        from videoswin.features.folder import store_of_clips
         from videoswin.train.start import DEFAULT_START
 
         classifier = load(weights or DEFAULT_START)
+        store = store_of_clips(features, classifier) if features else None
         classifier.model.to(choose_device(device))
     with _Stages() as stages:
-        found = look(index, classifier, allowed, stages.begin)
+        found = look(index, classifier, allowed, stages.begin, store)
     if json_only:
         print(json_text(found.to_dict()))
     else:

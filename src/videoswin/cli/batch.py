@@ -1,10 +1,8 @@
 """``videoswin batch``: labels for any number of videos, through kills and restarts."""
 
-import os
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,8 +11,8 @@ from videoswin.cli.output import DONE, SOME_UNREADABLE, counted, say, show, step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from videoswin.batch.pool import PartDone
-    from videoswin.batch.run import Plan
+    from videoswin.batch.orders import PartDone
+    from videoswin.batch.run import Engine, Plan
 
 __all__ = ["batch"]
 
@@ -26,13 +24,14 @@ def batch(
     /,
     *,
     weights: Annotated[str, Parameter(metavar="CHECKPOINT")],
-    out: Path,
+    out: Annotated[str, Parameter(metavar="FOLDER|ADDRESS")],
+    engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
     part_rows: int = 128,
     views: Annotated[str, Parameter(metavar="CLIPSxCROPS")] = "1x1",
     top_k: int = 5,
-    features: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    timeline: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    keep_features: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    keep_timeline: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     clip_seconds: float | None = None,
     limits: str | None = None,
     device: str = "cpu",
@@ -46,31 +45,34 @@ def batch(
     For example:
 
         videoswin batch videos.csv --weights runs/mine/best --out results/
-        videoswin batch "clips/*.mp4" --weights runs/mine/best --out results/ --workers 8 --features
+        videoswin batch "clips/*.mp4" --weights runs/mine/best --out results/ --workers 8 --keep-features
+        videoswin batch s3://bucket/list.csv --weights runs/mine/best --out s3://bucket/results --engine ray
 
     Parameters
     ----------
     files
-        A .csv with a column path, a .txt with a path a line, or videos, folders and patterns. Addresses such as s3://bucket/key
-        are read through fsspec.
+        A .csv with a column path, a .txt with a path a line, or videos, folders and patterns. Each may be an address such as
+        s3://bucket/key, which is read through fsspec.
     weights
         A checkpoint: a folder, a name that videoswin models lists, or an exported file.
     out
-        A new folder, or that of the same batch, which goes on.
+        A new folder, or that of the same batch, which goes on. It may be an address in a store, such as s3://bucket/results.
+    engine
+        local: processes of this machine. ray: those of a Ray cluster, the one that RAY_ADDRESS names or that runs here.
     workers
-        How many processes; by default one for each core.
+        How many processes; by default one for each core of the machine or of the cluster.
     part_rows
         Files of one part of the table. A kill costs the parts that were being worked on.
     views
         Clips x crops whose scores are averaged.
     top_k
         How many labels to keep for each video.
-    features
+    keep_features
         Also keep the vector that the last layer reads.
-    timeline
+    keep_timeline
         Also keep what each video shows and when, as videoswin timeline finds it: a second pass.
     clip_seconds
-        With --timeline: what one clip spans, for checkpoints that do not say it.
+        With --keep-timeline: what one clip spans, for checkpoints that do not say it.
     limits
         What one file may cost: none, or limits such as seconds=50000,timeout=600 (docs/video.md).
     device
@@ -83,10 +85,11 @@ def batch(
     from videoswin.storage.extras import require_pyarrow
 
     require_pyarrow()
+    run_parts = _engine(engine)
     if (workers is not None and workers < 1) or top_k < 1:
         raise ConfigError(f"workers={workers} and top_k={top_k} must be 1 or more.")
     digest = weights_digest(weights)
-    work = Label(weights, views, top_k, limits or "", device, features, timeline, clip_seconds)
+    work = Label(weights, views, top_k, limits or "", device, keep_features, keep_timeline, clip_seconds)
     _check(work)
     manifest = read_manifest(files)
     if manifest.repeated:
@@ -95,12 +98,23 @@ def batch(
         if plan.done:
             say(f"{counted(plan.files_done, 'file')} of {len(manifest.paths):,} are done already.")
         with _Progress(plan) as progress:
-            outcome = run_batch(plan, out, work, workers or os.cpu_count() or 1, progress.each, say)
-    show(str(out / "table"))
+            outcome = run_batch(plan, work, workers, progress.each, say, run_parts)
+    show(plan.place.table)
     if outcome.failed:
         say(f"{outcome.failed:,} of {counted(outcome.files, 'file')} could not be read; the column error says why.")
         return SOME_UNREADABLE
     return DONE
+
+
+def _engine(name: str) -> "Engine":
+    if name == "ray":
+        from videoswin.batch.on_ray import require_ray, run_parts_on_ray
+
+        require_ray()
+        return run_parts_on_ray
+    from videoswin.batch.pool import run_parts
+
+    return run_parts
 
 
 def _check(work: object) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from videoswin.cli.annotation_options import AnnotationFormat, require_annotations
 from videoswin.cli.output import DONE, FAILED, SOME_UNREADABLE, counted, say, say_error, show, steps
 
 __all__ = ["features"]
@@ -22,6 +23,8 @@ def features(
     stride: int | None = None,
     clip_seconds: float | None = None,
     parquet: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    annotations: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    format: AnnotationFormat | None = None,
     limits: str | None = None,
     device: str = "auto",
 ) -> int:
@@ -54,6 +57,10 @@ def features(
         With --stride: what one clip spans, for checkpoints that do not say it.
     parquet
         Also write all vectors as one table, OUT/features.parquet (pip install 'videoswin[batch]').
+    annotations
+        Also write the list's segments as this file, for annotation tools; OUT/activitynet.json is written in any case.
+    format
+        What annotations are written as; by default what the ending says: .json activitynet, .eaf elan, .vtt webvtt.
     limits
         What one file may cost: none, or limits such as seconds=50000,timeout=600 (docs/video.md).
     device
@@ -63,8 +70,9 @@ def features(
     from videoswin.classifier.loading import load
     from videoswin.classifier.resolve import resolve
     from videoswin.data.containers import Limits
+    from videoswin.data.segments.write import write_tracks
     from videoswin.errors import ConfigError, OutputError
-    from videoswin.features.extract import Job, extract_features, rows_of
+    from videoswin.features.extract import Job, extract_features, rows_of, tracks_of
     from videoswin.features.look import chosen_stages, num_stages
     from videoswin.storage.extras import require_pyarrow
 
@@ -75,6 +83,7 @@ def features(
             raise ConfigError(f"--parquet holds one vector a row: use --pool mean, not {pool}.")
     if clip_seconds is not None and stride is None:
         raise ConfigError("--clip-seconds is about rows along a video; give --stride as well.")
+    form = require_annotations(annotations, format)
     if out.exists() and not out.is_dir():
         raise OutputError(out, "this is a file, and a folder is to be filled", "Give another name")
     allowed = Limits.parse(limits or "")
@@ -90,6 +99,9 @@ def features(
         )
     seconds = time.perf_counter() - began
     say(f"features of {counted(len(found.entries), 'video')}, {found.computed} of them computed, {seconds:.1f} s")
+    if annotations is not None and form is not None:
+        write_tracks(annotations, form, tracks_of(found.entries, allowed))
+        say(f"wrote {annotations}")
     show(str(out))
     if not found.failures:
         return DONE

@@ -54,11 +54,14 @@ def _clip(value: str) -> list[str]:
 
 
 _FORMER: dict[str, dict[str, str | Callable[[str], list[str]]]] = {
+    "batch": {"--features": "--keep-features", "--timeline": "--keep-timeline"},
     "bench": {"--batch": "--batch-size", "--clip": _clip},
     "info": {"--frames": "--clip-len"},
     "stream": {"--size": "--pipe-size", "--rate": "--pipe-fps"},
 }
 """For each verb: options before 2026-11-26, and today's; or what makes today's options of a value."""
+_FLAGS = ("--keep-features", "--keep-timeline")
+"""Those of today's that take no value."""
 
 
 def in_todays_words(tokens: Sequence[str]) -> list[str]:
@@ -68,6 +71,10 @@ def in_todays_words(tokens: Sequence[str]) -> list[str]:
     while left:
         option, equals, value = left.pop(0).partition("=")
         today = former.get(option)
+        if today in _FLAGS and not equals:
+            say(f"{option} is now called {today}; the old name will go.")
+            result.append(str(today))
+            continue
         if today is None or not (equals or left):
             result.append(option + equals + value)
             continue

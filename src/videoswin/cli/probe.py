@@ -31,6 +31,7 @@ def probe(
     head: str = "linear",
     folds: int = 5,
     seeds: int = 3,
+    features: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
     out: Path | None = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     device: str = "auto",
@@ -66,6 +67,9 @@ def probe(
         Outer folds; inner ones are one fewer.
     seeds
         How many ways to part the clips.
+    features
+        A folder that videoswin features wrote with the same checkpoint: what is in it is not computed again. By default the
+        cache.
     out
         Also write the checkpoint with the linear head on the last stage, fitted on all clips, into OUT/best, and the figures
         into OUT/probe.json.
@@ -79,6 +83,7 @@ def probe(
     from videoswin.classifier.loading import load
     from videoswin.data.annotations import read_index
     from videoswin.errors import ConfigError
+    from videoswin.features.folder import store_of_clips
     from videoswin.train import probe as probing
     from videoswin.train.features import extract, num_stages
 
@@ -93,6 +98,7 @@ def probe(
     settings = probing.grid(head, numbers, count)
     if out is not None:
         probing.require_linear_heads(classifier.model)
+    store = store_of_clips(features, classifier) if features else None
     classifier.model.to(choose_device(device))
     labels = tuple(sorted({row.label for row in rows}))
     if not any(row.group for row in rows):
@@ -104,13 +110,13 @@ def probe(
         say(line)
     began = time.perf_counter()
     with steps(len(rows), "Looking at clips") as step:
-        features = extract(classifier, rows, step=step)
+        found = extract(classifier, rows, store, step)
     say(
-        f"features of {counted(len(rows), 'clip')}, {features.computed} of them computed, {time.perf_counter() - began:.1f} s"
+        f"features of {counted(len(rows), 'clip')}, {found.computed} of them computed, {time.perf_counter() - began:.1f} s"
     )
     began = time.perf_counter()
     with steps(folds * seeds, "Fitting") as step:
-        probed = probing.probe(features, rows, labels, settings, folds, seeds, step)
+        probed = probing.probe(found, rows, labels, settings, folds, seeds, step)
     seconds = time.perf_counter() - began
     say(f"{len(settings)} settings, {folds} outer folds, {seeds} seeds: {seconds:.1f} s")
     if json_only:
@@ -134,7 +140,7 @@ def probe(
         for setting, count in probed.chosen.most_common(3):
             show(f"chosen by {count} of {folds * seeds} folds: {setting}")
     if out is not None:
-        _write(data, out, classifier, features, rows, labels, settings, probed, folds)
+        _write(data, out, classifier, found, rows, labels, settings, probed, folds)
     return DONE
 
 

@@ -59,8 +59,8 @@ def search(
     from videoswin.data.containers import Limits
     from videoswin.errors import ConfigError, VideoError
     from videoswin.features.clips import clip_features, mean_of
+    from videoswin.features.folder import require_features_of
     from videoswin.features.layouts import read_features_index
-    from videoswin.features.store import model_key
     from videoswin.predict.plain_text import json_text
     from videoswin.search.index import FeatureIndex
     from videoswin.search.page import write_search_page
@@ -75,13 +75,9 @@ def search(
     allowed = Limits.parse(limits or "")
     settings, _ = read_features_index(features)
     classifier = load(weights or settings["checkpoint"])
-    if settings["model"] != model_key(classifier, {}):
-        raise ConfigError(
-            f"{features}: these are features of another checkpoint ({settings['checkpoint']}). "
-            "Give that one, or make them anew with this one: videoswin features DATA --weights CHECKPOINT --out FOLDER"
-        )
+    require_features_of(features, classifier)
     classifier.model.to(choose_device(device))
-    index = FeatureIndex(features, stage)
+    index = FeatureIndex(features, stage, notice=say)
     (found,) = clip_features(classifier, [Clip(Path(query).absolute(), "")], limits=allowed)
     if isinstance(found, VideoError):
         raise found

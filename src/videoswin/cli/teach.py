@@ -21,6 +21,7 @@ def teach(
     out: Annotated[Path, Parameter(metavar="FOLDER")],
     weights: Annotated[str | None, Parameter(metavar="CHECKPOINT")] = None,
     none: Annotated[str, Parameter(metavar="LABEL")] = "none of these",
+    features: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     device: str = "auto",
 ) -> int:
@@ -44,6 +45,9 @@ def teach(
         Whose features are used. By default the checkpoint that runs of train start from.
     none
         The label, or folder, of clips that show none of the classes.
+    features
+        A folder that videoswin features wrote with the same checkpoint: what is in it is not computed again. By default the
+        cache.
     json_only
         Print one JSON object and nothing else.
     device
@@ -54,6 +58,7 @@ def teach(
     from videoswin.classifier.device import choose_device
     from videoswin.classifier.loading import load
     from videoswin.data.annotations import read_index
+    from videoswin.features.folder import store_of_clips
     from videoswin.train.start import DEFAULT_START
     from videoswin.train.teach import NONE
     from videoswin.train.teach import teach as fit
@@ -61,9 +66,10 @@ def teach(
     rows = [row for row in read_index(data).rows if row.split != "test"]
     rows = [replace(row, label=NONE) if row.label == none else row for row in rows]
     start = load(weights or DEFAULT_START)
+    store = store_of_clips(features, start) if features else None
     start.model.to(choose_device(device))
     with steps(len(rows), "Looking at clips") as step:
-        taught = fit(start, rows, out.resolve().name, step=step)
+        taught = fit(start, rows, out.resolve().name, features=store, step=step)
     taught.classifier.save(out)
     if json_only:
         print(json.dumps(taught.to_dict()))

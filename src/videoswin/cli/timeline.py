@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from videoswin.cli.annotation_options import AnnotationFormat, require_annotations
 from videoswin.cli.live_options import (
     ClipSeconds,
     Cuts,
@@ -21,6 +22,8 @@ from videoswin.cli.output import DONE, add_row, counted, percent, say, show, ste
 from videoswin.cli.weights_argument import RuntimeChoice, open_weights
 
 if TYPE_CHECKING:
+    from videoswin.data.containers import Limits
+    from videoswin.data.segments.tracks import Track
     from videoswin.live.timeline import Timeline
 
 __all__ = ["timeline"]
@@ -32,6 +35,8 @@ def timeline(
     *,
     weights: Weights,
     out: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
+    annotations: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    format: AnnotationFormat | None = None,
     clip_seconds: ClipSeconds = None,
     hop_seconds: HopSeconds = None,
     enter: Enter = 0.8,
@@ -56,6 +61,7 @@ def timeline(
 
         videoswin timeline lecture.mp4 --weights runs/mine/best
         videoswin timeline lecture.mp4 --weights runs/mine/best --out lecture/
+        videoswin timeline lecture.mp4 --weights runs/mine/best --annotations lecture.eaf
         videoswin timeline clip.mp4 --weights swin3d_micro_gestures --clip-seconds 8 --json
 
     Parameters
@@ -64,6 +70,10 @@ def timeline(
         A video file.
     out
         Write timeline.csv, .json, .vtt (subtitles), .png and .html (the video beside its timeline) into this folder.
+    annotations
+        Also write the segments as this file, for annotation tools.
+    format
+        What annotations are written as; by default what the ending says: .json activitynet, .eaf elan, .vtt webvtt.
     json_only
         Print one JSON object and nothing else: path, duration_s, checkpoint, cuts, samples, skipped, best, segments_at, segments.
     limits
@@ -72,6 +82,7 @@ def timeline(
         What runs an exported file: onnxruntime, openvino or torch. By default what suits the file.
     """
     from videoswin.data.containers import Limits
+    from videoswin.data.segments.write import write_tracks
     from videoswin.live.decisions import DecisionSettings
     from videoswin.live.pace import Pace
     from videoswin.live.timeline import TimelineSettings, make_timeline
@@ -86,14 +97,22 @@ def timeline(
     if out is not None:
         _make_folder(out)
         check_timeline_outputs(out, file)
+    form = require_annotations(annotations, format)
     classifier = open_weights(weights, runtime, device)
+
+    def keep(found: "Timeline") -> None:
+        if out is not None:
+            write_timeline(found, out)
+        if annotations is not None and form is not None:
+            write_tracks(annotations, form, [_track(found, file, allowed)])
+
     with Interruption() as interruption, _Bar() as bar:
         found = make_timeline(
             classifier,
             file,
             settings,
             progress=out / ".progress" if out else None,
-            keep=lambda timeline: write_timeline(timeline, out) if out else None,
+            keep=keep,
             each=lambda done, total: bar.move(done, total) and not interruption.asked,
             notice=say,
             limits=allowed,
@@ -104,9 +123,22 @@ def timeline(
         _show(found)
     if out is not None:
         say(f"wrote timeline.csv, .json, .vtt, .html and .png to {out}")
+    if annotations is not None:
+        say(f"wrote {annotations}")
     if not found.segments:
         say(_why_nothing(found))
     return DONE
+
+
+def _track(found: "Timeline", file: str, limits: "Limits") -> "Track":
+    """The segments, and when each frame is shown: formats with frame numbers are exact at a varying rate as well."""
+    from videoswin.data.decode import open_video
+    from videoswin.data.segments.tracks import Mark, Track
+
+    with open_video(file, limits=limits) as video:
+        fps, times = video.info.fps, video.times.tolist()
+    marks = tuple(Mark(s.start_s, s.end_s, s.label, s.score) for s in found.segments)
+    return Track(file, marks, found.duration_s, fps, times)
 
 
 def _make_folder(folder: Path) -> None:

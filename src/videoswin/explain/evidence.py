@@ -7,7 +7,7 @@ map keeps the 3D layout of the tokens: each is ``patch_size[0]`` frames deep and
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from videoswin.errors import ConfigError, nearest
 from videoswin.features.look import evaluating
 from videoswin.interface.video_model import need
 
-__all__ = ["Box", "Evidence", "find_evidence", "strongest_box"]
+__all__ = ["Box", "Evidence", "find_evidence", "grid_of", "require_label", "strongest_box"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Evidence:
     stage: int
     """Counted from 1."""
     signed: Tensor
-    """(T', H', W'): what each token adds to the label's logit; below 0, what speaks against it."""
+    """(T', H', W'), below 0 what speaks against the label. By the gradient: what each token adds to the label's logit; by
+    occlusion: how much showing the place raises the label's score, in standard deviations."""
     cell: tuple[int, int, int]
     """Frames, height and width in pixels that one token stands for."""
     size: tuple[int, int, int]
     """(T, H, W) of the clip."""
+    method: Literal["occlusion", "gradient"] = "gradient"
 
     @property
     def positive(self) -> Tensor:
@@ -80,13 +82,10 @@ def find_evidence(classifier: Classifier, clip: Tensor, label: str | None = None
     Raises:
         ConfigError: no such label or stage, or a system that shows no maps of its stages.
     """
-    model: Any = classifier.require_classes().model
-    need(model, "pyramid", "Explaining an answer")
+    cell, _ = grid_of(classifier, clip, stage)
+    known = require_label(classifier, label)
+    model: Any = classifier.model
     count = len(model.config.depths)
-    if not 1 <= stage <= count:
-        raise ConfigError(f"stage={stage}: this model has stages 1 to {count}.")
-    if label is not None and label not in classifier.labels:
-        raise ConfigError(f'There is no label "{label}". {nearest(label, classifier.labels)}')
     weight = next(p for p in model.parameters() if p.ndim > 3)
     kept: list[Tensor] = []
     tapped = model.backbone.norm if stage == count else model.backbone.stages[stage - 1]
@@ -95,21 +94,46 @@ def find_evidence(classifier: Classifier, clip: Tensor, label: str | None = None
         with evaluating(model), torch.enable_grad():
             video = clip[None].to(weight.device, weight.dtype).requires_grad_()
             logits = model(video)
-            number = int(logits[0].argmax()) if label is None else classifier.labels.index(label)
+            number = int(logits[0].argmax()) if known is None else known
             (gradient,) = torch.autograd.grad(logits[0, number], kept[0])
     finally:
         handle.remove()
-    patch = model.config.patch_size
-    scale = 2 ** (stage - 1)
     return Evidence(
         label=classifier.labels[number],
         number=number,
         score=float(classifier.answer.scores(logits.detach().float())[0, number]),
         stage=stage,
         signed=(gradient * kept[0]).detach().float().sum(dim=-1)[0].cpu(),
-        cell=(patch[0], patch[1] * scale, patch[2] * scale),
+        cell=cell,
         size=(clip.shape[1], clip.shape[2], clip.shape[3]),
     )
+
+
+def grid_of(classifier: Classifier, clip: Tensor, stage: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """(frames, rows and columns of pixels of a token, tokens in time, height and width) of a stage, from 1.
+
+    Raises:
+        ConfigError: no such stage, or a system that shows no maps of its stages.
+    """
+    model: Any = classifier.require_classes().model
+    need(model, "pyramid", "Explaining an answer")
+    count = len(model.config.depths)
+    if not 1 <= stage <= count:
+        raise ConfigError(f"stage={stage}: this model has stages 1 to {count}.")
+    depth, height, width = model.config.patch_size
+    scale = 2 ** (stage - 1)
+    cell = depth, height * scale, width * scale
+    t, h, w = (-(-size // one) for size, one in zip(clip.shape[1:], cell, strict=True))
+    return cell, (t, h, w)
+
+
+def require_label(classifier: Classifier, label: str | None) -> int | None:
+    """Its number; None for None. Raises ConfigError with the nearest label."""
+    if label is None:
+        return None
+    if label not in classifier.labels:
+        raise ConfigError(f'There is no label "{label}". {nearest(label, classifier.labels)}')
+    return classifier.labels.index(label)
 
 
 def strongest_box(classifier: Classifier, evidence: Evidence) -> Box:

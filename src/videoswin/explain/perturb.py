@@ -11,7 +11,7 @@ from videoswin.explain.evidence import Evidence
 from videoswin.predict.batches import views_at_once
 from videoswin.predict.scoring import score_each_view
 
-__all__ = ["Curves", "centre_map", "curves", "random_map", "score_without"]
+__all__ = ["Curves", "centre_map", "curves", "empty_clip", "random_map", "score_without", "scores_of"]
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,28 @@ class Curves:
         return float(torch.trapezoid(self.insertion)) / (len(self.insertion) - 1)
 
 
-def curves(classifier: Classifier, clip: Tensor, evidence: Evidence, order: Tensor, steps: int = 10) -> Curves:
+def curves(
+    classifier: Classifier,
+    clip: Tensor,
+    evidence: Evidence,
+    order: Tensor,
+    steps: int = 10,
+    empty: Tensor | None = None,
+) -> Curves:
     """Follow the score of the evidence's label.
 
     Args:
         clip: (3, T, H, W), normalised.
         order: (T', H', W') on the grid of the evidence: places with larger values go first.
+        empty: what stands where something was taken out, of the clip's shape or one that becomes it; None is the clip's mean
+            colour.
     """
     ranks = order.flatten().argsort(descending=True, stable=True).argsort().view(order.shape)
     taken = [ranks < round(ranks.numel() * step / steps) for step in range(steps + 1)]
     masks = torch.stack([_pixels(one, evidence) for one in taken])[:, None]  # (S + 1, 1, T, H, W)
-    empty = _empty(clip)
-    deletion = _scores(classifier, torch.where(masks, empty, clip), evidence.number)
-    insertion = _scores(classifier, torch.where(masks, clip, empty), evidence.number)
+    empty = empty_clip(clip) if empty is None else empty
+    deletion = scores_of(classifier, torch.where(masks, empty, clip))[:, evidence.number]
+    insertion = scores_of(classifier, torch.where(masks, clip, empty))[:, evidence.number]
     return Curves(deletion, insertion)
 
 
@@ -52,7 +61,7 @@ def score_without(classifier: Classifier, clip: Tensor, evidence: Evidence, orde
     """The label's score without the first ``share`` of all places."""
     ranks = order.flatten().argsort(descending=True, stable=True).argsort().view(order.shape)
     mask = _pixels(ranks < round(ranks.numel() * share), evidence)[None]
-    return float(_scores(classifier, torch.where(mask, _empty(clip), clip)[None], evidence.number))
+    return float(scores_of(classifier, torch.where(mask, empty_clip(clip), clip)[None])[0, evidence.number])
 
 
 def random_map(evidence: Evidence, seed: int) -> Tensor:
@@ -66,7 +75,7 @@ def centre_map(evidence: Evidence) -> Tensor:
     return -sum(axis.square() for axis in torch.meshgrid(*axes, indexing="ij"))  # type: ignore[return-value]
 
 
-def _empty(clip: Tensor) -> Tensor:
+def empty_clip(clip: Tensor) -> Tensor:
     """What stands where something was taken out: the clip's mean colour, (3, 1, 1, 1)."""
     return clip.mean(dim=(1, 2, 3), keepdim=True)
 
@@ -79,7 +88,7 @@ def _pixels(places: Tensor, evidence: Evidence) -> Tensor:
     return places[:t, :h, :w]
 
 
-def _scores(classifier: Classifier, clips: Tensor, number: int) -> Tensor:
-    """(N,)"""
+def scores_of(classifier: Classifier, clips: Tensor) -> Tensor:
+    """(N, num_classes) of normalised clips (N, 3, T, H, W), as many at once as memory allows."""
     at_once = views_at_once(clips.shape[1:], classifier.device)
-    return torch.cat([score_each_view(classifier, some)[:, number] for some in clips.split(at_once)])
+    return torch.cat([score_each_view(classifier, some) for some in clips.split(at_once)])

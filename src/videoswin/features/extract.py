@@ -12,17 +12,19 @@ from typing import Any
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import read_index
 from videoswin.data.clips import Clip
-from videoswin.data.decode import Limits
+from videoswin.data.decode import Limits, open_video
 from videoswin.data.folders import find_videos
+from videoswin.data.segments.tracks import Mark, Track
 from videoswin.errors import ConfigError, VideoError
 from videoswin.features.clips import clip_features
 from videoswin.features.dense import DenseFacts, DenseSettings, dense_features
+from videoswin.features.folder import STORE
 from videoswin.features.layouts import Entry, write_layouts
 from videoswin.features.look import Pool
 from videoswin.features.rows_file import RowsFile
 from videoswin.features.store import FeatureStore, model_key
 
-__all__ = ["Extracted", "Job", "extract_features", "rows_of"]
+__all__ = ["Extracted", "Job", "extract_features", "rows_of", "tracks_of"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def extract_features(
     entries: list[Entry] = []
     failures: list[VideoError] = []
     computed = 0
-    for entry, new in passing(classifier, rows, job, out / "store", limits):
+    for entry, new in passing(classifier, rows, job, out / STORE, limits):
         if isinstance(entry, VideoError):
             failures.append(entry)
             failed(entry)
@@ -97,6 +99,23 @@ def extract_features(
     }
     write_layouts(out, entries, job.stages, job.pool, facts, failures, parquet=parquet)
     return Extracted(tuple(entries), computed, tuple(failures))
+
+
+def tracks_of(entries: Sequence[Entry], limits: Limits | None = None) -> list[Track]:
+    """What the list says about each video, for files of annotations. The rate and the frames are the file's own."""
+    tracks: dict[Path, Track] = {}
+    for entry in entries:
+        path = entry.row.path
+        if path not in tracks:
+            with open_video(path, limits=limits or Limits()) as video:
+                info, times = video.info, video.times.tolist()
+            tracks[path] = Track(str(path), (), info.duration_s, info.fps, times, entry.row.split)
+        track, whole = tracks[path], tracks[path].duration_s or 0.0
+        marks = [
+            Mark(row.start, whole if row.end is None else row.end, row.label) for row in entry.segments if row.label
+        ]
+        tracks[path] = replace(track, marks=tuple(sorted((*track.marks, *marks))))
+    return list(tracks.values())
 
 
 _Results = Iterable[tuple[Entry | VideoError, bool]]

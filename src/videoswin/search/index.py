@@ -1,6 +1,6 @@
 """The nearest neighbours of a vector among those of a features folder, by the library usearch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +9,12 @@ import numpy as np
 
 from videoswin.errors import ConfigError
 from videoswin.features.layouts import read_features_index
+from videoswin.search.graph import GRAPHS, kept_graph
 from videoswin.storage.extras import require_extra
 
-__all__ = ["FeatureIndex", "Hit", "VectorIndex"]
+__all__ = ["EXACT_UP_TO", "FeatureIndex", "Hit", "VectorIndex"]
 
-_EXACT_UP_TO = 20_000  # vectors: comparing with all of them is then a matter of milliseconds
+EXACT_UP_TO = 20_000  # vectors: comparing with all of them is then a matter of milliseconds
 
 
 class Hit(NamedTuple):
@@ -32,18 +33,33 @@ class Hit(NamedTuple):
 class VectorIndex:
     """Unit vectors under numbers from 0. Up to 20,000 are compared one by one; more through a graph (HNSW), which misses some."""
 
-    def __init__(self, vectors: np.ndarray, exact: bool | None = None) -> None:
-        """``vectors``: float32 (N, C), any length but 0."""
+    def __init__(
+        self,
+        vectors: np.ndarray,
+        exact: bool | None = None,
+        keep: Path | None = None,
+        notice: Callable[[str], object] = lambda line: None,
+    ) -> None:
+        """
+        Args:
+            vectors: float32 (N, C), any length but 0.
+            keep: a folder for the graph. It is found there again as long as the vectors are the same.
+            notice: told if the graph cannot be kept.
+        """
         require_extra("usearch", "search", "Searching needs")
-        from usearch.index import Index
-
-        self.exact = len(vectors) <= _EXACT_UP_TO if exact is None else exact
-        self._index = Index(ndim=vectors.shape[1], metric="cos", dtype="f32")
-        self._index.add(np.arange(len(vectors), dtype=np.uint64), np.ascontiguousarray(vectors, np.float32))
+        self.exact = len(vectors) <= EXACT_UP_TO if exact is None else exact
+        self._vectors = np.ascontiguousarray(vectors, np.float32)
+        self._graph = None if self.exact else kept_graph(self._vectors, keep, notice)
 
     def nearest(self, query: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """(numbers, cosines) of the nearest vectors to (C,), best first."""
-        found = self._index.search(np.ascontiguousarray(query, np.float32), count, exact=self.exact)
+        query = np.ascontiguousarray(query, np.float32)
+        if self._graph is None:
+            from usearch.index import search
+
+            found = search(self._vectors, query, count, metric="cos", exact=True)
+        else:
+            found = self._graph.search(query, count)
         return np.asarray(found.keys).astype(np.int64), 1 - np.asarray(found.distances, np.float64)
 
 
@@ -62,7 +78,13 @@ class FeatureIndex:
         MissingExtraError: usearch is not installed.
     """
 
-    def __init__(self, folder: Path, stage: int | None = None, lines: Sequence[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stage: int | None = None,
+        lines: Sequence[dict[str, Any]] | None = None,
+        notice: Callable[[str], object] = lambda line: None,
+    ) -> None:
         self.settings, found = read_features_index(folder)
         found = list(lines) if lines is not None else found
         stages = sorted(int(name.removeprefix("stage")) for name in self.settings["input_dim"])
@@ -80,7 +102,7 @@ class FeatureIndex:
             first += len(rows)
         self.vectors = np.concatenate(parts)
         self._firsts = np.array([source.first for source in self._sources])
-        self._index = VectorIndex(self.vectors)
+        self._index = VectorIndex(self.vectors, keep=folder / GRAPHS, notice=notice)
 
     def __len__(self) -> int:
         return len(self.vectors)
