@@ -231,7 +231,7 @@ class Comparison:
         entry["runs"].append(
             {
                 "seed": seed,
-                "accuracy": measured.accuracy,
+                "accuracy": measured.figure,
                 "folds": [sum(c) / len(c) for fold in measured.folds for c in [fold.correct(measured.labels)]],
                 "train_seconds": [sum(row.seconds for row in fold.epochs) for fold in measured.folds],
                 "train_top1": statistics.mean(fold.epochs[-1].train_top1 for fold in measured.folds),
@@ -241,7 +241,7 @@ class Comparison:
         self.results.setdefault("groups", [row.unit for row in rows])
         self.results["classes"] = len(measured.labels)
         self.say(
-            f"{one.text}, seed {seed}: {100 * measured.accuracy:.1f} % of {len(rows)} held-out clips, "
+            f"{one.text}, seed {seed}: {100 * (measured.figure or 0.0):.1f} % of {len(rows)} held-out clips, "
             f"{time.perf_counter() - began:.0f} s"
         )
         for kept in (folder / "folds").glob("fold-*"):

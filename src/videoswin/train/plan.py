@@ -142,8 +142,6 @@ def make_plan(
     start_from = Wanted(model, weights, like, dict(told or {}))
     require_place(out, resume)
     index = read_index(data, cells=SeveralLabelCells() if wanted.multi_label else LabelCells())
-    if wanted.multi_label and wanted.val_share is None:
-        wanted = replace(wanted, val_share=0.2)  # for good: what is only lent is measured by one label for each clip
     index.require_two_classes()
     train_rows, val_rows, parts, split_notes = _rows(index, wanted, seed)
     footage = look_at(train_rows)
