@@ -224,10 +224,11 @@ class Video:
         """Yield (number, RGB frame) for the sorted numbers ``wanted``, seeking where that saves decoding."""
         self._require_open()
         done = 0
+        stamps = self._index.stamps_of(wanted)
         while done < len(wanted):
             before = done
             for key in self._index.starting_points(wanted[done]):
-                for number, frame in reader.decode_from(key, self._index, clock):
+                for number, frame in reader.decode_from(key, self._index, clock, stamps):
                     if number > wanted[done]:
                         break  # the decoder has passed it
                     if number == wanted[done]:

@@ -1,7 +1,7 @@
 """Which frames a video holds and where decoding may start to reach one: plain numbers, no decoder."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,6 +60,12 @@ class FrameIndex:
             return -1
         place = int(np.searchsorted(self.stamps, pts))
         return place if place < len(self) and self.stamps[place] == pts else -1
+
+    def stamps_of(self, numbers: Sequence[int]) -> Container[int] | None:
+        """The presentation times of these frames, sorted numbers; None where they are all from the first to the last."""
+        if not len(numbers) or numbers[-1] - numbers[0] + 1 == len(numbers):
+            return None
+        return frozenset(self.stamps[list(numbers)].tolist())
 
     def starting_points(self, number: int) -> Iterator[KeyFrame | None]:
         """Where decoding may start to reach frame ``number``, nearest first; None is the beginning of the file."""

@@ -1,7 +1,7 @@
 """One open video file with its demuxer and decoder: packets and frames from the beginning or from a key frame on."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from fractions import Fraction
 from io import BytesIO
 from itertools import chain, islice
@@ -20,6 +20,7 @@ from videoswin.data.containers import Clock, Limits, Source, raise_limit
 from videoswin.data.extent import Extent
 from videoswin.data.ffmpeg import DAMAGED, as_video_error, open_input
 from videoswin.data.frame_index import FrameIndex, KeyFrame, is_set_back
+from videoswin.data.spare_packets import spare_test
 from videoswin.data.transport_stream import is_joint, packet_grid
 from videoswin.errors import TruncatedError, VideoError
 
@@ -96,11 +97,20 @@ class Reader:
         self._rewind()
         yield from self._decoded(self.packets(), clock)
 
-    def decode_from(self, key: KeyFrame | None, index: FrameIndex, clock: Clock) -> Iterator[tuple[int, VideoFrame]]:
-        """(number, frame) from a key frame on; the number is -1 for frames that ``index`` does not list."""
+    def decode_from(
+        self, key: KeyFrame | None, index: FrameIndex, clock: Clock, wanted: Container[int] | None = None
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """(number, frame) from a key frame on; the number is -1 for frames that ``index`` does not list.
+
+        ``wanted``: the stamps of the frames that are asked for. Of the others those may be missing that no frame refers to.
+        """
         if index.counted:
             return enumerate(self.decode_all(clock))
-        frames = self._decoded(self._packets_from(key, clock), clock) if key else self.decode_all(clock)
+        if key is None:
+            frames = self.decode_all(clock)
+        else:
+            packets = self._packets_from(key, clock)
+            frames = self._decoded(packets if wanted is None else self._needed(packets, wanted), clock)
         return ((index.number_of(frame.pts), frame) for frame in frames)
 
     def first_frame(self, index: FrameIndex, clock: Clock) -> VideoFrame:
@@ -204,6 +214,16 @@ class Reader:
         context.options = {"max_pixels": _as_int32(limit)}
         context.thread_type = "AUTO"
         context.thread_count = min(self._threads, os.cpu_count() or 1)
+
+    def _needed(self, packets: Iterable[Packet], wanted: Container[int]) -> Iterator[Packet]:
+        """Without those whose frame is not wanted and that no other frame refers to."""
+        is_spare = spare_test(self.codec, self._stream.codec_context.extradata)
+        for packet in packets:
+            unwanted = is_spare is not None and packet.pts is not None and packet.pts not in wanted
+            if unwanted and is_spare(memoryview(packet)):
+                self.position += 1
+            else:
+                yield packet
 
     def _decoded(self, packets: Iterable[Packet], clock: Clock) -> Iterator[VideoFrame]:
         decoder = self._stream.codec_context
