@@ -139,7 +139,7 @@ def _train(
     from videoswin.train.place import SETTINGS_FILE, require_place
     from videoswin.train.plan import make_plan
     from videoswin.train.run_page import write_run_page
-    from videoswin.train.spent import seconds_by_name
+    from videoswin.train.spent import about_precision, seconds_by_name
     from videoswin.train.watching import TensorBoard, Watches
 
     board = TensorBoard(out / "tensorboard") if options.tensorboard else None  # first: it may have to be installed
@@ -151,6 +151,8 @@ def _train(
     )  # fmt: skip
     for line in plan.notes:
         say(line)
+    for line in about_precision(plan.settings.precision, device.type):
+        say(f"advice: {line}")
     plan.classifier.model.to(device)
     if plan_only:
         return show_plan(plan, out)
