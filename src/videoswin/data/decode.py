@@ -7,7 +7,7 @@ What a caller can rely on:
 
 * Frames are numbered in display order, 0 to ``len(video) - 1``, by what the file *holds*: all its packets are read
   when it is opened. Frame counts, rates and durations of headers are not believed.
-* ``get_frames`` returns the same bits whether it seeks or walks. A frame that cannot be delivered is a
+* ``get_frames`` returns the same bits whether it seeks or walks, and whatever it passes over. A frame that cannot be delivered is a
   :class:`VideoError`, never a neighbour, a black picture or a shorter result; so is a file that was cut off.
 * The file is judged untrusted: one demuxer, one protocol, no second file (:mod:`videoswin.data.containers`), and
   :class:`Limits` on pixels, frames, bytes, seconds and wall-clock time.
@@ -20,7 +20,7 @@ What a caller can rely on:
 * If the resolution changes midstream, all frames are scaled to the size of the first.
 * Of several video streams, the one FFmpeg calls best is read; a cover picture is no video.
 
-Known limits. Damage that the codec conceals without saying so cannot be seen. Some containers do not say where they end
+Known limits. Damage that the codec conceals without saying so cannot be seen, nor that of frames that were passed over. Some containers do not say where they end
 (:mod:`videoswin.data.extent`): for these ``VideoInfo.complete`` is None. A stream without true key frames (H.264
 intra refresh) may differ in a few pixels after a seek. FLV hides its size from the header check, so one frame of up
 to FFmpeg's own bound may be decoded before it is refused.
