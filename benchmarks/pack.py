@@ -28,6 +28,7 @@ from videoswin.data.decode import open_video
 from videoswin.data.pack import PackSettings, pack_video
 from videoswin.data.transforms import Resize
 from videoswin.train.augments import AUGMENTS
+from videoswin.train.start import adopt
 
 AT_ONCE = 50  # frames in memory
 
@@ -83,11 +84,11 @@ def run() -> None:
             f"packed once in {time.process_time() - began:.1f} CPU seconds\n",
             flush=True,
         )
-        classifier = load("swin3d_micro_motion", 2)
-        model = classifier.model.train()
+        start = load("swin3d_micro_motion")
+        model = adopt(start, ("a", "b"))[0].train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
         sets = [
-            ClipDataset([Clip(path, "a")], ("a", "b"), classifier.preprocessing, AUGMENTS["strong"], FrameCache(max_bytes=0))
+            ClipDataset([Clip(path, "a")], ("a", "b"), start.preprocessing, AUGMENTS["strong"], FrameCache(max_bytes=0))
             for path in (original, packed)
         ]  # fmt: skip
 

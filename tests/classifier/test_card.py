@@ -85,7 +85,7 @@ def test_preprocessing_in_words(preprocessing: Preprocessing, words: str) -> Non
             "video-swin-transformer",
             "Video Swin Transformer (Liu et al., 2021, arXiv 2106.13230): a model",
         ),
-        ("r2plus1d_micro", "r2plus1d", "R(2+1)D (Tran et al., 2017, arXiv 1711.11248): a model"),
+        ("r2plus1d_micro", "r2plus1d", "R(2+1)D (Tran et al., 2018, arXiv 1711.11248): a model"),
     ],
 )
 def test_the_system_is_named(model: str, tag: str, words: str) -> None:

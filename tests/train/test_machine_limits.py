@@ -1,7 +1,6 @@
 """Whole runs of the command on a machine that runs out of things: one clear line, and then --resume ends with the same bits."""
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator

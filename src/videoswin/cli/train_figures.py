@@ -135,7 +135,8 @@ def conclude(
     show(f"Trained {counted(progress.epoch, 'epoch')}{held_out}. The checkpoint: {best}")
     evaluation = measured.evaluation() if measured else None
     confusion = evaluation.confusion if isinstance(evaluation, Evaluation) else None
-    show(f"Where the time went: {spent_on(epochs, trainer.settings.workers)}.")
+    if spent := spent_on(epochs, trainer.settings.workers):
+        show(f"Where the time went: {spent}.")
     lines = about_threads(trainer.rows, torch.get_num_threads(), os.getloadavg()[0], os.cpu_count() or 1)
     lines += about_waiting(epochs, trainer.settings.workers, os.cpu_count() or 1, plan.train_clips.in_memory)
     lines += about_sampling(plan.classifier.preprocessing, plan.footage.seconds, plan.footage.fps)

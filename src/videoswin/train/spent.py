@@ -72,10 +72,9 @@ def about_waiting(rows: Sequence[EpochRow], workers: int, cores: int, in_memory:
         return []
     ways = []
     if workers < cores - 1:
-        ways.append(f"--workers {max(cores - 1, 1)}")
+        ways.append(f"--workers {cores - 1}")
     if not in_memory:
         ways.append("videoswin pack, which encodes the clips anew, small and quick to read")
-    if not ways:
-        ways.append("--repeat 2 shows each clip twice" if not in_memory else "--augment standard varies less")
+    ways = ways or ["--augment standard, which takes less time"]
     share = waited / (waited + worked)
     return [f"the model waited for clips {share:.0%} of the time of training: try {', or '.join(ways)}."]

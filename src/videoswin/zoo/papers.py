@@ -18,23 +18,23 @@ class Paper(NamedTuple):
 
 _SWIN = Paper("Video Swin Transformer", "video-swin-transformer", "Liu et al., 2021, arXiv 2106.13230")
 _SWIN_2D = Paper("Swin Transformer on frames", "swin-transformer", "Liu et al., 2021, arXiv 2103.14030")
-_VIT = Paper("Vision Transformer on frames", "vit", "Dosovitskiy et al., 2020, arXiv 2010.11929")
-_DEIT = Paper("DeiT on frames", "deit", "Touvron et al., 2020, arXiv 2012.12877")
+_VIT = Paper("Vision Transformer on frames", "vit", "Dosovitskiy et al., 2021, arXiv 2010.11929")
+_DEIT = Paper("DeiT on frames", "deit", "Touvron et al., 2021, arXiv 2012.12877")
 _I3D = Paper("I3D", "i3d", "Carreira and Zisserman, 2017, arXiv 1705.07750")
-_S3D = Paper("S3D", "s3d", "Xie et al., 2017, arXiv 1712.04851")
+_S3D = Paper("S3D", "s3d", "Xie et al., 2018, arXiv 1712.04851")
 _RESNETS = {
-    "r3d": Paper("R3D", "r3d", "Tran et al., 2017, arXiv 1711.11248"),
-    "mc3": Paper("MC3", "mc3", "Tran et al., 2017, arXiv 1711.11248"),
-    "r2plus1d": Paper("R(2+1)D", "r2plus1d", "Tran et al., 2017, arXiv 1711.11248"),
+    "r3d": Paper("R3D", "r3d", "Tran et al., 2018, arXiv 1711.11248"),
+    "mc3": Paper("MC3", "mc3", "Tran et al., 2018, arXiv 1711.11248"),
+    "r2plus1d": Paper("R(2+1)D", "r2plus1d", "Tran et al., 2018, arXiv 1711.11248"),
 }
 _CONTEXTS = {
-    "non_local": ("non-local blocks", "non-local", "Wang et al., 2017, arXiv 1711.07971"),
+    "non_local": ("non-local blocks", "non-local", "Wang et al., 2018, arXiv 1711.07971"),
     "global_context": ("global context blocks", "gcnet", "Cao et al., 2019, arXiv 1904.11492"),
     "disentangled": ("disentangled non-local blocks", "dnlnet", "Yin et al., 2020, arXiv 2006.06668"),
 }
 _MVITS = {
     1: Paper("MViT", "mvit", "Fan et al., 2021, arXiv 2104.11227"),
-    2: Paper("MViTv2", "mvitv2", "Li et al., 2021, arXiv 2112.01526"),
+    2: Paper("MViTv2", "mvitv2", "Li et al., 2022, arXiv 2112.01526"),
 }
 
 _HUB = {
@@ -47,9 +47,9 @@ def _of_resnet(config: Any) -> Paper:
     """By which first convolutions see several frames: none, those of the last stages, or all over."""
     frames = [max(cycle) for cycle in config.kernels_t]
     if max(frames) == 1 and config.conv1_kernel_t == 1:
-        name, tag, citation = "C2D", "c2d", "Wang et al., 2017, arXiv 1711.07971"
+        name, tag, citation = "C2D", "c2d", "Wang et al., 2018, arXiv 1711.07971"
     elif max(frames[:2]) == 1:
-        name, tag, citation = "SlowOnly", "slowonly", "Feichtenhofer et al., 2018, arXiv 1812.03982"
+        name, tag, citation = "SlowOnly", "slowonly", "Feichtenhofer et al., 2019, arXiv 1812.03982"
     else:
         name, tag, citation = "I3D ResNet", "i3d-resnet", "Carreira and Zisserman, 2017, arXiv 1705.07750"
     if config.context is not None:
@@ -61,7 +61,7 @@ def _of_resnet(config: Any) -> Paper:
 _PAPERS: Mapping[str, Callable[[Any], Paper]] = {
     "swin": lambda c: _SWIN_2D if c.patch_size[0] == c.window_size[0] == 1 else _SWIN,
     "swin_ablation": lambda c: _SWIN._replace(name="Video Swin Transformer with an idea taken away"),
-    "c3d": lambda c: Paper("C3D", "c3d", "Tran et al., 2014, arXiv 1412.0767"),
+    "c3d": lambda c: Paper("C3D", "c3d", "Tran et al., 2015, arXiv 1412.0767"),
     "inception": lambda c: _S3D._replace(name="S3D-G") if c.gate != "none" else _S3D if c.separable else _I3D,
     "resnet": _of_resnet,
     "r2plus1d": lambda c: _RESNETS[c.convs],
