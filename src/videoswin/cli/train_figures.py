@@ -124,6 +124,7 @@ def conclude(
 
     progress, best = trainer.progress, out / "best"
     several = trainer.targets.kind == "several"
+    worth = (lambda clips: counted(clips, "clip")) if several else resolution  # mAP has no steps of a clip
     held_out = ""
     if plan.val_clips is not None:
         noun, figure = (
@@ -142,7 +143,7 @@ def conclude(
     lines += about_sampling(plan.classifier.preprocessing, plan.footage.seconds, plan.footage.fps)
     lines += advise(trainer.rows, _by_class(plan.train_clips.rows), confusion, plan.classifier.labels)
     if plan.val_clips is not None and len(plan.val_clips) < 50:
-        lines.append(f"the epoch was chosen by {resolution(len(plan.val_clips))}. --folds 5 says more.")
+        lines.append(f"the epoch was chosen by {worth(len(plan.val_clips))}. --folds 5 says more.")
     for line in lines:
         say(f"advice: {line}")
     if measured is None and plan.val_clips is None:
@@ -166,7 +167,7 @@ def conclude(
     else:
         show(f"Use it:  videoswin predict clip.mp4 --weights {best}")
     if tests := plan.index.splits.get("test"):
-        show(f"Once, at the end ({resolution(tests)}):  videoswin evaluate {data} --split test --weights {best}")
+        show(f"Once, at the end ({worth(tests)}):  videoswin evaluate {data} --split test --weights {best}")
     return [line[:1].upper() + line[1:] for line in lines]
 
 

@@ -41,6 +41,7 @@ from videoswin.train.order import Batch, class_shares, epoch_order, steps_of
 from videoswin.train.processes import Processes, settle, whole
 from videoswin.train.randomness import generator_at, seeded
 from videoswin.train.settings import TrainSettings
+from videoswin.train.spent import Spent
 from videoswin.train.state import Progress, check_state, load_state, save_state, what_shapes
 from videoswin.train.targets import Answers, Judge, targets_of
 from videoswin.train.validation import validate
@@ -321,11 +322,12 @@ class Trainer:
             self._save_checkpoint(row)
         row = replace(row, **asdict(spent))
         self.rows.append(row)
-        self.progress.start_epoch(epoch)
-        with self.progress.spent.on("write_s"):
+        later = Spent()
+        with later.on("write_s"):
             if self.processes.first:  # before the state: a row too many is cut off by a resumed run
                 write_rows(self.out / "metrics.csv", self.rows)
                 draw_curves(self.out / "curves.png", self.rows)
+            self.progress.start_epoch(epoch, later)
             self._save_state()
         return row
 

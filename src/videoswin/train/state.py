@@ -55,9 +55,9 @@ class Progress:
     """That make one step: processes x accumulate when the run was started; 0: not known."""
     spent: Spent = field(default_factory=Spent)
 
-    def start_epoch(self, completed: int) -> None:
-        """So many epochs are completed, and nothing of the next one."""
-        self.epoch, self.step, self.tally, self.seconds, self.spent = completed, 0, Tally(), 0.0, Spent()
+    def start_epoch(self, completed: int, spent: Spent) -> None:
+        """So many epochs are completed, and nothing of the next one; ``spent`` already counts for it."""
+        self.epoch, self.step, self.tally, self.seconds, self.spent = completed, 0, Tally(), 0.0, spent
 
 
 def save_state(
