@@ -70,7 +70,7 @@ def run() -> None:
             for name, wanted in chosen.items():
                 taken: list[tuple[float, float]] = []
                 for _ in range(REPEATS):
-                    Reader._needed = lambda self, packets, wanted: iter(packets)
+                    Reader._needed = lambda self, packets, is_needed: iter(packets)
                     before, one = seconds(video, wanted, resize)
                     Reader._needed = needed
                     after, two = seconds(video, wanted, resize)

@@ -42,9 +42,9 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     needed = Reader._needed
 
-    def counting(self: Reader, packets, wanted):
+    def counting(self: Reader, packets, is_needed):
         counts.append(0)
-        for packet in needed(self, packets, wanted):
+        for packet in needed(self, packets, is_needed):
             counts[-1] += 1
             yield packet
 
@@ -60,6 +60,9 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         {"bf": "5", "b-adapt": "0", "x264-params": "b-pyramid=normal"},
         {"bf": "3", "x264-params": "b-pyramid=strict:slices=3:open-gop=1:weightp=2:direct=temporal"},
         {"bf": "0"},
+        {"bf": "0", "g": "8"},  # as a pack has it
+        {"bf": "2", "g": "5", "b-adapt": "0"},
+        {"bf": "2", "g": "6", "x264-params": "open-gop=1"},
     ],
 )
 def test_the_same_bits(tmp_path: Path, suffix: str, options: dict[str, str], fed: list[int]):
@@ -80,6 +83,15 @@ def test_packets_are_passed_over(tmp_path: Path, fed: list[int]):
         video.get_frames([0, 70])
     assert len(fed) == 1
     assert fed[0] <= FRAMES // 3 + 4  # the last ones may come in another pattern
+
+
+def test_a_pack_is_read_by_key_frames(tmp_path: Path, fed: list[int]):
+    """From each wanted frame to the next key frame in front of a wanted one nothing is decoded, however near that is."""
+    path = encoded(tmp_path / "a.mp4", bf="0", g="8", preset="veryfast")
+    wanted = [9, 18, 27, 36, 45]
+    with open_video(path, threads=1) as video:
+        video.get_frames(wanted)
+    assert sum(fed) == sum(n % 8 + 1 for n in wanted)
 
 
 def test_in_doubt_a_packet_is_needed(tmp_path: Path):

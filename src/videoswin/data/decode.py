@@ -224,11 +224,11 @@ class Video:
         """Yield (number, RGB frame) for the sorted numbers ``wanted``, seeking where that saves decoding."""
         self._require_open()
         done = 0
-        stamps = self._index.stamps_of(wanted)
+        is_sparse = len(wanted) > 0 and wanted[-1] - wanted[0] + 1 > len(wanted)
         while done < len(wanted):
             before = done
             for key in self._index.starting_points(wanted[done]):
-                for number, frame in reader.decode_from(key, self._index, clock, stamps):
+                for number, frame in reader.decode_from(key, self._index, clock, wanted[done:] if is_sparse else None):
                     if number > wanted[done]:
                         break  # the decoder has passed it
                     if number == wanted[done]:
@@ -287,6 +287,7 @@ def _build_index(reader: Reader, clock: Clock) -> FrameIndex:
     """Read all packets, not decoding them. If they leave doubts about the frames, decode the file once."""
     stamps, keys, doubtful = array("q"), [], False
     joints = Joints(reader)
+    is_idr = reader.idr_test()
     last_dts: int | None = None
     for order, packet in enumerate(reader.packets()):
         clock.check("reading the packets")
@@ -299,7 +300,8 @@ def _build_index(reader: Reader, clock: Clock) -> FrameIndex:
         if packet.pts is None:
             continue
         if packet.is_keyframe:
-            keys.append(KeyFrame(packet.pts, packet.dts, order))
+            afresh = is_idr is not None and is_idr(memoryview(packet))
+            keys.append(KeyFrame(packet.pts, packet.dts, order, afresh))
         if not packet.is_discard and is_shown(reader.codec, memoryview(packet)):  # discard: outside the edit list
             stamps.append(packet.pts)
     joints.end()

@@ -1,7 +1,7 @@
 """Which frames a video holds and where decoding may start to reach one: plain numbers, no decoder."""
 
 from bisect import bisect_right
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,11 +16,13 @@ _SEEK_GAP = 16  # packets; walking over fewer than these is cheaper than flushin
 
 
 class KeyFrame(NamedTuple):
-    """A packet at which decoding may start: its presentation and decoding time, its place among the packets."""
+    """A packet at which decoding may start: its presentation and decoding time, its place among the packets; ``afresh``: it is known
+    that nothing from there on refers to anything before it, so that a decoder may come to it from anywhere."""
 
     pts: int
     dts: int | None
     order: int
+    afresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,10 @@ class FrameIndex:
         place = int(np.searchsorted(self.stamps, pts))
         return place if place < len(self) and self.stamps[place] == pts else -1
 
-    def stamps_of(self, numbers: Sequence[int]) -> Container[int] | None:
-        """The presentation times of these frames, sorted numbers; None where they are all from the first to the last."""
-        if not len(numbers) or numbers[-1] - numbers[0] + 1 == len(numbers):
-            return None
-        return frozenset(self.stamps[list(numbers)].tolist())
+    def key_before(self, number: int) -> KeyFrame | None:
+        """The nearest place where decoding may start to reach a frame; None is the beginning of the file."""
+        place = self._key_before(number)
+        return self.keys[place] if place >= 0 else None
 
     def starting_points(self, number: int) -> Iterator[KeyFrame | None]:
         """Where decoding may start to reach frame ``number``, nearest first; None is the beginning of the file."""
