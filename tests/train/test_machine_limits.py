@@ -108,7 +108,7 @@ def test_a_limit_on_memory(place: Path, tmp_path: Path):
         "pages = int(open('/proc/self/statm').read().split()[0]); "
         "resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (48 << 20), resource.RLIM_INFINITY))"
     )
-    large = ["--size", "224", "--clip-len", "16", "--epochs", "1"]
+    large = ["--size", "224", "--clip-len", "16"]
     require_one_line(train(place, out, *large, limit=limit), "emory")
     assert train(place, out, *large, "--resume").returncode == 0
     load(out / "best")

@@ -137,7 +137,7 @@ def conclude(
     evaluation = measured.evaluation() if measured else None
     confusion = evaluation.confusion if isinstance(evaluation, Evaluation) else None
     if spent := spent_on(epochs, trainer.settings.workers):
-        show(f"Where the time went: {spent}.")
+        say(f"where the time went: {spent}.")
     lines = about_threads(trainer.rows, torch.get_num_threads(), os.getloadavg()[0], os.cpu_count() or 1)
     lines += about_waiting(epochs, trainer.settings.workers, os.cpu_count() or 1, plan.train_clips.in_memory)
     lines += about_sampling(plan.classifier.preprocessing, plan.footage.seconds, plan.footage.fps)
