@@ -18,8 +18,9 @@ from torch.nn import functional as F
 
 from videoswin.data.annotations import Clip, read_index
 from videoswin.data.dataset import Augment, ClipDataset, ClipLoader, FrameCache
+from videoswin.data.photometric import ColourJitter, GaussianNoise
 from videoswin.data.preprocessing import Preprocessing
-from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine
+from videoswin.data.transforms import RandomAffine
 from videoswin.train.optim import learning_rate_factor
 from videoswin.train.split import k_folds
 

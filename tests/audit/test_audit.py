@@ -148,3 +148,23 @@ def test_mistakes_are_said_first(data: Path, capsys: pytest.CaptureFixture[str])
     assert main(["audit", "l.csv", "--no-labels", "--weights", "ck"]) == 2
     assert main(["audit", "l.csv", "--report", "none/a.html"]) == 2
     assert "cannot be written there" in capsys.readouterr().err
+
+
+def test_clips_of_several_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    lines = ["path,label,split,group"]
+    for n, cell in enumerate(("nod", "wave", "nod|wave", "|", "nod", "wave|nod")):
+        path = write_video(tmp_path / f"{n}.mp4", frames=12, size=(48, 64), seed=n % 4)  # two copies
+        lines.append(f"{path.name},{cell},{'test' if n > 3 else 'train'},g{n}")
+    data, page = tmp_path / "l.csv", tmp_path / "page.html"
+    data.write_text("\n".join(lines) + "\n")
+    assert main(["audit", str(data), "--multi-label", "--report", str(page), "--json"]) == 0
+    said = capsys.readouterr()
+    assert "not looked for" in said.err
+    found = json.loads(said.out)
+    assert found["doubts"] is None
+    assert any("few clips: wave 3, nod 4" in line for line in found["lines"])
+    assert "nod|wave" not in " ".join(found["lines"])
+    assert page.is_file()
+    assert main(["audit", str(data), "--multi-label", "--weights", "ck"]) == 2
+    assert main(["audit", str(data), "--no-labels"]) == 2  # not taken for a class of its own
+    assert "--multi-label" in capsys.readouterr().err

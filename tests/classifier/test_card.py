@@ -14,6 +14,9 @@ from videoswin.classifier.facts import check_card
 from videoswin.classifier.loading import load
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, WeightsError
+from videoswin.predict.answers import SeveralLabels
+from videoswin.zoo.papers import paper_of
+from videoswin.zoo.registry import CONFIGS, create_model
 
 
 def card_of(classifier: Classifier) -> str:
@@ -72,6 +75,46 @@ def test_what_is_known_stands_in_the_header() -> None:
 )  # fmt: skip
 def test_preprocessing_in_words(preprocessing: Preprocessing, words: str) -> None:
     assert words in card_of(tiny_classifier(preprocessing=preprocessing))
+
+
+@pytest.mark.parametrize(
+    ("model", "tag", "words"),
+    [
+        (
+            "swin3d_micro",
+            "video-swin-transformer",
+            "Video Swin Transformer (Liu et al., 2021, arXiv 2106.13230): a model",
+        ),
+        ("r2plus1d_micro", "r2plus1d", "R(2+1)D (Tran et al., 2018, arXiv 1711.11248): a model"),
+    ],
+)
+def test_the_system_is_named(model: str, tag: str, words: str) -> None:
+    network = create_model(model, num_classes=2)
+    side = 56
+    clips = Preprocessing(clip_len=16, sampling="uniform", size=(side, side), short_side=side)
+    text = card_of(Classifier(network, clips, ("nod", "wave"), name="mine"))
+    assert words in text
+    assert f'tags: ["video-classification", "{tag}", "videoswin"]' in text
+    assert ("Video Swin" in text) == (model == "swin3d_micro")
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_every_model_has_a_paper(name: str) -> None:
+    paper = paper_of(CONFIGS[name])
+    assert "arXiv" in paper.citation
+    assert (paper.tag == "video-swin-transformer") == name.startswith("swin3d")
+
+
+def test_papers_go_by_the_configuration() -> None:
+    names = {"i3d": "I3D", "s3dg": "S3D-G", "c2d_r50_nl": "C2D with non-local blocks", "i3d_r50_gc": "I3D ResNet with global context blocks",
+             "slowonly_r50": "SlowOnly", "mc3_18": "MC3", "mvit_v2_b": "MViTv2", "deit_b_16_distilled": "DeiT on frames"}  # fmt: skip
+    assert {name: paper_of(CONFIGS[name]).name for name in names} == names
+
+
+def test_several_labels_are_no_single_answer() -> None:
+    classifier = tiny_classifier()
+    classifier.answer = SeveralLabels((0.5, 0.5, 0.5))
+    assert "gives a video any of 3 labels, several or none" in card_of(classifier)
 
 
 def test_a_threshold_is_explained() -> None:

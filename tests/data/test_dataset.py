@@ -14,8 +14,9 @@ from videoswin.data import part as part_module
 from videoswin.data.annotations import Clip
 from videoswin.data.dataset import Augment, ClipDataset, ClipLoader, FrameCache, clip_generator
 from videoswin.data.decode import open_video
+from videoswin.data.photometric import ColourJitter, GaussianNoise, RandomErasing
 from videoswin.data.preprocessing import Preprocessing, Views
-from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine, RandomErasing, center_crop
+from videoswin.data.transforms import RandomAffine, center_crop
 from videoswin.errors import ConfigError, OutOfMemoryError, VideoError
 
 LABELS = ("left", "right", "up")

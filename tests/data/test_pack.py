@@ -10,6 +10,7 @@ from tests.tiny import write_video
 from videoswin.cli.main import main
 from videoswin.data.annotations import read_index
 from videoswin.data.clips import Clip
+from videoswin.data.label_cells import SeveralLabelCells
 from videoswin.data.pack import PackSettings, pack_video
 from videoswin.data.part import open_clip
 from videoswin.errors import ConfigError, VideoError
@@ -79,3 +80,13 @@ def test_bad_videos_and_taken_places(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["pack", str(tmp_path / "data"), "--out", str(tmp_path / "mine")]) == 2
     with pytest.raises(ConfigError, match="quality=52"):
         PackSettings(quality=52)
+
+
+def test_cells_of_several_labels_come_along(tmp_path: Path):
+    for name in ("a", "b", "c"):
+        smooth_video(tmp_path / f"{name}.mp4", 3)
+    (tmp_path / "l.csv").write_text("path,label\na.mp4,nod\nb.mp4,nod | wave\nc.mp4,|\n")
+    out = tmp_path / "packed"
+    assert main(["pack", str(tmp_path / "l.csv"), "--out", str(out)]) == 0
+    packed = read_index(out, cells=SeveralLabelCells())
+    assert [row.classes for row in packed.rows] == [("nod",), ("nod", "wave"), ()]

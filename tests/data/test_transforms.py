@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
+from videoswin.data import photometric, transforms
+from videoswin.data.photometric import ColourJitter, GaussianNoise, RandomErasing
 from videoswin.data.transforms import (
-    ColourJitter,
-    GaussianNoise,
     RandomAffine,
-    RandomErasing,
     Resize,
     center_crop,
     horizontal_flip,
@@ -310,3 +309,9 @@ def test_a_clip_can_be_written_where_it_belongs_and_is_what_torch_computes():
     assert torch.equal(clip, expected)
     assert torch.equal(place[1], expected)
     assert bool(place[0].isnan().all())
+
+
+@pytest.mark.parametrize("name", ["ColourJitter", "GaussianNoise", "RandomErasing"])
+def test_former_places(name: str):
+    with pytest.warns(DeprecationWarning, match="photometric"):
+        assert getattr(transforms, name) is getattr(photometric, name)

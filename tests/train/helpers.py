@@ -15,8 +15,8 @@ from tests.tiny import CONFIG, write_video
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import Clip
 from videoswin.data.dataset import Augment, ClipDataset, FrameCache
+from videoswin.data.photometric import ColourJitter
 from videoswin.data.preprocessing import Preprocessing
-from videoswin.data.transforms import ColourJitter
 from videoswin.model import create_model
 from videoswin.train.loop import Trainer
 from videoswin.train.metrics import EpochRow, Tally

@@ -117,11 +117,28 @@ def test_a_stopped_comparison_goes_on(
         ("tiny_vit:17", "num_heads=2 does not divide embed_dim=17"),
         ("tiny_vit:embed_dim=x", "embed_dim='x' must be a number"),
         ("r2plus1d18", 'Did you mean "r2plus1d_18"'),
+        ("tiny_vit:size=big", 'size=big in "tiny_vit:size=big" is no number'),
+        ("tiny_vit:size=32:size=16", "gives size twice"),
     ],
 )
 def test_models_that_cannot_be(text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(reason)):
         parse_contenders(text)
+
+
+def test_clips_of_one_model_alone(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = "tiny_vit,tiny_vit:32:clip_len=8:size=32"
+    own, other = parse_contenders(models)
+    assert (own.look, other.look, other.changes) == ({}, {"clip_len": 8, "size": 32}, {"embed_dim": 32})
+    recipe = f"{other.text}=finetune"
+    assert run(videos, tmp_path / "out", models, "--clip-len", "16", "--recipe", recipe) == 0
+    entries = json.loads(capsys.readouterr().out)["models"]
+    assert [entry["clip"][:1] for entry in entries.values()] == [[16], [8]]
+    assert entries[other.text]["clip"] == [8, 32, 32]
+    assert [entry["recipe"] for entry in entries.values()] == ["scratch", "finetune"]
+    page = (tmp_path / "out" / "compare.html").read_text()
+    for cell in ("scratch (own)", "finetune", "8x32x32"):
+        assert f">{cell}<" in page
 
 
 def test_recipes_by_name() -> None:

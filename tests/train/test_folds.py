@@ -10,7 +10,8 @@ from tests.train.helpers import LABELS, Recorder, interrupter, rows_of, same, ti
 from videoswin.classifier.loading import load
 from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError, Interrupted, WeightsError
-from videoswin.train.folds import FoldResult, Measured, keep, measure
+from videoswin.train.folds import keep, measure
+from videoswin.train.measured import FoldResult, Measured
 from videoswin.train.metrics import EpochRow
 from videoswin.train.plan import Plan, make_plan
 from videoswin.train.preferences import Preferences
@@ -81,7 +82,7 @@ def test_what_is_written(listed: Path, checkpoint: str, tmp_path: Path):
     assert measured.logits.shape == (len(plan.train_clips), 2)
     summary = json.loads((out / "folds" / "summary.json").read_text())
     assert summary["n"] == len(plan.train_clips)
-    assert summary["top1"] == measured.accuracy
+    assert summary["top1"] == measured.figure
     assert len(summary["folds"]) == 3
     assert len((out / "folds" / "predictions.csv").read_text().splitlines()) == 1 + len(plan.train_clips)
     assert (out / "folds" / "confusion.png").is_file()
@@ -89,7 +90,7 @@ def test_what_is_written(listed: Path, checkpoint: str, tmp_path: Path):
     trainer.run(Recorder())
     keep(trainer, measured, out)
     best = load(out / "best")
-    assert best.metrics["cross_validation_top1"] == round(measured.accuracy, 4)
+    assert best.metrics["cross_validation_top1"] == round(summary["top1"], 4)
     assert best.none_threshold is None  # ten clips say nothing on that
     assert same(best.model.state_dict(), trainer.model.state_dict())
 
@@ -168,7 +169,8 @@ def test_threshold_and_temperature_need_clips():
     assert many.temperature > 2
     assert many.none_threshold is not None
     assert 0.4 < many.none_threshold < 0.8
-    low, high = many.interval
-    assert low < many.accuracy < high
+    assert many.interval is not None
+    assert many.figure is not None
+    assert many.interval[0] < many.figure < many.interval[1]
     few = Measured(LABELS, (result([1.0]), result([1.0])))
     assert (few.temperature, few.none_threshold) == (1.0, None)

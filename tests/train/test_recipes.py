@@ -7,13 +7,14 @@ import pytest
 from tests.train.helpers import make_videos, tiny_classifier
 from videoswin.cli.main import main
 from videoswin.errors import ConfigError
-from videoswin.model import PRESETS
 from videoswin.train.augments import AUGMENTS
 from videoswin.train.plan import _settings, make_plan
 from videoswin.train.preferences import Preferences
 from videoswin.train.published_recipes import PUBLISHED
 from videoswin.train.recipes import RECIPES, get_recipe
 from videoswin.train.settings import TrainSettings
+from videoswin.train.spent import about_precision
+from videoswin.zoo.registry import CONFIGS
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -78,7 +79,7 @@ def test_numbers_of_the_public_configurations(
 def test_every_published_recipe_is_one_that_runs(name: str):
     recipe = get_recipe(name)
     assert recipe.augment in AUGMENTS
-    assert recipe.model in PRESETS
+    assert recipe.model in CONFIGS
     TrainSettings(**dict(recipe.settings))
 
 
@@ -92,6 +93,37 @@ def test_a_published_recipe_says_what_it_starts_from(tmp_path: Path, capsys: pyt
     tiny_classifier().save(tmp_path / "ck")
     assert main([*command, "kinetics400_t", "--weights", str(tmp_path / "ck")]) == 2
     assert "is for swin3d_t (embed_dim 96), and these weights have embed_dim 8" in capsys.readouterr().err
+
+
+def test_what_was_not_published_says_so():
+    """In the line that every run begins with."""
+    published = {"kinetics400_t", "kinetics400_s", "kinetics400_b", "kinetics400_b_22k", "kinetics600_b_22k", "ssv2_b"}
+    carried = {name for name, recipe in PUBLISHED.items() if "(not published: the numbers are those" in recipe.about}
+    assert carried == set(PUBLISHED) - published - {"kinetics400_mvit_b"}
+    assert "clips of a step are not published" in PUBLISHED["kinetics400_mvit_b"].about
+
+
+def test_the_recipe_of_mvit(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """SlowFast's MVIT_B_16x4_CONV."""
+    recipe = get_recipe("kinetics400_mvit_b")
+    assert (recipe.lr, recipe.weight_decay, recipe.warmup_epochs, recipe.drop_path) == (1e-4, 0.05, 30, 0.2)
+    assert dict(recipe.settings) == {"repeat": 2, "mixup": 0.8, "cutmix": 1.0}
+    assert recipe.epochs_for(200_000, 64) == 200
+    assert recipe.preprocessing is not None
+    assert (recipe.preprocessing.clip_len, recipe.preprocessing.frame_interval) == (16, 4)
+    assert _settings(recipe, 1000, 0, {"accumulate": 8}, 8).lr == 1e-4  # there is nothing to scale it by
+    make_videos(tmp_path / "data", each=2)
+    command = ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--recipe", "kinetics400_mvit_b"]
+    assert main(command) == 2
+    assert "starts from fresh weights: add --model mvit_v1_b" in capsys.readouterr().err
+    assert main([*command, "--model", "mvit_v2_micro"]) == 2
+    assert "is for mvit_v1_b" in capsys.readouterr().err
+
+
+def test_a_precision_that_costs_time():
+    (line,) = about_precision("bf16", "cpu")
+    assert "slower than float32" in line
+    assert about_precision("bf16", "cuda") == about_precision("float32", "cpu") == []
 
 
 def test_the_learning_rate_follows_the_clips_of_a_step():

@@ -10,15 +10,16 @@ import torch
 from tests.train.helpers import AUGMENT, PREPROCESSING, Recorder, tiny_classifier
 from videoswin import load
 from videoswin.cli.main import main
-from videoswin.data.annotations import ClipList, read_index
+from videoswin.data.annotations import Clip, ClipList, read_index
 from videoswin.data.dataset import Augment, ClipDataset
 from videoswin.data.label_cells import SeveralLabelCells
 from videoswin.errors import ConfigError, WeightsError
 from videoswin.export import export
 from videoswin.predict.answers import SeveralLabels
 from videoswin.predict.scoring import predict
-from videoswin.predict.several import average_precision, best_thresholds, mean_average_precision
+from videoswin.predict.several import average_precision, best_thresholds, map_interval, mean_average_precision
 from videoswin.train.loop import Trainer
+from videoswin.train.measured import FoldResult, MeasuredSeveral
 from videoswin.train.order import class_shares
 from videoswin.train.settings import TrainSettings
 from videoswin.train.targets import SeveralLabelsTarget
@@ -197,5 +198,114 @@ def test_the_commands(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert isinstance(json.loads(capsys.readouterr().out)["labels"], list)
     assert main(["predict", str(several(labelled).rows[0].path), "--weights", best]) == 0
     assert main(["timeline", str(several(labelled).rows[0].path), "--weights", best]) == 2
-    assert main(["train", str(labelled), "--out", str(tmp_path / "b"), "--multi-label", "--folds", "2"]) == 2
-    assert "folds measure one label" in capsys.readouterr().err
+    page = tmp_path / "page.html"
+    assert main(["evaluate", str(labelled), "--weights", best, "--split", "val", "--report", str(page)]) == 0
+    for text in (page.read_text(encoding="utf-8"), (out / "report.html").read_text(encoding="utf-8")):
+        for part in ("mAP on 4 clips", "Labels", "nod, wave", "Configuration"):
+            assert part in text
+    assert "chose the epoch and the thresholds" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def with_groups(labelled: Path, path: Path) -> Path:
+    """The twelve videos of four people, without a split."""
+    lines = [line.rsplit(",", 1)[0] for line in labelled.read_text().splitlines()[1:]]
+    listed = [f"{line},{'abcd'[n // 3]}" for n, line in enumerate(lines)]
+    path.write_text("path,label,group\n" + "\n".join(listed) + "\n")
+    return path
+
+
+SMALL = ["--model", "swin3d_micro", "--multi-label", "--clip-len", "4", "--size", "28", "--device", "cpu"]
+
+
+def test_folds(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    data, out = with_groups(labelled, tmp_path / "labels.csv"), tmp_path / "run"
+    assert main(["train", str(data), "--out", str(out), *SMALL, "--folds", "2", "--epochs", "1"]) == 0
+    said = capsys.readouterr().out
+    for number in (1, 2):
+        assert f"fold {number}/2   held out mAP " in said
+    assert "pooled over 2 folds: mAP " in said
+    summary = json.loads((out / "folds" / "summary.json").read_text())
+    assert summary["n"] == 12
+    assert [fold["n"] for fold in summary["folds"]] == [6, 6]
+    low, high = summary["interval"]
+    assert 0 <= low <= summary["map"] <= high <= 1
+    assert set(summary["thresholds"]) == {"nod", "wave"}
+    lines = list(csv.DictReader((out / "folds" / "predictions.csv").read_text().splitlines()))
+    assert len(lines) == 12
+    assert not (out / "folds" / "confusion.png").exists()
+    kept = load(out / "best")
+    assert isinstance(kept.answer, SeveralLabels)
+    assert dict(zip(kept.labels, kept.answer.thresholds, strict=True)) == summary["thresholds"]
+    assert kept.metrics["cross_validation_map"] == round(summary["map"], 4)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for part in ("2 folds", "mAP on 12 clips", "over groups", "chosen by the other folds", "Where the time went"):
+        assert part in page
+    assert main(["train", str(data), "--out", str(out), *SMALL, "--folds", "2", "--epochs", "1", "--resume"]) == 0
+
+
+def test_few_clips_are_only_lent(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """As with one label: a part measures and chooses the thresholds, and the model that is kept learns from all."""
+    data, out = with_groups(labelled, tmp_path / "labels.csv"), tmp_path / "run"
+    assert main(["train", str(data), "--out", str(out), *SMALL, "--epochs", "1"]) == 0
+    said = capsys.readouterr()
+    assert "held out: mAP " in said.out
+    assert "too few groups for an interval" in said.out
+    assert "flatters" in said.err
+    training = load(out / "best").training
+    assert training is not None
+    assert training.clips == 12
+
+
+def scored(scores: torch.Tensor, truth: torch.Tensor, names: str) -> FoldResult:
+    rows = tuple(
+        Clip(
+            Path(f"/{name}{n}"),
+            "",
+            group=name,
+            several=tuple(label for label, has in zip("xy", t.tolist(), strict=True) if has),
+        )
+        for n, (name, t) in enumerate(zip(names, truth, strict=True))
+    )
+    return FoldResult(rows, scores.logit(), ())
+
+
+def test_a_part_is_judged_by_the_thresholds_of_the_others():
+    truth = torch.tensor([[True, False]] * 5 + [[False, True]] * 5)
+    high = torch.tensor([[0.9, 0.8]] * 5 + [[0.8, 0.9]] * 5)
+    low = torch.tensor([[0.2, 0.1]] * 5 + [[0.1, 0.2]] * 5)
+    measured = MeasuredSeveral(("x", "y"), (scored(high, truth, "a" * 10), scored(low, truth, "b" * 10)))
+    assert [measured.figure_of(fold) for fold in measured.folds] == [1.0, 1.0]
+    evaluation = measured.evaluation()
+    # The first part's cut lies at 0.85 and the second's at 0.15: each gives the other all labels, or none.
+    assert [r.predicted for r in evaluation.rows[:10]] == [("x", "y")] * 5 + [("y", "x")] * 5
+    assert [r.predicted for r in evaluation.rows[10:]] == [()] * 10
+    alone = MeasuredSeveral(("x", "y"), (measured.folds[0],))
+    assert alone.evaluation().exact == 1.0
+
+
+def test_the_interval_draws_whole_groups():
+    torch.manual_seed(0)
+    truth = torch.rand(120, 3) < 0.3
+    scores = (truth * 0.3 + torch.rand(120, 3)).double()
+    groups = [str(n // 10) for n in range(120)]
+    low, high = map_interval(scores, truth, groups) or (0.0, 0.0)
+    value = mean_average_precision(scores, truth) or 0.0
+    assert low < value < high
+    # The same by drawing lists of clips, one by one.
+    generator = torch.Generator().manual_seed(0)
+    means = []
+    for drawn in torch.randint(12, (1000, 12), generator=generator).tolist():
+        chosen = [n for g in drawn for n in range(10 * g, 10 * g + 10)]
+        means.append(mean_average_precision(scores[chosen], truth[chosen]))
+    expected = torch.tensor(means, dtype=torch.float64).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
+    assert (low, high) == (pytest.approx(float(expected[0]), abs=1e-9), pytest.approx(float(expected[1]), abs=1e-9))
+    assert map_interval(scores, truth, ["a"] * 60 + ["b"] * 60) is None
+    assert map_interval(scores, truth & False, groups) is None
+
+
+def test_a_model_without_skill_is_not_recommended():
+    truth = torch.tensor([[True, False], [False, True]] * 12)
+    good = torch.where(truth, 0.8, 0.2)
+    names = "".join(name * 4 for name in "abcdef")
+    assert not MeasuredSeveral(("x", "y"), (scored(good, truth, names),)).poor
+    assert MeasuredSeveral(("x", "y"), (scored(1 - good, truth, names),)).poor

@@ -25,7 +25,7 @@ def about_list(index: ClipList) -> list[str]:
     """Lines for people on the classes, the groups and the splits of a list."""
     rows = index.rows
     lines = []
-    counts = Counter(row.label for row in rows)
+    counts = Counter(name for row in rows for name in row.classes)
     rare = [f"{label} {n}" for label, n in sorted(counts.items(), key=lambda item: item[1]) if n < _FEW]
     if rare:
         lines.append(f"few clips: {first_few(rare)}. A class needs ten or more, of several people or scenes.")
@@ -35,7 +35,7 @@ def about_list(index: ClipList) -> list[str]:
     for name, count in index.splits.items():
         if name in ("test", "val", "valid", "validation") and count < 10 * _FEW_HELD_OUT:
             split = [row for row in rows if row.split == name]
-            missing = sorted(set(index.labels) - {row.label for row in split})
+            missing = sorted(set(index.labels) - {name for row in split for name in row.classes})
             without = f"; none of {first_few(missing)}" if missing else ""
             lines.append(
                 f'"{name}" has {resolution(count)}; an accuracy of 80 % is known to ± {100 * half_width(count):.0f} points{without}.'
@@ -56,7 +56,7 @@ def _tied(rows: Sequence[Clip]) -> list[str]:
     labels: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.group:
-            labels[row.group].add(row.label)
+            labels[row.group].update(row.classes)
     alone = [group for group, found in labels.items() if len(found) == 1]
     if len(labels) > 2 and len(alone) > 0.8 * len(labels):
         return [
@@ -83,7 +83,7 @@ def odd_ones(rows: Sequence[Clip], prints: Sequence[Fingerprint | None]) -> tupl
         "pixels": lambda one: f"{one.width} x {one.height}",
     }
     for what, value in properties.items():
-        lines += _values(what, [(rows[n].label, value(one)) for n, one in known])
+        lines += _values(what, [(name, value(one)) for n, one in known for name in rows[n].classes])
     return lines, odd
 
 

@@ -147,8 +147,8 @@ def _about_copies(rows: Sequence[Clip], copies: Sequence[Copy]) -> list[str]:
         lines.append(f"{across} of these pairs stand in two splits: figures on one of them look too good.")
     if apart := sum(bool(a.group and b.group and a.group != b.group) for a, b in pairs):
         lines.append(f"{apart} of these pairs stand in two groups, which folds take for apart.")
-    if unlike := sum(a.label != b.label for a, b in pairs):
-        lines.append(f"{unlike} of these pairs have two labels: one of them is wrong.")
+    if unlike := sum(set(a.classes) != set(b.classes) for a, b in pairs):
+        lines.append(f"{unlike} of these pairs have different labels: one of them is wrong.")
     return lines
 
 

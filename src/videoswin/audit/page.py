@@ -48,10 +48,10 @@ def write_audit_page(
 
 
 def _classes(findings: Findings) -> list[dict[str, Any]]:
-    counts = Counter((row.label, row.split) for row in findings.rows)
-    total = Counter(row.label for row in findings.rows)
+    counts = Counter((name, row.split) for row in findings.rows for name in row.classes)
+    total = Counter(name for row in findings.rows for name in row.classes)
     splits = sorted({row.split for row in findings.rows})
-    most = max(total.values())
+    most = max(total.values(), default=1)
     return [
         {"label": label, "n": n, "share": n / most, "splits": [counts[label, split] for split in splits]}
         for label, n in total.most_common()
@@ -73,7 +73,7 @@ def _pair(findings: Findings, copy: Copy, limits: Limits) -> dict[str, Any]:
         "words": copy.words,
         "motion": copy.motion,
         "crosses": findings.crosses(copy),
-        "unlike": findings.rows[copy.first].label != findings.rows[copy.second].label,
+        "unlike": set(findings.rows[copy.first].classes) != set(findings.rows[copy.second].classes),
         "both": [_clip(findings, copy.first, first), _clip(findings, copy.second, second)],
     }
 

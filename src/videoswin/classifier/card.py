@@ -13,10 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from videoswin.classifier.facts import CARD_HEADER, Facts
 from videoswin.predict.answers import SeveralLabels
+from videoswin.zoo.papers import paper_of
 
 __all__ = ["model_card"]
 
-_TAGS = ("video-classification", "video-swin-transformer", "videoswin")
 _ACCURACY = re.compile(r"(?:(\w+)_)?(top1|top5|mean_class|map)")  # "val_top1": of which clips, and what; shares of 1
 _MAX_LISTED = 50
 
@@ -36,6 +36,7 @@ def model_card(facts: Facts, num_parameters: int) -> str:
         header=_header(facts, results),
         name=facts.name,
         config=facts.config,
+        paper=paper_of(facts.config),
         num_parameters=num_parameters,
         notes=facts.notes,
         text=facts.card.get("text", ""),
@@ -55,11 +56,12 @@ def model_card(facts: Facts, num_parameters: int) -> str:
 def _header(facts: Facts, results: list[dict[str, Any]]) -> str:
     """YAML, written as JSON values, which YAML contains: no text can break out of its place."""
     tags = facts.card.get("tags", [])
+    own = "video-classification", paper_of(facts.config).tag, "videoswin"
     fields: dict[str, Any] = {
         **{name: facts.card[name] for name in CARD_HEADER if name in facts.card},
         "library_name": "videoswin",
         "pipeline_tag": "video-classification",
-        "tags": list(dict.fromkeys([*_TAGS, *([tags] if isinstance(tags, str) else tags)])),
+        "tags": list(dict.fromkeys([*own, *([tags] if isinstance(tags, str) else tags)])),
     }
     if results:
         fields["model-index"] = [{"name": facts.name, "results": results}]

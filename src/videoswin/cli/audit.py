@@ -22,6 +22,7 @@ def audit(
     weights: Annotated[str | None, Parameter(metavar="CHECKPOINT")] = None,
     labels: Annotated[bool, Parameter(negative="--no-labels")] = True,
     features: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
+    multi_label: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     report: Annotated[Path | None, Parameter(metavar="PAGE.html")] = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     limits: str | None = None,
@@ -49,6 +50,8 @@ def audit(
     features
         A folder that videoswin features wrote with the same checkpoint: what is in it is not computed again. By default the
         cache.
+    multi_label
+        Take cells such as smile|talk for several labels of a clip, as train does. Doubtful labels are then not looked for.
     report
         Also write this page, with the pairs and the doubtful clips as moving thumbnails. It needs no network and runs no script.
     json_only
@@ -62,6 +65,7 @@ def audit(
     from videoswin.audit.page import write_audit_page
     from videoswin.data.annotations import read_index
     from videoswin.data.containers import Limits
+    from videoswin.data.label_cells import LabelCells, SeveralLabelCells
     from videoswin.errors import ConfigError
     from videoswin.predict.evaluation_page import require_page
     from videoswin.predict.plain_text import json_text
@@ -73,11 +77,15 @@ def audit(
     if report is not None:
         require_page(report)
     allowed = Limits.parse(limits or "")
-    index = read_index(data)
+    if weights is not None and multi_label:
+        raise ConfigError("--weights is what doubtful labels are found by, and with --multi-label none are looked for.")
+    index = read_index(data, cells=SeveralLabelCells() if multi_label else LabelCells())
     for note in index.notes:
         say(note)
     classifier = store = None
-    if labels:
+    if labels and multi_label:
+        say("doubtful labels are not looked for where a clip may have several.")
+    elif labels:
         from videoswin.classifier.device import choose_device
         from videoswin.classifier.loading import load
         from videoswin.features.folder import store_of_clips

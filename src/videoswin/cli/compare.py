@@ -44,6 +44,7 @@ def compare(
         videoswin compare videos/ --models swin3d_micro,r2plus1d_micro --out runs/compared
         videoswin compare videos.csv --models swin3d_micro,r2plus1d_18:20 --size 56 --clip-len 16 --out runs/compared
         videoswin compare videos.csv --models swin3d_micro,swin3d_micro:window_size=1x7x7 --out runs/compared
+        videoswin compare videos.csv --models swin3d_micro:size=56,r2plus1d_18:20:size=112 --out runs/compared
 
     Parameters
     ----------
@@ -51,7 +52,8 @@ def compare(
         A folder of class folders, or a CSV file with the columns path,label[,split,group,start,end].
     models
         Names of architectures with commas; a width after a colon (r2plus1d_18:20), or fields of the configuration
-        (swin3d_micro:window_size=1x7x7). Or checkpoints to start from. The others are set beside the first.
+        (swin3d_micro:window_size=1x7x7). Or checkpoints to start from. What differs for the clips of one stands at its end:
+        size, clip_len, sampling, fps or frame_interval (r2plus1d_18:20:size=112). The others are set beside the first.
     out
         The folder of the comparison.
     folds
@@ -60,7 +62,7 @@ def compare(
         How many times, each with folds and fresh weights of its own.
     recipe
         One table of settings for all (scratch, finetune, motion); own for what suits each start, the default; or some by
-        name: swin3d_micro=scratch,r2plus1d_18:20=finetune.
+        name: swin3d_micro=scratch,r2plus1d_18:20=finetune. The table says which one each model got.
     epochs
         How often each clip is seen; by default so often that there are enough steps.
     batch_size
@@ -115,7 +117,7 @@ def compare(
     if json_only:
         print(json.dumps(results))
     else:
-        listing = table(*COLUMNS, right=COLUMNS[1:])
+        listing = table(*COLUMNS, right=COLUMNS[3:])
         rows = table_rows(results, order)
         for row in rows:
             add_row(listing, *row.cells)

@@ -83,7 +83,7 @@ def evaluate(
     from videoswin.data.annotations import read_index
     from videoswin.data.containers import Limits
     from videoswin.data.preprocessing import Views
-    from videoswin.predict.answers import SeveralLabels, require_one_label
+    from videoswin.predict.answers import SeveralLabels
     from videoswin.predict.evaluation import Evaluation, evaluate_rows
     from videoswin.predict.evaluation_page import require_page, write_evaluation_page
     from videoswin.predict.plain_text import json_text
@@ -98,7 +98,6 @@ def evaluate(
     several = isinstance(classifier.answer, SeveralLabels)
     _warn(index, split)
     if report is not None:
-        require_one_label(classifier.answer, classifier.name, "a report")
         require_page(report)
     known = known_clips(classifier.training, index.rows)
     if any(known):
@@ -134,7 +133,7 @@ def evaluate(
         evaluation.write_confusion(out / "confusion.png", title=classifier.name)
         evaluation.write_csv(out / "predictions.csv")
         say(f"wrote {out / 'confusion.png'} and {out / 'predictions.csv'}")
-    if report is not None and isinstance(evaluation, Evaluation):
+    if report is not None:
         title = f"Evaluation of {data.name}" + (f", split {split}" if split else "")
         warnings = [_learnt(known)] if any(known) else []
         write_evaluation_page(report, classifier, evaluation, title, warnings=warnings, limits=allowed)

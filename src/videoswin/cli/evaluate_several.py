@@ -1,4 +1,4 @@
-"""What ``videoswin evaluate`` shows of a multi-label classifier."""
+"""What ``videoswin evaluate`` and ``train`` show of a multi-label classifier."""
 
 from typing import TYPE_CHECKING
 
@@ -7,11 +7,11 @@ from videoswin.cli.output import add_row, percent, show, table
 if TYPE_CHECKING:
     from videoswin.predict.several import SeveralEvaluation
 
-__all__ = ["show_several"]
+__all__ = ["show_labels", "show_several"]
 
 
-def show_several(evaluation: "SeveralEvaluation") -> None:
-    """The table of the labels, and mAP."""
+def show_labels(evaluation: "SeveralEvaluation") -> None:
+    """The table of the labels."""
     numbers = ["videos", "AP", "threshold", "precision", "recall"]
     labels = table("label", *numbers, right=numbers)
     for one in evaluation.per_label:
@@ -25,6 +25,11 @@ def show_several(evaluation: "SeveralEvaluation") -> None:
             percent(one.recall) if one.n else "-",
         )
     show(labels)
+
+
+def show_several(evaluation: "SeveralEvaluation") -> None:
+    """The table of the labels, and mAP."""
+    show_labels(evaluation)
     show()
     summary = table("what", "figure", right=["figure"], header=False)
     mean = evaluation.mean_average_precision

@@ -51,11 +51,12 @@ def pack(
     """
     from videoswin.data.annotations import read_index
     from videoswin.data.containers import Limits
+    from videoswin.data.label_cells import WholeCells
     from videoswin.data.pack import PackSettings
     from videoswin.data.pack_list import pack_list
 
     settings, allowed = PackSettings(short_side, key_every, quality), Limits.parse(limits or "")
-    index = read_index(data)
+    index = read_index(data, cells=WholeCells())
     for note in index.notes:
         say(note)
     files = len({row.path for row in index.rows})

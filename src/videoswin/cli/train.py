@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from videoswin.cli.output import DONE, counted, quiet, say, steps
-from videoswin.cli.train_figures import conclude, conclude_several, show_fold, show_measured, show_plan
+from videoswin.cli.train_figures import conclude, show_fold, show_measured, show_plan
 from videoswin.cli.train_options import TrainOptions, read_options, write_options
 from videoswin.cli.weights_argument import told_of
 
@@ -139,6 +139,7 @@ def _train(
     from videoswin.train.place import SETTINGS_FILE, require_place
     from videoswin.train.plan import make_plan
     from videoswin.train.run_page import write_run_page
+    from videoswin.train.spent import about_precision, seconds_by_name
     from videoswin.train.watching import TensorBoard, Watches
 
     board = TensorBoard(out / "tensorboard") if options.tensorboard else None  # first: it may have to be installed
@@ -150,6 +151,8 @@ def _train(
     )  # fmt: skip
     for line in plan.notes:
         say(line)
+    for line in about_precision(plan.settings.precision, device.type):
+        say(f"advice: {line}")
     plan.classifier.model.to(device)
     if plan_only:
         return show_plan(plan, out)
@@ -199,11 +202,10 @@ def _train(
         if keep_adapter and processes.first:
             save_adapter(trainer.model, plan.adaptation, out / "adapter")
         if processes.first:
-            if options.multi_label:
-                conclude_several(plan, trainer, data, out)
-                return DONE
-            warnings = conclude(plan, trainer, measured, data, out)
-            say(f"wrote {write_run_page(out, trainer, measured, warnings, allowed)}")
+            epochs = [row for part in (measured.folds if measured else ()) for row in part.epochs] + trainer.rows
+            warnings = conclude(plan, trainer, measured, data, out, epochs)
+            spent = seconds_by_name(epochs, trainer.settings.workers)
+            say(f"wrote {write_run_page(out, trainer, measured, warnings, allowed, spent)}")
     return DONE
 
 

@@ -132,7 +132,7 @@ class _Part(_Lines):
     def epoch(self, row: EpochRow, best: bool) -> None:
         if row.epoch % self.every and row.epoch != self.epochs:
             return
-        held_out = "" if row.val_top1 is None else f"   held out {percent(row.val_top1):>7}"
+        held_out = "" if row.val_top1 is None else f"   held out {_held_out(row)}"
         say(
             f"{self.what}: epoch {row.epoch:>3}/{self.epochs}   loss {row.train_loss:.3f}   "
             f"accuracy {percent(row.train_top1):>7}{held_out}   {row.seconds:.0f} s an epoch"

@@ -19,22 +19,14 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 from videoswin.data.clips import Clip
 from videoswin.data.containers import Limits
 from videoswin.data.decode import Video
+from videoswin.data.draws import uniform
 from videoswin.data.frame_folder import FrameFolder
+from videoswin.data.mirror_labels import FlipLabels
 from videoswin.data.part import Part, open_clip
+from videoswin.data.photometric import ColourJitter, GaussianNoise, RandomErasing
 from videoswin.data.preprocessing import Preprocessing, check_shape
 from videoswin.data.rand_augment import RandAugment
-from videoswin.data.transforms import (
-    ColourJitter,
-    FlipLabels,
-    GaussianNoise,
-    RandomAffine,
-    RandomErasing,
-    Resize,
-    center_crop,
-    horizontal_flip,
-    random_resized_crop,
-    uniform,
-)
+from videoswin.data.transforms import RandomAffine, Resize, center_crop, horizontal_flip, random_resized_crop
 from videoswin.errors import ConfigError, OutOfMemoryError, VideoError, nearest
 
 __all__ = ["Augment", "ClipDataset", "ClipLoader", "FrameCache", "Preparation"]
@@ -52,7 +44,7 @@ class Augment:
     ``crop_scale``, ``crop_ratio``: part of the area, and width to height, of the random crop; the defaults
     are those of the public recipe, and hard on small data: ``crop_scale=(0.5, 1)`` keeps most of the action in the
     frame. ``flip``: mirror half of the clips; classes with a side swap labels
-    (:class:`~videoswin.data.transforms.FlipLabels`), ``flip_pairs`` says which where their names do not.
+    (:class:`~videoswin.data.mirror_labels.FlipLabels`), ``flip_pairs`` says which where their names do not.
     ``speed_jitter``: play up to this part faster or slower. The others are transforms; None is off.
     """
 
@@ -130,6 +122,10 @@ class FrameCache:
     def __len__(self) -> int:
         return len(self._clips)
 
+    def holds(self, clip: Clip, resize: Resize) -> bool:
+        """Whether the frames of a clip are kept."""
+        return (clip.path, clip.start, clip.end, resize) in self._clips
+
     def read(self, clip: Clip, resize: Resize, pick: Callable[[Tensor], Tensor]) -> Tensor:
         """Resized frames, uint8 ``(n, h, w, 3)``. ``pick`` gets the frame times, ``(N,)`` seconds, and
         returns the int64 ``(n,)`` indices wanted. VideoError if the file cannot be decoded."""
@@ -145,7 +141,7 @@ class FrameCache:
 
     def fill(self, clip: Clip, resize: Resize) -> bool:
         """Open the file, which finds most damage, and keep its frames if they fit. Whether they are kept."""
-        if (clip.path, clip.start, clip.end, resize) in self._clips:
+        if self.holds(clip, resize):
             return True
         with open_clip(clip, limits=self.limits) as video:
             check_shape(video, resize)
@@ -213,6 +209,11 @@ class ClipDataset(Dataset[tuple[Tensor, "int | Tensor", int]]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether every clip was decoded beforehand and is served from the cache."""
+        return all(self.cache.holds(row, self._resize) for row in self.rows)
 
     @property
     def epoch(self) -> int:

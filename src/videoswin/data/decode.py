@@ -7,7 +7,7 @@ What a caller can rely on:
 
 * Frames are numbered in display order, 0 to ``len(video) - 1``, by what the file *holds*: all its packets are read
   when it is opened. Frame counts, rates and durations of headers are not believed.
-* ``get_frames`` returns the same bits whether it seeks or walks. A frame that cannot be delivered is a
+* ``get_frames`` returns the same bits whether it seeks or walks, and whatever it passes over. A frame that cannot be delivered is a
   :class:`VideoError`, never a neighbour, a black picture or a shorter result; so is a file that was cut off.
 * The file is judged untrusted: one demuxer, one protocol, no second file (:mod:`videoswin.data.containers`), and
   :class:`Limits` on pixels, frames, bytes, seconds and wall-clock time.
@@ -20,7 +20,7 @@ What a caller can rely on:
 * If the resolution changes midstream, all frames are scaled to the size of the first.
 * Of several video streams, the one FFmpeg calls best is read; a cover picture is no video.
 
-Known limits. Damage that the codec conceals without saying so cannot be seen. Some containers do not say where they end
+Known limits. Damage that the codec conceals without saying so cannot be seen, nor that of frames that were passed over. Some containers do not say where they end
 (:mod:`videoswin.data.extent`): for these ``VideoInfo.complete`` is None. A stream without true key frames (H.264
 intra refresh) may differ in a few pixels after a seek. FLV hides its size from the header check, so one frame of up
 to FFmpeg's own bound may be decoded before it is refused.
@@ -224,10 +224,11 @@ class Video:
         """Yield (number, RGB frame) for the sorted numbers ``wanted``, seeking where that saves decoding."""
         self._require_open()
         done = 0
+        is_sparse = len(wanted) > 0 and wanted[-1] - wanted[0] + 1 > len(wanted)
         while done < len(wanted):
             before = done
             for key in self._index.starting_points(wanted[done]):
-                for number, frame in reader.decode_from(key, self._index, clock):
+                for number, frame in reader.decode_from(key, self._index, clock, wanted[done:] if is_sparse else None):
                     if number > wanted[done]:
                         break  # the decoder has passed it
                     if number == wanted[done]:
@@ -286,6 +287,7 @@ def _build_index(reader: Reader, clock: Clock) -> FrameIndex:
     """Read all packets, not decoding them. If they leave doubts about the frames, decode the file once."""
     stamps, keys, doubtful = array("q"), [], False
     joints = Joints(reader)
+    is_idr = reader.idr_test()
     last_dts: int | None = None
     for order, packet in enumerate(reader.packets()):
         clock.check("reading the packets")
@@ -298,7 +300,8 @@ def _build_index(reader: Reader, clock: Clock) -> FrameIndex:
         if packet.pts is None:
             continue
         if packet.is_keyframe:
-            keys.append(KeyFrame(packet.pts, packet.dts, order))
+            afresh = is_idr is not None and is_idr(memoryview(packet))
+            keys.append(KeyFrame(packet.pts, packet.dts, order, afresh))
         if not packet.is_discard and is_shown(reader.codec, memoryview(packet)):  # discard: outside the edit list
             stamps.append(packet.pts)
     joints.end()

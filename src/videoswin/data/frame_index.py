@@ -16,11 +16,13 @@ _SEEK_GAP = 16  # packets; walking over fewer than these is cheaper than flushin
 
 
 class KeyFrame(NamedTuple):
-    """A packet at which decoding may start: its presentation and decoding time, its place among the packets."""
+    """A packet at which decoding may start: its presentation and decoding time, its place among the packets; ``afresh``: it is known
+    that nothing from there on refers to anything before it, so that a decoder may come to it from anywhere."""
 
     pts: int
     dts: int | None
     order: int
+    afresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class FrameIndex:
             return -1
         place = int(np.searchsorted(self.stamps, pts))
         return place if place < len(self) and self.stamps[place] == pts else -1
+
+    def key_before(self, number: int) -> KeyFrame | None:
+        """The nearest place where decoding may start to reach a frame; None is the beginning of the file."""
+        place = self._key_before(number)
+        return self.keys[place] if place >= 0 else None
 
     def starting_points(self, number: int) -> Iterator[KeyFrame | None]:
         """Where decoding may start to reach frame ``number``, nearest first; None is the beginning of the file."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from videoswin.data.clips import Clip, Problems, first_few
 
-__all__ = ["LabelCells", "SeveralLabelCells"]
+__all__ = ["LabelCells", "SeveralLabelCells", "WholeCells"]
 
 _BETWEEN_LABELS = re.compile(r"[;|]")
 
@@ -41,6 +41,16 @@ class LabelCells:
             f"beware: {first_few(map(repr, several))} {'is' if len(several) == 1 else 'are'} taken as one class each. "
             "If these are several labels of a clip, list it under one of them, or train with --multi-label."
         ]
+
+
+class WholeCells(LabelCells):
+    """Whatever is written there, for those who hand it on."""
+
+    def read(self, rows: Sequence[Clip], problems: Problems, labels: Sequence[str] | None = None) -> list[Clip]:
+        return list(rows)
+
+    def notes(self, rows: Sequence[Clip]) -> list[str]:
+        return []
 
 
 class SeveralLabelCells(LabelCells):

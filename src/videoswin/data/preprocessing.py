@@ -16,7 +16,8 @@ import torch
 from torch import Generator, Tensor
 
 from videoswin.data import sampling
-from videoswin.data.transforms import Resize, center_crop, three_crops, to_clip, uniform, wide_crop
+from videoswin.data.draws import uniform
+from videoswin.data.transforms import Resize, center_crop, three_crops, to_clip, wide_crop
 from videoswin.errors import ConfigError, VideoError, nearest
 
 __all__ = ["Preprocessing", "VideoLike", "ViewBatch", "Views"]

@@ -1,7 +1,7 @@
 """One open video file with its demuxer and decoder: packets and frames from the beginning or from a key frame on."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from io import BytesIO
 from itertools import chain, islice
@@ -20,6 +20,7 @@ from videoswin.data.containers import Clock, Limits, Source, raise_limit
 from videoswin.data.extent import Extent
 from videoswin.data.ffmpeg import DAMAGED, as_video_error, open_input
 from videoswin.data.frame_index import FrameIndex, KeyFrame, is_set_back
+from videoswin.data.spare_packets import Needed, idr_test, spare_test
 from videoswin.data.transport_stream import is_joint, packet_grid
 from videoswin.errors import TruncatedError, VideoError
 
@@ -96,11 +97,22 @@ class Reader:
         self._rewind()
         yield from self._decoded(self.packets(), clock)
 
-    def decode_from(self, key: KeyFrame | None, index: FrameIndex, clock: Clock) -> Iterator[tuple[int, VideoFrame]]:
-        """(number, frame) from a key frame on; the number is -1 for frames that ``index`` does not list."""
+    def decode_from(
+        self, key: KeyFrame | None, index: FrameIndex, clock: Clock, wanted: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """(number, frame) from a key frame on; the number is -1 for frames that ``index`` does not list.
+
+        ``wanted``: numbers, rising, of the frames that are asked for; the others may be missing. None: all of them.
+        """
         if index.counted:
             return enumerate(self.decode_all(clock))
-        frames = self._decoded(self._packets_from(key, clock), clock) if key else self.decode_all(clock)
+        if key is None:
+            frames = self.decode_all(clock)
+        else:
+            packets = self._packets_from(key, clock)
+            if wanted is not None:
+                packets = self._needed(packets, Needed(index, wanted, spare_test(*self._configuration())))
+            frames = self._decoded(packets, clock)
         return ((index.number_of(frame.pts), frame) for frame in frames)
 
     def first_frame(self, index: FrameIndex, clock: Clock) -> VideoFrame:
@@ -204,6 +216,23 @@ class Reader:
         context.options = {"max_pixels": _as_int32(limit)}
         context.thread_type = "AUTO"
         context.thread_count = min(self._threads, os.cpu_count() or 1)
+
+    def idr_test(self) -> Callable[[memoryview], bool] | None:
+        """See :func:`~videoswin.data.spare_packets.idr_test`."""
+        return idr_test(*self._configuration())
+
+    def _configuration(self) -> tuple[str, bytes | None]:
+        return self.codec, self._stream.codec_context.extradata
+
+    def _needed(self, packets: Iterable[Packet], is_needed: Needed) -> Iterator[Packet]:
+        """Those that have to be decoded, up to the last frame that is wanted."""
+        for packet in packets:
+            if is_needed(self.position, packet.pts, memoryview(packet)):
+                yield packet
+            else:
+                self.position += 1
+            if is_needed.over:
+                return
 
     def _decoded(self, packets: Iterable[Packet], clock: Clock) -> Iterator[VideoFrame]:
         decoder = self._stream.codec_context

@@ -1,9 +1,8 @@
-"""Resize, crop, flip and vary the frames of a clip.
+"""Resize, crop, flip, turn and shift the frames of a clip. Colours are varied in :mod:`~videoswin.data.photometric`.
 
 Frames are torch uint8 ``(T, H, W, 3)`` RGB in and out; sizes are (height, width) in pixels. A random
 operation draws once per clip, from the :class:`torch.Generator` it is given, and treats all frames alike: a
-crop or a colour that jumps from frame to frame would be motion that was never there. The one exception is the
-grain of :class:`GaussianNoise`.
+crop that jumps from frame to frame would be motion that was never there.
 
 Resizing is bilinear. The public code resizes with OpenCV, which does not smooth before it shrinks;
 ``antialias=False`` gives that result to within one grey level. The default is ``antialias=True``: at the
@@ -12,23 +11,24 @@ free of the shimmer that their Kinetics copies, shrunk to 256 lines by FFmpeg be
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from videoswin.data import photometric
+from videoswin.data.draws import LUMA, random_box, require_pair, require_range, to_bytes, uniform
 from videoswin.data.mirror_labels import FlipLabels
 from videoswin.errors import ConfigError
 
 __all__ = [
-    "ColourJitter",
     "FlipLabels",
-    "GaussianNoise",
     "RandomAffine",
-    "RandomErasing",
     "Resize",
     "center_crop",
     "horizontal_flip",
@@ -37,13 +37,19 @@ __all__ = [
     "resize_stretch",
     "three_crops",
     "to_clip",
-    "uniform",
     "wide_crop",
 ]
 
 _LONGEST_SIDE = 8192  # pixels; a 4000x1 video would otherwise become 896000x224 on the way to a crop
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey of torchvision, PIL and OpenCV
+_MOVED = ("ColourJitter", "GaussianNoise", "RandomErasing")
 _PATCH_PIXELS = 32  # a token of the last stage: patches of 4 pixels, merged three times
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{__name__}.{name} is now {photometric.__name__}.{name}.", DeprecationWarning, stacklevel=2)
+    return getattr(photometric, name)
 
 
 # Resize ---------------------------------------------------------------------------------------------------------------
@@ -102,7 +108,7 @@ def _interpolate(frames: Tensor, size: tuple[int, int], antialias: bool) -> Tens
         resized = F.interpolate(planes, size=size, mode="bilinear", align_corners=False, antialias=True)
     else:  # rounded once, because antialias=False is there to be close to the public code; and for other devices
         floats = F.interpolate(planes.float(), size=size, mode="bilinear", align_corners=False, antialias=antialias)
-        resized = _to_bytes(floats)
+        resized = to_bytes(floats)
     return resized.permute(0, 2, 3, 1).contiguous()
 
 
@@ -171,24 +177,11 @@ def _crop_box(
     height: int, width: int, generator: Generator, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> tuple[int, int, int, int]:
     """Top, left, height, width in pixels."""
-    box = _random_box(height, width, generator, scale, ratio)
+    box = random_box(height, width, generator, scale, ratio)
     if box is not None:
         return box
     side = min(height, width)
     return (height - side) // 2, (width - side) // 2, side, side
-
-
-def _random_box(
-    height: int, width: int, generator: Generator, area: tuple[float, float], ratio: tuple[float, float]
-) -> tuple[int, int, int, int] | None:
-    """A box inside the frame, or None after ten tries that stick out."""
-    for _ in range(10):
-        pixels = uniform(generator, *area) * height * width
-        aspect = math.exp(uniform(generator, math.log(ratio[0]), math.log(ratio[1])))
-        h, w = max(1, round(math.sqrt(pixels / aspect))), max(1, round(math.sqrt(pixels * aspect)))
-        if h <= height and w <= width:
-            return _randint(generator, height - h), _randint(generator, width - w), h, w
-    return None
 
 
 def _steps(frames: Tensor, size: tuple[int, int]) -> tuple[int, int]:
@@ -213,71 +206,7 @@ def horizontal_flip(frames: Tensor) -> Tensor:
     return frames.flip(2)
 
 
-# Vary -----------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ColourJitter:
-    """Vary the light and colours of a clip; a strength of 0 switches a part off.
-
-    ``brightness``, ``contrast``, ``saturation``: factors are drawn from ``[1 - s, 1 + s]``. ``hue``: turn of
-    the colour circle, drawn from ``[-s, s]`` (0.5 is half a turn). ``grayscale``: probability of a grey clip.
-
-    All parts are linear in RGB, so they are composed into one 3x3 matrix and applied in one pass, clipped
-    once at the end. Hue is turned in the YIQ plane, not in HSV: cheaper by far, and it keeps the brightness.
-    Contrast is about the mean grey of the whole clip.
-    """
-
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    grayscale: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, limit in {
-            "brightness": 1.0,
-            "contrast": 1.0,
-            "saturation": 1.0,
-            "hue": 0.5,
-            "grayscale": 1.0,
-        }.items():
-            _require_range(f"ColourJitter.{name}", getattr(self, name), 0.0, limit)
-
-    def __call__(self, frames: Tensor, generator: Generator) -> Tensor:
-        if self == ColourJitter():
-            return frames
-        mean = torch.stack([frame.float().mean((0, 1)) for frame in frames]).mean(0)
-        matrix, offset = self._draw(mean, generator)
-        varied = torch.empty_like(frames, memory_format=torch.contiguous_format)
-        for new, frame in zip(varied, frames, strict=True):  # frame by frame stays in the processor's cache: 3x faster
-            planes = torch.addmm(offset[:, None], matrix, frame.reshape(-1, 3).T.float())
-            new.view(-1, 3).copy_(_to_bytes(planes).T)
-        return varied
-
-    def _draw(self, mean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """The 3x3 matrix and the offset ``(3,)`` that turn a pixel into the new one. ``mean``: mean RGB of
-        the clip.
-        """
-        luma = torch.tensor(_LUMA, device=mean.device)
-        brightness, contrast, saturation = (
-            uniform(generator, 1 - strength, 1 + strength)
-            for strength in (self.brightness, self.contrast, self.saturation)
-        )
-        turn = uniform(generator, -self.hue, self.hue)
-        if uniform(generator, 0.0, 1.0) < self.grayscale:
-            saturation = 0.0
-        colours = saturation * torch.eye(3, device=mean.device) + (1 - saturation) * luma.expand(3, 3)
-        matrix = brightness * contrast * (_hue_matrix(turn).to(mean.device) @ colours)
-        offset = (1 - contrast) * brightness * (luma @ mean)  # grey, which neither saturation nor hue changes
-        return matrix, offset.expand(3)
-
-
-def _hue_matrix(turn: float) -> Tensor:
-    to_yiq = torch.tensor([_LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)], dtype=torch.float64)
-    c, s = math.cos(2 * math.pi * turn), math.sin(2 * math.pi * turn)
-    rotation = torch.tensor([[1, 0, 0], [0, c, -s], [0, s, c]], dtype=torch.float64)
-    return (torch.linalg.inv(to_yiq) @ rotation @ to_yiq).float()
+# Move -----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -293,9 +222,9 @@ class RandomAffine:
     scale: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
-        _require_range("RandomAffine.degrees", self.degrees, 0.0, 180.0)
-        _require_range("RandomAffine.shift", self.shift, 0.0, 1.0)
-        _require_pair("RandomAffine.scale", self.scale, 0.1, 10.0)
+        require_range("RandomAffine.degrees", self.degrees, 0.0, 180.0)
+        require_range("RandomAffine.shift", self.shift, 0.0, 1.0)
+        require_pair("RandomAffine.scale", self.scale, 0.1, 10.0)
 
     def __call__(self, frames: Tensor, generator: Generator) -> Tensor:
         count, height, width, channels = frames.shape
@@ -310,53 +239,7 @@ class RandomAffine:
         )  # one grid for all frames
         grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
         moved = F.grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        return _to_bytes(moved).reshape(count, channels, height, width).permute(0, 2, 3, 1).contiguous()
-
-
-@dataclass(frozen=True)
-class GaussianNoise:
-    """Add sensor noise: its strength, drawn from ``[0, std]`` grey levels, is that of the clip, its grain new
-    in each frame.
-    """
-
-    std: float
-
-    def __post_init__(self) -> None:
-        _require_range("GaussianNoise.std", self.std, 0.0, 255.0)
-
-    def __call__(self, frames: Tensor, generator: Generator) -> Tensor:
-        strength = uniform(generator, 0.0, self.std)
-        noise = torch.randn(frames.shape, generator=generator).to(frames.device)
-        return _to_bytes(frames + strength * noise)
-
-
-@dataclass(frozen=True)
-class RandomErasing:
-    """With ``probability``, paint one box over, the same in all frames, in the mean colour of the clip.
-
-    ``area``: part of the frame; ``ratio``: width to height. After timm's ``RandomErasing``, which the
-    authors' recipe for Something-Something v2 uses with probability 0.25 and one region for all frames.
-    """
-
-    probability: float = 0.25
-    area: tuple[float, float] = (0.02, 1 / 3)
-    ratio: tuple[float, float] = (0.3, 1 / 0.3)
-
-    def __post_init__(self) -> None:
-        _require_range("RandomErasing.probability", self.probability, 0.0, 1.0)
-        _require_pair("RandomErasing.area", self.area, 0.0, 1.0)
-        _require_pair("RandomErasing.ratio", self.ratio, 0.01, 100.0)
-
-    def __call__(self, frames: Tensor, generator: Generator) -> Tensor:
-        if uniform(generator, 0.0, 1.0) >= self.probability:
-            return frames
-        box = _random_box(frames.shape[1], frames.shape[2], generator, self.area, self.ratio)
-        if box is None:
-            return frames
-        top, left, height, width = box
-        erased = frames.clone()
-        _crop(erased, top, left, (height, width))[:] = _to_bytes(frames.float().mean((0, 1, 2)))
-        return erased
+        return to_bytes(moved).reshape(count, channels, height, width).permute(0, 2, 3, 1).contiguous()
 
 
 # Hand over to the model -----------------------------------------------------------------------------------------------
@@ -373,7 +256,7 @@ def to_clip(frames: Tensor, mean: Sequence[float], std: Sequence[float], out: Te
     means, stds = (torch.tensor(values, dtype=torch.float32).view(shape) for values in (mean, std))
     planes = frames.permute(3, 0, 1, 2)
     if channels == 1:
-        weights = torch.tensor(_LUMA, device=frames.device)
+        weights = torch.tensor(LUMA, device=frames.device)
         planes = torch.tensordot(weights, planes.float(), dims=1)[None]
     if frames.device.type == "cpu":
         # Through numpy, which stays in this thread: clips are made beside a model that has the other cores.
@@ -381,29 +264,3 @@ def to_clip(frames: Tensor, mean: Sequence[float], std: Sequence[float], out: Te
         np.divide(out.numpy(), stds.numpy(), out=out.numpy())
         return out
     return torch.sub(planes, means.to(frames.device), out=out).div_(stds.to(frames.device))
-
-
-def uniform(generator: Generator, low: float, high: float) -> float:
-    """One number of ``[low, high)``. Always draws, so that a strength of 0 does not shift the draws that
-    follow.
-    """
-    return low + (high - low) * float(torch.rand((), dtype=torch.float64, generator=generator))
-
-
-def _randint(generator: Generator, high: int) -> int:
-    """One whole number of ``[0, high]``."""
-    return int(torch.randint(high + 1, (), generator=generator))
-
-
-def _to_bytes(values: Tensor) -> Tensor:
-    return values.round().clamp(0, 255).to(torch.uint8)
-
-
-def _require_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # also refuses nan
-        raise ConfigError(f"{name} is {value!r}. Use a number from {low:g} to {high:g}.")
-
-
-def _require_pair(name: str, pair: tuple[float, float], low: float, high: float) -> None:
-    if not (len(pair) == 2 and low <= pair[0] <= pair[1] <= high and pair[1] > 0):
-        raise ConfigError(f"{name} is {pair!r}. Use two rising numbers from {low:g} to {high:g}.")

@@ -13,16 +13,17 @@ from typing import Any
 
 import torch
 
-from videoswin.data.clips import Clip
 from videoswin.data.containers import Limits
 from videoswin.data.preprocessing import Preprocessing
-from videoswin.errors import ConfigError, VideoError
+from videoswin.errors import ConfigError
 from videoswin.predict.calibration import accuracy_interval, reliability
 from videoswin.predict.charts import Line, line_chart, reliability_chart
 from videoswin.predict.evaluation import Evaluation, RowResult
-from videoswin.predict.films import Film, film_between, seen_by
+from videoswin.predict.films import Film, both_films, name_of
 from videoswin.predict.pages import render_page
 from videoswin.predict.scoring import VideoClassifier
+from videoswin.predict.several import SeveralEvaluation
+from videoswin.predict.several_page import several_figures
 from videoswin.storage.atomic import replace_file
 
 __all__ = ["MOST_IN_MATRIX", "Epochs", "require_page", "write_evaluation_page"]
@@ -47,6 +48,9 @@ class Epochs:
     chosen: int | None = None
     part_losses: Sequence[Sequence[float]] = ()
     part_top1: Sequence[Sequence[float]] = ()
+    val_map: Sequence[float] = ()
+    """Of multi-label runs, whose ``top1`` says how often the label with the highest score is one of the clip's."""
+    part_map: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,12 @@ def require_page(path: Path) -> None:
 def write_evaluation_page(
     path: Path,
     classifier: VideoClassifier,
-    evaluation: Evaluation | None,
+    evaluation: Evaluation | SeveralEvaluation | None,
     title: str,
     *,
     warnings: Sequence[str] = (),
     epochs: Epochs | None = None,
+    spent: Mapping[str, float] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     limits: Limits = _DEFAULT,
     made: datetime | None = None,
@@ -84,6 +89,7 @@ def write_evaluation_page(
     Args:
         evaluation: None if nothing was held out: then the page has the curves and the configuration.
         warnings: what limits the figures, a sentence each.
+        spent: seconds of the run by what they went to, for people.
         settings: tables of the configuration by their headings, beside those of the classifier.
     """
     values: dict[str, Any] = {
@@ -97,16 +103,20 @@ def write_evaluation_page(
         "chosen": epochs.chosen if epochs else None,
         "settings": _settings(classifier, settings or {}),
         "version": _version(),
+        "spent": _spent(spent) if spent and sum(spent.values()) else None,
         "e": evaluation,
     }
-    if evaluation is not None:
-        values |= _figures(evaluation, classifier, limits)
-    text = render_page("evaluation.html", **values)
+    template = "evaluation_base.html"
+    if isinstance(evaluation, SeveralEvaluation):
+        template, values = "evaluation_several.html", values | several_figures(evaluation, classifier, limits)
+    elif evaluation is not None:
+        template, values = "evaluation.html", values | _figures(evaluation, classifier, limits)
+    text = render_page(template, **values)
     with replace_file(path) as new:
         new.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _facts(classifier: VideoClassifier, evaluation: Evaluation | None) -> list[tuple[str, str]]:
+def _facts(classifier: VideoClassifier, evaluation: Evaluation | SeveralEvaluation | None) -> list[tuple[str, str]]:
     p = classifier.preprocessing
     facts = [
         ("Parameters", f"{classifier.num_parameters:,}"),
@@ -148,17 +158,9 @@ def _figures(e: Evaluation, classifier: VideoClassifier, limits: Limits) -> dict
 def _wrong(result: RowResult, preprocessing: Preprocessing, limits: Limits) -> _Wrong:
     row, best = result.row, result.predictions[0]
     right = next((f"{100 * p.score:.0f} %" for p in result.predictions if p.label == row.label), "below the best five")
-    try:
-        films = film_between(row, limits=limits), seen_by(row, preprocessing, limits)
-    except VideoError:  # it was there a moment ago
-        films = None
+    films = both_films(row, preprocessing, limits)
     size = f"{preprocessing.size[1]} × {preprocessing.size[0]}"
-    return _Wrong(_name(row), row.group, row.label, best.label, best.score, right, films, size)
-
-
-def _name(row: Clip) -> str:
-    end = "the end" if row.end is None else f"{row.end:g} s"
-    return row.path.name + (f", {row.start:g} s to {end}" if row.is_part else "")
+    return _Wrong(name_of(row), row.group, row.label, best.label, best.score, right, films, size)
 
 
 def _matrix(e: Evaluation) -> dict[str, Any]:
@@ -220,9 +222,11 @@ def _thresholds(read: Sequence[RowResult], chosen: float | None) -> list[dict[st
 
 def _curves(epochs: Epochs) -> list[tuple[str, Any]]:
     charts = []
+    several = bool(epochs.val_map or epochs.part_map)
     for heading, train, held, parts, top in (
         ("loss", epochs.train_loss, epochs.val_loss, epochs.part_losses, None),
-        ("accuracy", epochs.train_top1, epochs.val_top1, epochs.part_top1, 1.0),
+        ("mAP", (), epochs.val_map, epochs.part_map, 1.0),
+        ("best label is right" if several else "accuracy", epochs.train_top1, epochs.val_top1, epochs.part_top1, 1.0),
     ):
         lines = [Line(f"held-out part {n}", tuple(part), "part") for n, part in enumerate(parts, 1) if part]
         lines += [Line("training clips", tuple(train), "train")] if train else []
@@ -230,6 +234,19 @@ def _curves(epochs: Epochs) -> list[tuple[str, Any]]:
         if lines:
             charts.append((heading, line_chart(heading, lines, epochs.chosen, top)))
     return charts
+
+
+def _spent(spent: Mapping[str, float]) -> dict[str, Any]:
+    total = sum(spent.values())
+    rows = [(what, _duration(seconds), seconds / total) for what, seconds in spent.items()]
+    return {"sum": f"{_duration(total)} in all", "rows": rows}
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _settings(

@@ -17,8 +17,9 @@ from videoswin.data.containers import Limits
 from videoswin.data.part import open_clip
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.data.transforms import Resize, center_crop
+from videoswin.errors import VideoError
 
-__all__ = ["Film", "film_between", "film_of", "seen_by"]
+__all__ = ["Film", "both_films", "film_between", "film_of", "name_of", "seen_by"]
 
 _FRAMES = 14
 _BOX = (110, 150)  # height, width in pixels
@@ -81,3 +82,17 @@ def seen_by(clip: Clip, preprocessing: Preprocessing, limits: Limits = _DEFAULT)
     if frames.shape[1] > _BOX[0]:
         frames = Resize(None, (_BOX[0], round(_BOX[0] * frames.shape[2] / frames.shape[1])))(frames)
     return film_of(frames, seconds)
+
+
+def both_films(clip: Clip, preprocessing: Preprocessing, limits: Limits = _DEFAULT) -> tuple[Film, Film] | None:
+    """The clip, and what a model sees of it; None if it can no longer be read."""
+    try:
+        return film_between(clip, limits=limits), seen_by(clip, preprocessing, limits)
+    except VideoError:
+        return None
+
+
+def name_of(clip: Clip) -> str:
+    """The file's name, with the seconds where it is a part of a video."""
+    end = "the end" if clip.end is None else f"{clip.end:g} s"
+    return clip.path.name + (f", {clip.start:g} s to {end}" if clip.is_part else "")

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from videoswin.data.dataset import Augment
+from videoswin.data.photometric import ColourJitter, GaussianNoise, RandomErasing
 from videoswin.data.rand_augment import RandAugment
-from videoswin.data.transforms import ColourJitter, GaussianNoise, RandomAffine, RandomErasing
+from videoswin.data.transforms import RandomAffine
 
 __all__ = ["AUGMENTS"]
 

@@ -154,7 +154,7 @@ class Comparison:
             self.say(f"{one.text} failed: {entry['error']}")
 
     def _plan(self, one: Contender, seed: int, folder: Path) -> Plan:
-        wanted = replace(self.terms.wanted, recipe=self.recipes[one.text], name=one.folder)
+        wanted = replace(self.terms.wanted, recipe=self.recipes[one.text], name=one.folder, **one.look)
         resume = (folder / "folds").exists()
         limits, settings = self.terms.limits, self.terms.settings
         return make_plan(
@@ -169,6 +169,9 @@ class Comparison:
         plan = self._plan(one, 0, self._folder(one, 0))
         listed = [(row.path.name, row.label, row.group, row.start, row.end) for row in plan.train_clips.rows]
         clips = f"{len(listed)} clips, list {blake2b(repr(listed).encode(), digest_size=4).hexdigest()}"
+        if "clips" not in self.results:
+            for note in plan.index.notes:
+                self.say(note)
         if self.results.setdefault("clips", clips) != clips:
             reason = f"the comparison was of {self.results['clips']}, and now there are {clips}"
             raise WeightsError(self.out / RESULTS, reason, "Use the same data, or another --out")
@@ -182,7 +185,8 @@ class Comparison:
             "macs": count_macs(model.config, clip),
             "config": config_to_dict(model.config),
             "epochs": plan.settings.epochs,
-            "recipe": self.recipes[one.text] or "own",
+            "recipe": plan.resolved["recipe"],
+            "recipe_is_own": self.recipes[one.text] is None,
         }
         return plan
 
@@ -231,7 +235,7 @@ class Comparison:
         entry["runs"].append(
             {
                 "seed": seed,
-                "accuracy": measured.accuracy,
+                "accuracy": measured.figure,
                 "folds": [sum(c) / len(c) for fold in measured.folds for c in [fold.correct(measured.labels)]],
                 "train_seconds": [sum(row.seconds for row in fold.epochs) for fold in measured.folds],
                 "train_top1": statistics.mean(fold.epochs[-1].train_top1 for fold in measured.folds),
@@ -241,7 +245,7 @@ class Comparison:
         self.results.setdefault("groups", [row.unit for row in rows])
         self.results["classes"] = len(measured.labels)
         self.say(
-            f"{one.text}, seed {seed}: {100 * measured.accuracy:.1f} % of {len(rows)} held-out clips, "
+            f"{one.text}, seed {seed}: {100 * (measured.figure or 0.0):.1f} % of {len(rows)} held-out clips, "
             f"{time.perf_counter() - began:.0f} s"
         )
         for kept in (folder / "folds").glob("fold-*"):

@@ -14,6 +14,8 @@ __all__ = ["COLUMNS", "TableRow", "table_rows", "write_page"]
 
 COLUMNS = (
     "model",
+    "recipe",
+    "clip",
     "M params",
     "GMACs",
     "ms a clip",
@@ -63,6 +65,8 @@ def _row(name: str, entry: Mapping[str, Any]) -> TableRow:
     difference = entry.get("difference")
     cells = (
         name,
+        entry.get("recipe", "") + (" (own)" if entry.get("recipe_is_own") else ""),
+        "x".join(map(str, entry.get("clip", ()))),
         f"{entry['parameters'] / 1e6:.3f}" if "parameters" in entry else "",
         f"{entry['macs'] / 1e9:.3f}" if "macs" in entry else "",
         f"{1000 * latency[0]:.1f}" if latency else "",

@@ -1,7 +1,7 @@
 """What a comparison compares: architectures by name, changed in some fields, and checkpoints."""
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from videoswin.classifier.resolve import Preset, resolve
@@ -12,16 +12,20 @@ from videoswin.zoo.registry import CONFIGS, get_config
 __all__ = ["Contender", "parse_contenders", "parse_recipes"]
 
 _NAME = re.compile(r"[^A-Za-z0-9_.=-]+")
+_LOOKS: dict[str, type] = {"size": int, "clip_len": int, "sampling": str, "fps": float, "frame_interval": int}
+"""What a contender's clips may have for themselves: fields of Preferences."""
+_LOOK = re.compile(rf":({'|'.join(_LOOKS)})=([^:]*)$")
 
 
 @dataclass(frozen=True)
 class Contender:
-    """``text`` as the user wrote it; ``model`` with ``changes``, or else ``weights``."""
+    """``text`` as the user wrote it; ``model`` with ``changes``, or else ``weights``; ``look``: what is otherwise for its clips."""
 
     text: str
     model: str | None = None
     weights: str | None = None
     changes: dict[str, Any] = field(default_factory=dict)
+    look: dict[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
@@ -30,8 +34,9 @@ class Contender:
 
 
 def parse_contenders(text: str) -> list[Contender]:
-    """``swin3d_micro,r2plus1d_18:20,swin3d_micro:window_size=1x7x7,runs/mine/best``: names of architectures, each with its
-    width (``width``, or ``embed_dim`` of a transformer) or fields of its configuration; or checkpoints.
+    """``swin3d_micro,r2plus1d_18:20:size=112,swin3d_micro:window_size=1x7x7,runs/mine/best``: names of architectures, each with
+    its width (``width``, or ``embed_dim`` of a transformer) or fields of its configuration; or checkpoints. At the end of each may
+    stand how its clips differ: ``size``, ``clip_len``, ``sampling``, ``fps``, ``frame_interval``.
 
     Raises:
         ConfigError: nothing has that name, a field is unknown or wrong, or one is named twice.
@@ -47,6 +52,23 @@ def parse_contenders(text: str) -> list[Contender]:
 
 
 def _contender(text: str) -> Contender:
+    rest, look = text, {}
+    while match := _LOOK.search(rest):
+        rest, name = rest[: match.start()], match[1]
+        if name in look:
+            raise ConfigError(f'models: "{text}" gives {name} twice. Leave one out.')
+        look[name] = _look(text, name, match[2])
+    return replace(_start(rest), text=text, look=look)
+
+
+def _look(text: str, name: str, value: str) -> Any:
+    try:
+        return _LOOKS[name](value)
+    except ValueError:
+        raise ConfigError(f'models: {name}={value} in "{text}" is no number. Write it as {name}=16.') from None
+
+
+def _start(text: str) -> Contender:
     name, *changes = text.split(":")
     if name in CONFIGS:
         model = get_config(name)

@@ -13,13 +13,11 @@ the middle of an epoch and resumed ends with the same weights as one that was no
 """
 
 import copy
-import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
-from hashlib import blake2b
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,34 +36,21 @@ from videoswin.train.lock import locked_run
 from videoswin.train.metrics import EpochRow, Tally, draw_curves, read_rows, write_rows
 from videoswin.train.mishaps import as_one_line
 from videoswin.train.mixing import Mixing
-from videoswin.train.optim import build_optimizer, learning_rate_factor, stepwise_factor
+from videoswin.train.optim import build_optimizer, rate_factor
 from videoswin.train.order import Batch, class_shares, epoch_order, steps_of
 from videoswin.train.processes import Processes, settle, whole
 from videoswin.train.randomness import generator_at, seeded
 from videoswin.train.settings import TrainSettings
-from videoswin.train.state import Progress, check_state, load_state, save_state
-from videoswin.train.targets import Judge, targets_of
+from videoswin.train.spent import Spent
+from videoswin.train.state import Progress, check_state, load_state, save_state, what_shapes
+from videoswin.train.targets import Answers, Judge, targets_of
+from videoswin.train.validation import validate
 from videoswin.train.watching import Watch
 
 __all__ = ["Trainer"]
 
 _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LEAST_SCALE = 1.0  # of fp16 losses; gradients that are too large even so are no accident
-
-
-class _Answers(nn.Module):
-    """What a step asks of the model: logits (B, K), and of a causal model (B, T', K), those after every time step of the second
-    half. It is to know the answer before the end, but not before it can be known."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, clips: Tensor) -> Tensor:
-        if not getattr(self.model.config, "causal", False):
-            return self.model(clips)
-        steps = self.model.forward_steps(clips)  # type: ignore[operator]
-        return steps[:, steps.shape[1] // 2 :]
 
 
 class Trainer:
@@ -103,7 +88,7 @@ class Trainer:
         self.settings = settings
         self.out = Path(out)
         self.processes.split(self.model)
-        self.answers = self.processes.wrapped(_Answers(self.model), self.device)
+        self.answers = self.processes.wrapped(Answers(self.model), self.device)
         self.optimizer = build_optimizer(
             self.model,
             settings.lr,
@@ -191,7 +176,8 @@ class Trainer:
             if asked or (interruption.asked and self.processes.world == 1):
                 self._stop()
             if due:
-                self._save_state()
+                with progress.spent.on("write_s"):
+                    self._save_state()
                 saved = time.monotonic()
 
     def _stop(self) -> None:
@@ -217,24 +203,30 @@ class Trainer:
         ]
 
     def batches_of(self, steps: list[list[Batch]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        return self._load(self.train_clips, [list(batch.draws) for step in steps for batch in step])
-
-    def _load(self, clips: ClipDataset, batches: list[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        return iter(ClipLoader(clips, batches, num_workers=self.settings.workers))
+        draws = [list(batch.draws) for step in steps for batch in step]
+        return iter(ClipLoader(self.train_clips, draws, num_workers=self.settings.workers))
 
     def learn(self, step: list[Batch], batches: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[float, float, float]:
         """One optimiser step over batches of this process. Gives their clips, the sum of their losses, and how many are right."""
         seen, loss_sum, right = 0, 0.0, 0
+        spent = self.progress.spent
         self.optimizer.zero_grad(set_to_none=True)
         indices = torch.empty(0, dtype=torch.int64)
         for number, batch in enumerate(step):
-            clips, labels, indices = next(batches)
-            with self.processes.apart(self.answers, until=number == len(step) - 1):
+            with spent.on("data_s"):
+                clips, labels, indices = next(batches)
+            with spent.on("step_s"), self.processes.apart(self.answers, until=number == len(step) - 1):
                 loss, logits = self._gradients(batch, clips, labels, indices)
             if batch.share:
                 seen += len(labels)
                 loss_sum += loss * len(labels)
                 right += self.targets.right(logits, labels)
+        with spent.on("step_s"):
+            self._update(indices)
+        return seen, loss_sum, right
+
+    def _update(self, indices: Tensor) -> None:
+        """The weights, by the gradients that are there. ``indices``: clips to name if these are not finite."""
         self.scaler.unscale_(self.optimizer)
         norm = whole(clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm or float("inf")))
         if not self.scaler.is_enabled() or self.scaler.get_scale() < _LEAST_SCALE:
@@ -243,7 +235,6 @@ class Trainer:
         self.scaler.update()
         if self.average is not None:
             self.average.update(self.progress.epoch * self.steps_per_epoch + self.progress.step + 1)
-        return seen, loss_sum, right
 
     def _gradients(self, batch: Batch, clips: Tensor, labels: Tensor, indices: Tensor) -> tuple[float, Tensor]:
         """Adds those of a batch. Gives the loss and the logits (B, num_classes)."""
@@ -287,51 +278,33 @@ class Trainer:
 
     def _learning_rate_factor(self, step: int) -> float:
         """Of a step (from 0) of the current epoch."""
-        per_epoch, settings = self.steps_per_epoch, self.settings
-        done = self.progress.epoch * per_epoch + step
-        # A short run would otherwise end before its warm-up does.
-        warmup = min(settings.warmup_epochs, settings.epochs / 4)
-        if settings.schedule == "epoch":
-            return stepwise_factor(done, per_epoch, settings.epochs, warmup)
-        return learning_rate_factor(done, settings.epochs * per_epoch, round(warmup * per_epoch))
+        per_epoch = self.steps_per_epoch
+        return rate_factor(self.settings, self.progress.epoch * per_epoch + step, per_epoch)
 
     def _validate(self, interruption: Interruption) -> tuple[Tally, Judge] | None:
-        """One centre view of every validation clip, each counted once."""
         if self.val_clips is None:
             return None
-        judge = self.targets.judge()
         self.model.eval()
-        tally, (rank, world) = Tally(), (self.processes.rank, self.processes.world)
-        batches = _chunks(list(range(len(self.val_clips)))[rank::world], self.settings.batch_size)
-        rounds = len(
-            _chunks(list(range(0, len(self.val_clips), world)), self.settings.batch_size)
-        )  # of the first process
-        loaded = self._load(self.val_clips, batches)
-        plain = self.targets.unsmoothed()
-        with torch.no_grad(), self.average.in_place() if self.average is not None else nullcontext():
-            for number in range(rounds):
-                clips, loss, right = 0, 0.0, 0
-                if number < len(batches):
-                    videos, labels, _ = next(loaded)
-                    logits = self._logits(self.model, videos).cpu()
-                    clips, right = len(labels), self.targets.right(logits, labels)
-                    judge.add(logits, labels)
-                    loss = plain.loss(logits, labels).item() * clips
-                elif self.processes.shares:  # every process has to take part in each forward pass
-                    self._logits(self.model, self.val_clips[0][0][None])
-                clips, loss, right, asked = self.processes.sum([clips, loss, right, interruption.asked])
-                tally.count(round(clips), loss, round(right))
-                if asked:
-                    break
-        if asked:
+        found = validate(
+            lambda clips: self._logits(self.model, clips),
+            self.val_clips,
+            self.targets,
+            self.processes,
+            self.average.in_place() if self.average is not None else nullcontext(),
+            lambda: interruption.asked,
+            self.settings.batch_size,
+            self.settings.workers,
+        )
+        if found is None:
             self._stop()
-        judge.close(self.processes)
-        return tally, judge
+        return found
 
     # What is written --------------------------------------------------------------------------------------------------
 
     def _finish_epoch(self, interruption: Interruption) -> EpochRow:
-        validation, judge = self._validate(interruption) or (None, Judge())
+        spent = self.progress.spent
+        with spent.on("val_s"):
+            validation, judge = self._validate(interruption) or (None, Judge())
         self.classifier.answer = judge.answer or self.classifier.answer
         epoch, tally, seconds = self.progress.epoch + 1, self.progress.tally, self.progress.seconds
         row = EpochRow(
@@ -345,13 +318,17 @@ class Trainer:
             clips_per_s=tally.clips / max(seconds, 1e-9),
             val_map=judge.mean_average_precision,
         )
+        with spent.on("write_s"):
+            self._save_checkpoint(row)
+        row = replace(row, **asdict(spent))
         self.rows.append(row)
-        self._save_checkpoint(row)
-        if self.processes.first:  # before the state: a row too many is cut off by a resumed run
-            write_rows(self.out / "metrics.csv", self.rows)
-            draw_curves(self.out / "curves.png", self.rows)
-        self.progress.epoch, self.progress.step, self.progress.tally, self.progress.seconds = epoch, 0, Tally(), 0.0
-        self._save_state()
+        later = Spent()
+        with later.on("write_s"):
+            if self.processes.first:  # before the state: a row too many is cut off by a resumed run
+                write_rows(self.out / "metrics.csv", self.rows)
+                draw_curves(self.out / "curves.png", self.rows)
+            self.progress.start_epoch(epoch, later)
+            self._save_state()
         return row
 
     def _stopped_early(self) -> bool:
@@ -418,24 +395,4 @@ class Trainer:
         return [*self.train_clips.rows, *(self.val_clips.rows if self.val_clips is not None else ())]
 
     def _what_shapes_the_weights(self) -> dict[str, Any]:
-        """All that a resumed run has to share with the one it continues, in the plain values of JSON."""
-        clips = self.train_clips
-        # Names without their folders, so that the data may move.
-        parts = [(row.path.name, row.label, *((row.start, row.end) if row.is_part else ())) for row in clips.rows]
-        listed = blake2b(repr(parts).encode(), digest_size=4)
-        several = {"answer": self.targets.kind} if self.targets.kind != "one" else {}
-        values = {
-            **several,
-            **self.settings.what_shapes_the_weights(),
-            "train_clips": f"{len(clips)} clips, list {listed.hexdigest()}",
-            "labels": self.classifier.labels,
-            "augment": repr(clips.augment),
-            "adapt": str(self.adaptation),
-            **{f"preprocessing.{k}": v for k, v in self.classifier.preprocessing.to_dict().items()},
-            **{f"model.{k}": v for k, v in self.classifier.model.config.to_dict().items()},
-        }
-        return json.loads(json.dumps(values))
-
-
-def _chunks(indices: list[int], size: int) -> list[list[int]]:
-    return [indices[i : i + size] for i in range(0, len(indices), size)]
+        return what_shapes(self.classifier, self.train_clips, self.settings, self.adaptation, self.targets)

@@ -13,6 +13,9 @@ from videoswin.storage.atomic import replace_file
 __all__ = ["EpochRow", "Tally", "draw_curves", "read_rows", "write_rows"]
 
 
+_OF_SOME = ("val_map", "data_s", "step_s", "val_s", "write_s")
+
+
 @dataclass
 class Tally:
     """Running mean of the loss and of the top-1 accuracy over clips."""
@@ -55,20 +58,26 @@ class EpochRow:
     clips_per_s: float
     val_map: float | None = None
     """Of multi-label runs."""
+    data_s: float | None = None
+    """This and the next three: see :class:`~videoswin.train.spent.Spent`. None: not measured."""
+    step_s: float | None = None
+    val_s: float | None = None
+    write_s: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values by name."""
+        """Plain values by name; those that only some runs have are left out where they are None."""
         values = asdict(self)
-        if self.val_map is None:
-            del values["val_map"]
+        for name in _OF_SOME:
+            if values[name] is None:
+                del values[name]
         return values
 
 
 def write_rows(path: Path, rows: list[EpochRow]) -> None:
     """All rows, written whole."""
     with replace_file(path) as new, new.open("w", newline="", encoding="utf-8") as file:
-        ranked = any(row.val_map is not None for row in rows)
-        writer = csv.DictWriter(file, [f.name for f in fields(EpochRow) if ranked or f.name != "val_map"])
+        there = {name for row in rows for name in row.as_dict()}
+        writer = csv.DictWriter(file, [f.name for f in fields(EpochRow) if f.name in there or f.name not in _OF_SOME])
         writer.writeheader()
         for row in rows:
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.as_dict().items()})

@@ -8,8 +8,9 @@ from torch import nn
 from torch.optim import AdamW
 
 from videoswin.interface.video_model import VideoModel
+from videoswin.train.settings import TrainSettings
 
-__all__ = ["build_optimizer", "learning_rate_factor", "stepwise_factor"]
+__all__ = ["build_optimizer", "learning_rate_factor", "rate_factor", "stepwise_factor"]
 
 _TABLES = (
     "bias_table",
@@ -105,6 +106,14 @@ def _layers(model: nn.Module) -> tuple[dict[str, int], int]:
 
 def _layer(name: str, numbers: dict[str, int], count: int) -> int:
     return next((number for prefix, number in numbers.items() if name.startswith(prefix)), count + 1)
+
+
+def rate_factor(settings: TrainSettings, step: int, steps_per_epoch: int) -> float:
+    """Share of the base learning rate at a step (from 0) of the whole run, by the settings' schedule."""
+    warmup = min(settings.warmup_epochs, settings.epochs / 4)  # a short run would otherwise end before its warm-up does
+    if settings.schedule == "epoch":
+        return stepwise_factor(step, steps_per_epoch, settings.epochs, warmup)
+    return learning_rate_factor(step, settings.epochs * steps_per_epoch, round(warmup * steps_per_epoch))
 
 
 def learning_rate_factor(step: int, total_steps: int, warmup_steps: int) -> float:

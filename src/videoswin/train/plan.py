@@ -12,7 +12,6 @@ from videoswin.data.dataset import ClipDataset, FrameCache
 from videoswin.data.label_cells import LabelCells, SeveralLabelCells
 from videoswin.data.mirror_labels import with_a_side
 from videoswin.errors import ConfigError
-from videoswin.model.presets import PRESETS
 from videoswin.predict.provenance import Training
 from videoswin.storage.atomic import settled_folder
 from videoswin.train.adapt import Adaptation, parse_adaptation, require_adaptable
@@ -27,6 +26,7 @@ from videoswin.train.recipes import Recipe, get_recipe
 from videoswin.train.settings import TrainSettings
 from videoswin.train.split import hold_out, k_folds
 from videoswin.train.start import DEFAULT_START, Wanted, choose_start
+from videoswin.zoo.registry import get_config
 
 __all__ = ["FEW_CLIPS", "Part", "Plan", "make_plan"]
 
@@ -142,14 +142,14 @@ def make_plan(
     start_from = Wanted(model, weights, like, dict(told or {}))
     require_place(out, resume)
     index = read_index(data, cells=SeveralLabelCells() if wanted.multi_label else LabelCells())
-    if wanted.multi_label and wanted.val_share is None:
-        wanted = replace(wanted, val_share=0.2)  # for good: what is only lent is measured by one label for each clip
     index.require_two_classes()
     train_rows, val_rows, parts, split_notes = _rows(index, wanted, seed)
     footage = look_at(train_rows)
     overrides: dict[str, Any] = {"causal": True} if wanted.causal else {}
     asked = get_recipe(wanted.recipe) if wanted.recipe else None
     if asked is not None and asked.model and model is None and weights is None:
+        if not asked.start:
+            raise ConfigError(f'recipe="{wanted.recipe}" starts from fresh weights: add --model {asked.model}.')
         raise ConfigError(
             f'recipe="{wanted.recipe}" starts from weights {asked.start}. Give the file: --weights FILE. '
             f"To train from nothing instead, which the paper did not: --model {asked.model}."
@@ -258,13 +258,14 @@ def _require_its_model(name: str, recipe: Recipe, classifier: Classifier) -> Non
     """A published recipe is one of an architecture; its numbers mean nothing for another."""
     if not recipe.model:
         return
-    published, here = PRESETS[recipe.model], classifier.model.config
-    for field_name in ("embed_dim", "depths", "window_size", "patch_size"):
-        expected, found = getattr(published, field_name), getattr(here, field_name, None)
+    published, here = get_config(recipe.model), classifier.model.config
+    for field_name in ("embed_dim", "depths", "depth", "window_size", "patch_size", "version"):
+        expected, found = getattr(published, field_name, None), getattr(here, field_name, None)
         if expected != found:
+            start = f"weights {recipe.start}" if recipe.start else f"--model {recipe.model}"
             raise ConfigError(
                 f'recipe="{name}" is for {recipe.model} ({field_name} {expected}), and these weights have {field_name} {found}. '
-                f"Give weights {recipe.start}, or another recipe."
+                f"Give {start}, or another recipe."
             )
 
 

@@ -52,8 +52,6 @@ class Preferences:
             raise ConfigError('flip needs augmentation; choose another augment than "none".')
         if self.channels not in (None, 1, 3):
             raise ConfigError(f"channels={self.channels} must be 3 (colours) or 1 (grey); videos have no others.")
-        if self.multi_label and self.folds:
-            raise ConfigError("multi_label: folds measure one label for each clip. Give a val split, or val_share.")
         if self.recipe is not None:
             get_recipe(self.recipe)
         parse_adaptation(self.adapt)

@@ -37,7 +37,7 @@ class Recipe:
     model: str = ""
     """The architecture that it was published for; "": any."""
     start: str = ""
-    """The weights that it was published with, for people."""
+    """The weights that it was published with, for people; "": fresh ones, where ``model`` says of what."""
     preprocessing: Preprocessing | None = None
     """None: the start's own."""
 

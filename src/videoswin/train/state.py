@@ -7,6 +7,7 @@ of a run is a function of (seed, epoch, step), see loop.py.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,19 @@ from torch.optim import Optimizer
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.folder import WEIGHTS_FILE
+from videoswin.data.dataset import ClipDataset
 from videoswin.errors import WeightsError
 from videoswin.storage.atomic import replace_folder, settled_folder
-from videoswin.train.adapt import has_adapters, learning, restore
+from videoswin.train.adapt import Adaptation, has_adapters, learning, restore
 from videoswin.train.ema import Average
 from videoswin.train.metrics import Tally
 from videoswin.train.processes import part_of, whole
 from videoswin.train.settings import TrainSettings
+from videoswin.train.spent import Spent
+from videoswin.train.targets import OneLabel
 from videoswin.weights.safetensors import read_tensors, write_tensors
 
-__all__ = ["Progress", "check_state", "load_state", "require_state", "save_state"]
+__all__ = ["Progress", "check_state", "load_state", "require_state", "save_state", "what_shapes"]
 
 OPTIMIZER_FILE, PROGRESS_FILE = "optimizer.safetensors", "progress.json"
 LEARNING_FILE, AVERAGE_FILE = "learning.safetensors", "average.safetensors"
@@ -49,6 +53,11 @@ class Progress:
     """Spent on the current epoch so far."""
     batches: int = 0
     """That make one step: processes x accumulate when the run was started; 0: not known."""
+    spent: Spent = field(default_factory=Spent)
+
+    def start_epoch(self, completed: int, spent: Spent) -> None:
+        """So many epochs are completed, and nothing of the next one; ``spent`` already counts for it."""
+        self.epoch, self.step, self.tally, self.seconds, self.spent = completed, 0, Tally(), 0.0, spent
 
 
 def save_state(
@@ -86,6 +95,27 @@ def save_state(
         (new / PROGRESS_FILE).write_text(text + "\n", encoding="utf-8")
 
 
+def what_shapes(
+    classifier: Classifier, clips: ClipDataset, settings: TrainSettings, adaptation: Adaptation, targets: OneLabel
+) -> dict[str, Any]:
+    """All that a resumed run has to share with the one it continues, in the plain values of JSON. ``clips``: to train on."""
+    # Names without their folders, so that the data may move.
+    parts = [(row.path.name, row.label, *((row.start, row.end) if row.is_part else ())) for row in clips.rows]
+    listed = blake2b(repr(parts).encode(), digest_size=4)
+    several = {"answer": targets.kind} if targets.kind != "one" else {}
+    values = {
+        **several,
+        **settings.what_shapes_the_weights(),
+        "train_clips": f"{len(clips)} clips, list {listed.hexdigest()}",
+        "labels": classifier.labels,
+        "augment": repr(clips.augment),
+        "adapt": str(adaptation),
+        **{f"preprocessing.{k}": v for k, v in classifier.preprocessing.to_dict().items()},
+        **{f"model.{k}": v for k, v in classifier.model.config.to_dict().items()},
+    }
+    return json.loads(json.dumps(values))
+
+
 def require_state(folder: Path) -> Path:
     """The folder, or what a cut-off save left of it; a :class:`WeightsError` if there is no run to resume."""
     folder = settled_folder(folder)
@@ -103,7 +133,9 @@ def check_state(folder: Path, settings: dict[str, Any]) -> Progress:
     path = require_state(folder) / PROGRESS_FILE
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        progress = Progress(**{**saved["progress"], "tally": Tally(**saved["progress"]["tally"])})
+        values = saved["progress"]
+        spent = Spent(**values.get("spent", {}))  # not there in older runs
+        progress = Progress(**{**values, "tally": Tally(**values["tally"]), "spent": spent})
         before = dict(saved["settings"])
     except (OSError, ValueError, KeyError, TypeError):
         raise WeightsError(path, "the file is damaged, so the run cannot be resumed", "Use another --out") from None

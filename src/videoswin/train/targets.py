@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoswin.data.dataset import ClipDataset
@@ -13,7 +13,22 @@ from videoswin.predict.several import best_thresholds, mean_average_precision
 from videoswin.train.processes import Processes
 from videoswin.train.settings import TrainSettings
 
-__all__ = ["Judge", "OneLabel", "SeveralLabelsTarget", "class_weights", "targets_of"]
+__all__ = ["Answers", "Judge", "OneLabel", "SeveralLabelsTarget", "class_weights", "targets_of"]
+
+
+class Answers(nn.Module):
+    """What a step asks of the model: logits (B, K), and of a causal model (B, T', K), those after every time step of the second
+    half. It is to know the answer before the end, but not before it can be known."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: Tensor) -> Tensor:
+        if not getattr(self.model.config, "causal", False):
+            return self.model(clips)
+        steps = self.model.forward_steps(clips)  # type: ignore[operator]
+        return steps[:, steps.shape[1] // 2 :]
 
 
 class Judge:

@@ -7,28 +7,24 @@ nested tuples as a key of a dictionary take twenty seconds. This machine knows n
 (:mod:`.pickle_objects` says what becomes of a call), and bounds the rest:
 
 * instructions, containers, open marks and the stack are counted: about a second and 100 MB at the worst;
-* texts and bytes longer than ``_LONG`` are not read: a :class:`Blob` says where they stand in the file;
+* long texts and bytes are not read, and numbers of more than a kilobyte are refused (:mod:`.pickle_tape`);
 * keys of dictionaries are texts and plain numbers; anything else is no name of a tensor, and stands under a key of its own
   that is never hashed by contents (tuples and large integers can be built to collide, or to take for ever);
 * nothing walks the finished tree by recursion, so that it may be deep, shared or circular.
 """
 
-import re
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from videoswin.weights.containers.pickle_objects import MAX_NAME, Blob, Global, NotBuilt, build, call, instance
+from videoswin.weights.containers.pickle_objects import MAX_NAME, Global, NotBuilt, build, call, instance
+from videoswin.weights.containers.pickle_tape import PickleTape, parsed
 from videoswin.weights.containers.unreadable import RESAVE, UNTRUSTED, Unreadable
 
 __all__ = ["Budget", "InertUnpickler", "OddKey"]
 
-_LONG = 64 * 1024
-_LINE = 64 * 1024
 _MAX_MARKS = 2000
 _MAX_STACK = 200_000
-_MAX_INTEGER_BYTES = 1024
 
 
 @dataclass
@@ -44,7 +40,7 @@ class OddKey:
     """In a dictionary, the place of a key that is neither a text nor a plain number."""
 
 
-class InertUnpickler:
+class InertUnpickler(PickleTape):
     """One pickle in a file, from where the file stands.
 
     Args:
@@ -57,8 +53,7 @@ class InertUnpickler:
     def __init__(
         self, file: BinaryIO, stop: int, budget: Budget, persistent: Callable[[Any], Any] | None = None
     ) -> None:
-        self.file = file
-        self.stop = stop
+        super().__init__(file, stop)
         self.budget = budget
         self.persistent = persistent
         self.stack: list[Any] = []
@@ -88,31 +83,6 @@ class InertUnpickler:
                 )
             instruction(self)
         raise Unreadable("its pickle has more steps than any list of tensors", RESAVE)
-
-    def read(self, count: int) -> bytes:
-        data = self.file.read(count)
-        if len(data) != count:
-            raise Unreadable("its pickle is cut off")
-        return data
-
-    def line(self) -> bytes:
-        line = self.file.readline(_LINE)
-        if line[-1:] != b"\n":
-            raise Unreadable("its pickle has a line without an end")
-        return line[:-1]
-
-    def number(self, form: str) -> int:
-        return struct.unpack(form, self.read(struct.calcsize(form)))[0]
-
-    def blob(self, count: int, encoded: bool) -> Blob:
-        """Skip a long text or bytes."""
-        start = self.file.tell()
-        if not 0 <= count <= self.stop - start:
-            raise Unreadable(
-                f"its pickle announces {count:,} bytes and has {max(self.stop - start, 0):,} left", UNTRUSTED
-            )
-        self.file.seek(count, 1)
-        return Blob(start, count, encoded)
 
     def push(self, value: Any) -> None:
         if len(self.stack) >= _MAX_STACK:
@@ -153,77 +123,6 @@ class InertUnpickler:
         if isinstance(value, NotBuilt):
             self.not_built.setdefault(value.kind)
         self.push_container(value)
-
-
-# --- numbers, texts, bytes ---
-
-
-def _text(machine: InertUnpickler, count: int) -> Any:
-    if count > _LONG:
-        return machine.blob(count, encoded=True)
-    try:
-        return machine.read(count).decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"its pickle has a text that is none ({error.reason})") from error
-
-
-def _old_text(machine: InertUnpickler, count: int) -> Any:
-    """A ``str`` of Python 2: text or bytes, who knows. Latin-1 keeps both."""
-    if not 0 <= count <= _LONG:
-        return machine.blob(count, encoded=False)
-    return machine.read(count).decode("latin-1")
-
-
-def _bytes(machine: InertUnpickler, count: int) -> Any:
-    return machine.blob(count, encoded=False) if count > _LONG else machine.read(count)
-
-
-def _integer(machine: InertUnpickler, count: int) -> int:
-    if not 0 <= count <= _MAX_INTEGER_BYTES:
-        raise Unreadable(f"its pickle has a number of {count:,} bytes", UNTRUSTED)
-    return int.from_bytes(machine.read(count), "little", signed=True)
-
-
-def _written_integer(machine: InertUnpickler) -> int | bool:
-    line = machine.line()
-    if line in (b"00", b"01"):
-        return line == b"01"
-    return _parsed(int, line.removesuffix(b"L"))
-
-
-def _parsed(kind: Callable[[str], Any], line: bytes) -> Any:
-    try:
-        return kind(line.decode("ascii"))
-    except ValueError as error:
-        raise Unreadable("its pickle has a number that is none") from error
-
-
-def _quoted(machine: InertUnpickler) -> str:
-    """A text in quotation marks, as Python 2 wrote it."""
-    line = machine.line().strip()
-    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
-        raise Unreadable("its pickle has a text without quotation marks")
-    return _ESCAPE.sub(_unescaped, line[1:-1].decode("latin-1"))
-
-
-_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.|$)", re.DOTALL)
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    what = match[1]
-    if what[:1] == "x" and len(what) == 3:
-        return chr(int(what[1:], 16))
-    if what not in _ESCAPED:
-        raise Unreadable("its pickle has a text that is none")
-    return _ESCAPED[what]
-
-
-def _raw_unicode(machine: InertUnpickler) -> str:
-    try:
-        return machine.line().decode("raw-unicode-escape")
-    except UnicodeDecodeError as error:
-        raise Unreadable("its pickle has a text that is none") from error
 
 
 # --- containers ---
@@ -364,23 +263,23 @@ _INSTRUCTIONS: dict[bytes, Callable[[InertUnpickler], Any]] = {
     b"M": lambda m: m.push(m.number("<H")),
     b"J": lambda m: m.push(m.number("<i")),
     b"G": lambda m: m.push(m.number(">d")),
-    b"\x8a": lambda m: m.push(_integer(m, m.read(1)[0])),
-    b"\x8b": lambda m: m.push(_integer(m, m.number("<i"))),
-    b"I": lambda m: m.push(_written_integer(m)),
-    b"L": lambda m: m.push(_written_integer(m)),
-    b"F": lambda m: m.push(_parsed(float, m.line())),
+    b"\x8a": lambda m: m.push(m.integer(m.read(1)[0])),
+    b"\x8b": lambda m: m.push(m.integer(m.number("<i"))),
+    b"I": lambda m: m.push(m.written_integer()),
+    b"L": lambda m: m.push(m.written_integer()),
+    b"F": lambda m: m.push(parsed(float, m.line())),
     # texts and bytes
-    b"\x8c": lambda m: m.push(_text(m, m.read(1)[0])),
-    b"X": lambda m: m.push(_text(m, m.number("<I"))),
-    b"\x8d": lambda m: m.push(_text(m, m.number("<Q"))),
-    b"V": lambda m: m.push(_raw_unicode(m)),
-    b"U": lambda m: m.push(_old_text(m, m.read(1)[0])),
-    b"T": lambda m: m.push(_old_text(m, m.number("<i"))),
-    b"S": lambda m: m.push(_quoted(m)),
-    b"C": lambda m: m.push(_bytes(m, m.read(1)[0])),
-    b"B": lambda m: m.push(_bytes(m, m.number("<I"))),
-    b"\x8e": lambda m: m.push(_bytes(m, m.number("<Q"))),
-    b"\x96": lambda m: m.push(_bytes(m, m.number("<Q"))),
+    b"\x8c": lambda m: m.push(m.text(m.read(1)[0])),
+    b"X": lambda m: m.push(m.text(m.number("<I"))),
+    b"\x8d": lambda m: m.push(m.text(m.number("<Q"))),
+    b"V": lambda m: m.push(m.raw_unicode()),
+    b"U": lambda m: m.push(m.old_text(m.read(1)[0])),
+    b"T": lambda m: m.push(m.old_text(m.number("<i"))),
+    b"S": lambda m: m.push(m.quoted()),
+    b"C": lambda m: m.push(m.data(m.read(1)[0])),
+    b"B": lambda m: m.push(m.data(m.number("<I"))),
+    b"\x8e": lambda m: m.push(m.data(m.number("<Q"))),
+    b"\x96": lambda m: m.push(m.data(m.number("<Q"))),
     # containers
     b"(": _mark,
     b")": lambda m: m.push(()),
@@ -403,11 +302,11 @@ _INSTRUCTIONS: dict[bytes, Callable[[InertUnpickler], Any]] = {
     b"0": _pop_one,
     b"1": lambda m: m.pop_to_mark(),
     b"2": lambda m: m.push(m.top()),
-    b"p": lambda m: _remember(m, _parsed(int, m.line())),
+    b"p": lambda m: _remember(m, parsed(int, m.line())),
     b"q": lambda m: _remember(m, m.read(1)[0]),
     b"r": lambda m: _remember(m, m.number("<I")),
     b"\x94": lambda m: _remember(m, len(m.memo)),
-    b"g": lambda m: _recall(m, _parsed(int, m.line())),
+    b"g": lambda m: _recall(m, parsed(int, m.line())),
     b"h": lambda m: _recall(m, m.read(1)[0]),
     b"j": lambda m: _recall(m, m.number("<I")),
     # names and calls
