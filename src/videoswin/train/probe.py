@@ -24,7 +24,7 @@ from videoswin.train.split import k_folds
 
 __all__ = ["HEADS", "Probed", "Setting", "choose", "fit", "grid", "probe", "require_linear_heads"]
 
-HEADS = ("linear", "attentive", "knn")
+HEADS = ("linear", "ordered", "attentive", "knn")
 _DECAYS = (0.001, 0.01, 0.1, 1.0)
 _NEIGHBOURS = (1, 3, 5, 10)
 
@@ -159,11 +159,12 @@ def choose(
 
 
 def fit(features: Features, targets: Tensor, classes: int, setting: Setting) -> tuple[Tensor, Tensor] | None:
-    """Weights (classes, C) and bias (classes,) of a linear layer on the last stage's mean, from all clips; None for a setting
-    that is no such layer."""
-    if setting.head != "linear" or setting.stages != (max(features.pooled),):
+    """Weights (classes, C) and bias (classes,) of a linear layer on the last stage's mean, or (classes, T * C) on its times one
+    after the other, from all clips; None for a setting that is no such layer."""
+    if setting.head not in ("linear", "ordered") or setting.stages != (max(features.pooled),):
         return None
-    weights, bias = linear_weights(_pooled(features, setting.stages), targets, classes, [setting.value])
+    read = _pooled if setting.head == "linear" else _ordered
+    weights, bias = linear_weights(read(features, setting.stages), targets, classes, [setting.value])
     return weights[0].T.contiguous(), bias[0]
 
 
@@ -189,8 +190,9 @@ def _logits(
     for stages in dict.fromkeys(s.stages for s in settings):
         mine = [s for s in settings if s.stages == stages]
         values = [s.value for s in mine]
-        if mine[0].head == "linear":
-            found = linear(_pooled(features, stages), targets, classes, learn, values)
+        if mine[0].head in ("linear", "ordered"):
+            read = _pooled if mine[0].head == "linear" else _ordered
+            found = linear(read(features, stages), targets, classes, learn, values)
         elif mine[0].head == "knn":
             found = nearest_clips(_pooled(features, stages), targets, classes, learn, [int(v) for v in values])
         else:
@@ -201,6 +203,11 @@ def _logits(
 
 def _pooled(features: Features, stages: Sequence[int]) -> Tensor:
     return torch.cat([features.pooled[s] for s in stages], dim=1)
+
+
+def _ordered(features: Features, stages: Sequence[int]) -> Tensor:
+    """(n, T * C): the means over space of one time after the other."""
+    return torch.cat([features.times[s].flatten(1) for s in stages], dim=1)
 
 
 def _tokens(features: Features, stages: Sequence[int]) -> Tensor:
