@@ -14,7 +14,7 @@ from videoswin.errors import VideoError
 from videoswin.features.clips import Found, clip_features
 from videoswin.features.look import num_stages
 
-__all__ = ["Features", "extract", "num_stages"]
+__all__ = ["Features", "extract", "gathered", "num_stages"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,12 @@ def extract(
             raise result
         found.append(result)
         step()
-    stages = range(1, num_stages(classifier.model) + 1)
+    return gathered(found)
+
+
+def gathered(found: Sequence[Found]) -> Features:
+    """Of clips that were looked at, one after the other in one set of tensors."""
+    stages = sorted(int(name.partition(".")[2]) for name in found[0].tensors if name.startswith("pooled."))
     return Features(
         {s: torch.stack([f.tensors[f"pooled.{s}"].float() for f in found]) for s in stages},
         {s: torch.stack([f.tensors[f"tokens.{s}"].float() for f in found]) for s in stages},

@@ -22,7 +22,7 @@ from videoswin.train.frozen_heads import attentive, linear, linear_weights
 from videoswin.train.frozen_heads import nearest as nearest_clips
 from videoswin.train.split import k_folds
 
-__all__ = ["HEADS", "Probed", "Setting", "choose", "fit", "grid", "probe", "require_linear_heads"]
+__all__ = ["HEADS", "Probed", "Setting", "choose", "fit", "grid", "held_out_hits", "probe", "require_linear_heads"]
 
 HEADS = ("linear", "ordered", "attentive", "knn")
 _DECAYS = (0.001, 0.01, 0.1, 1.0)
@@ -143,19 +143,35 @@ def choose(
     lower loss. Only ``kept_rows`` are looked at."""
     if len(settings) == 1:
         return settings[0]
+    hits, loss = held_out_hits(features, kept_rows, rows, targets, classes, settings, folds - 1, seed)
+    return settings[int((hits - loss / (1 + loss.max())).argmax())]
+
+
+def held_out_hits(
+    features: Features,
+    kept_rows: Sequence[Clip],
+    rows: Sequence[Clip],
+    targets: Tensor,
+    classes: int,
+    settings: Sequence[Setting],
+    folds: int,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    """How many of ``kept_rows`` each setting (S,) is right about on parts that it has not learnt from, and its loss over all of
+    them. Only ``kept_rows`` are looked at."""
     place = {row: i for i, row in enumerate(rows)}
     kept = torch.zeros(len(rows), dtype=torch.bool)
     kept[[place[row] for row in kept_rows]] = True
     groups = len({row.unit for row in kept_rows})
     hits, loss = torch.zeros(len(settings)), torch.zeros(len(settings))
-    for part in k_folds(kept_rows, max(2, min(folds - 1, groups)), seed):
+    for part in k_folds(kept_rows, max(2, min(folds, groups)), seed):
         inner = torch.zeros(len(rows), dtype=torch.bool)
         inner[[place[row] for row in part]] = True
         logits = _logits(features, targets, classes, kept & ~inner, settings, seed)
         hits += (logits.argmax(2) == targets)[:, inner].sum(1)
         losses = -logits[:, inner].log_softmax(2).gather(2, targets[inner].expand(len(settings), -1)[..., None])
         loss += losses.sum((1, 2))
-    return settings[int((hits - loss / (1 + loss.max())).argmax())]
+    return hits, loss
 
 
 def fit(features: Features, targets: Tensor, classes: int, setting: Setting) -> tuple[Tensor, Tensor] | None:

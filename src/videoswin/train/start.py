@@ -115,7 +115,7 @@ def choose_start(
             "choose another."
         )
         base, why = _suited(base, footage)
-        notes.append(why)
+        notes.append(why if change(base).clip_len == base.clip_len and change(base).sampling == base.sampling else "")
     preprocessing = change(base)
     known = sum(label in source.labels for label in labels)
     if weights is not None:
