@@ -55,7 +55,8 @@ def ways_to_try(wanted: Preferences, start: Preprocessing, footage: Footage) -> 
 
 def clips_to_ask(rows: Sequence[Clip]) -> list[Clip]:
     """Evenly picked; none if they are too few to tell."""
-    picked = list(rows[:: -(-len(rows) // _MOST_CLIPS)]) if rows else []
+    most = min(len(rows), _MOST_CLIPS)
+    picked = [rows[number * len(rows) // most] for number in range(most)]
     counts = [sum(row.label == label for row in picked) for label in {row.label for row in picked}]
     few = len(picked) < _LEAST_CLIPS or min(counts) < _LEAST_EACH or len({row.unit for row in picked}) < 2
     return [] if few else picked
@@ -88,23 +89,20 @@ def choose_way(
     shares = _shares(features, kept, kept)
     best = _best(shares)
     others = [_best(_shares(features, kept, [r for r in kept if r in set(part)])) for part in parts]
-    words = (
-        "all of each clip"
-        if best == 0
-        else f"{ways[best].clip_len / FPS:.1f} s of each clip at {FPS:g} frames a second"
+    part = f"{ways[1].clip_len / FPS:.1f} s at {FPS:g} frames a second"
+    note = (
+        f"looked at: {part if best else 'all'} of each clip. Linear heads on the start's features were right about "
+        f"{shares[0]:.0%} of {len(kept)} held-out clips by all of each, {shares[1]:.0%} by {part}."
     )
-    figures = f"{shares[0]:.0%} by all of it, {shares[1]:.0%} by {ways[1].clip_len / FPS:.1f} s at {FPS:g} a second"
-    note = f"{words}: linear heads on the start's features know the classes of {len(kept)} held-out clips {figures}"
     if any(other != best for other in others):
         agree = sum(other == best for other in others)
         note += (
-            f". Of the folds' own clips, {agree} of {len(others)} say the same, so their figure may be a little high"
+            f" Of the folds' own clips, {agree} of {len(others)} say the same, so their figure may be a little high."
         )
     if best == 0:
-        return Way({}, note + ".")
-    return Way(
-        {"clip_len": ways[best].clip_len, "sampling": "time", "fps": FPS}, note + "; --sampling uniform overrules."
-    )
+        return Way({}, f"{note} --sampling time --fps {FPS:g} overrules.")
+    changes = {"clip_len": ways[best].clip_len, "sampling": "time", "fps": FPS, "by_the_clips": True}
+    return Way(changes, note + " --sampling uniform overrules.")
 
 
 def _best(shares: Sequence[float]) -> int:

@@ -40,7 +40,8 @@ def read_architecture(
     window = _window(path, family, rows, max(index_sizes.values(), default=None), window_in_file)
     classes = slots.get(TensorSlot("head.weight"), (0,))
     remembered = slots.get(TensorSlot("memory.known"), (0,))[0]
-    parts = (classes + (0,))[1] // (patch[0] * 2 ** (len(depths) - 1)) if patch[0] else 0
+    channels = patch[0] * 2 ** (len(depths) - 1)
+    parts = classes[1] // channels if len(classes) == 2 and channels else 0
     try:
         return SwinConfig(
             embed_dim=patch[0],
