@@ -42,6 +42,11 @@ class OrderedHead(nn.Module):
     is sigmoid(a (b - n)), where ``near`` holds (a, b), unless the layer itself says it is more.
     """
 
+    known: Tensor
+    centre: Tensor
+    scale: Tensor
+    near: Tensor
+
     def __init__(self, num_features: int, num_classes: int, dropout: float, parts: int, memory: int) -> None:
         super().__init__()
         self.parts = parts

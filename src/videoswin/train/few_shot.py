@@ -16,6 +16,7 @@ from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import Clip
 from videoswin.interface.ordered_head import NEVER, nearness, remember
 from videoswin.interface.video_model import VideoModel
+from videoswin.predict.answers import NONE
 from videoswin.predict.calibration import fit_temperature
 from videoswin.train import probe
 from videoswin.train.features import Features
@@ -27,8 +28,6 @@ from videoswin.train.start import adopt
 
 __all__ = ["NONE", "FewShot", "OrderedFewShot", "PlainFewShot", "auroc", "few_shot_for"]
 
-NONE = "none of these"
-"""The name of the class of all other things."""
 _FOLDS = 5
 
 

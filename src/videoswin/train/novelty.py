@@ -80,8 +80,9 @@ def set_memory(head: OrderedHead, parts: Tensor, fitted: Nearness) -> None:
     """Let ``head`` remember the clips ``parts`` (N, D)."""
     known, centre, scale = remember(parts)
     with torch.no_grad():
-        for place, value in (("known", known), ("centre", centre), ("scale", scale)):
-            getattr(head, place).copy_(value)
+        head.known.copy_(known)
+        head.centre.copy_(centre)
+        head.scale.copy_(scale)
         head.near.copy_(torch.tensor([fitted.slope, fitted.middle]))
 
 

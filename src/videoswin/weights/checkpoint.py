@@ -106,8 +106,8 @@ def load_checkpoint(
         hint = "Inflate it to a video model: videoswin.inflate(FILE) in Python"
         raise WeightsError(path, f"it is a model for images ({checkpoint.family.title})", hint)
     own = checkpoint.config
-    keep_head = num_classes is None or num_classes == own.num_classes
-    target = (own if keep_head else own.with_fresh_head(num_classes)).replace(
+    classes = own.num_classes if num_classes is None else num_classes
+    target = (own if classes == own.num_classes else own.with_fresh_head(classes)).replace(
         relative_bias=relative_bias or own.relative_bias,
         padding=padding or own.padding,
         window_size=window_size or own.window_size,
