@@ -26,7 +26,7 @@ from videoswin.train.novelty import HeldOut, Nearness, fit_nearness, look_from_o
 from videoswin.train.split import k_folds
 from videoswin.train.start import adopt
 
-__all__ = ["NONE", "FewShot", "OrderedFewShot", "PlainFewShot", "auroc", "few_shot_for"]
+__all__ = ["NONE", "FewShot", "OrderedFewShot", "PlainFewShot", "auroc", "can_read_order", "few_shot_for"]
 
 _FOLDS = 5
 
@@ -225,9 +225,13 @@ class OrderedFewShot(FewShot):
 
 def few_shot_for(start: Classifier) -> type[FewShot]:
     """What a model of this kind can be taught."""
+    return OrderedFewShot if can_read_order(start) else PlainFewShot
+
+
+def can_read_order(start: Classifier) -> bool:
+    """Whether its system has a head that reads the parts of a clip, and the whole clip to read."""
     config = start.model.config
-    can = any(one.name == "head_parts" for one in fields(config)) and not getattr(config, "causal", False)
-    return OrderedFewShot if can else PlainFewShot
+    return any(one.name == "head_parts" for one in fields(config)) and not getattr(config, "causal", False)
 
 
 def auroc(inside: Tensor, outside: Tensor) -> float:
