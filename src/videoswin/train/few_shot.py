@@ -20,7 +20,7 @@ from videoswin.predict.answers import NONE
 from videoswin.predict.calibration import fit_temperature
 from videoswin.train import probe
 from videoswin.train.features import Features
-from videoswin.train.folds import cool
+from videoswin.train.measured import cool
 from videoswin.train.frozen_heads import linear, linear_weights
 from videoswin.train.novelty import HeldOut, Nearness, fit_nearness, look_from_outside, set_memory
 from videoswin.train.split import k_folds
