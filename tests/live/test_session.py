@@ -305,3 +305,17 @@ def test_scores_that_are_no_numbers_are_an_error() -> None:
 
     with pytest.raises(WeightsError, match="no numbers"):
         run(Pictures([0] * 10, live=False), Broken())
+
+
+def test_a_class_that_stands_for_none_never_holds() -> None:
+    """Brightness answers with one class for bright frames and another for dark ones; one of them is "none"."""
+    seen = {}
+    for none in (None, 0, 1):
+        one = tracker(none=none)
+        updates = [update for number in range(12) for update in one.feed([sample(number)])]
+        seen[none] = {event.label for update in updates for event in update.events if event.kind == "start"}
+        assert none is None or all(update.scores[none] == 0 for update in updates if update.scores)
+    assert len(seen[None]) == 1
+    (holds,) = seen[None]
+    assert seen[holds] == set()
+    assert seen[1 - holds] == {holds}

@@ -62,7 +62,7 @@ def probe(
         Whose features: numbers from 1, with commas; by default the last two. Each alone and all side by side are tried.
         Systems of the zoo have one stage, what their last layer reads.
     head
-        linear (on the mean), attentive (learnt queries look at parts of the clip, then a linear layer), or knn.
+        linear (on the mean), ordered (linear, on the parts of the clip in their order), attentive (learnt queries look at parts of the clip, then a linear layer), or knn.
     folds
         Outer folds; inner ones are one fewer.
     seeds
@@ -162,20 +162,23 @@ def _write(
     from videoswin.predict.provenance import Training, sums_of
     from videoswin.storage.atomic import replace_file
     from videoswin.train import probe as probing
+    from videoswin.train.few_shot import can_read_order
     from videoswin.train.footage import look_at
     from videoswin.train.start import adopt
 
     last = max(features.pooled)
-    plain = [s for s in settings if s.head == "linear" and s.stages == (last,)]
-    plain = plain or probing.grid("linear", [last], last)
+    kind = "ordered" if settings[0].head == "ordered" and can_read_order(classifier) else "linear"
+    plain = [s for s in settings if s.head == kind and s.stages == (last,)]
+    plain = plain or probing.grid(kind, [last], last)
     targets = torch.tensor([labels.index(row.label) for row in rows])
     setting = probing.choose(features, rows, rows, targets, len(labels), plain, folds, 0)
     fitted = probing.fit(features, targets, len(labels), setting)
     assert fitted is not None
     best = probed.chosen.most_common(1)[0][0]
-    if best.stages != (last,) or best.head != "linear":
+    if best.stages != (last,) or best.head != kind:
         say(f"a checkpoint has a linear head on its last stage, so that one is written ({setting}), not: {best}.")
-    model, _ = adopt(classifier, labels)
+    parts = {"head_parts": features.times[last].shape[1]} if kind == "ordered" else {}
+    model, _ = adopt(classifier, labels, **parts)
     with torch.no_grad():
         for head in filter(None, (getattr(model, name) for name in model.heads)):
             head.fc.weight.copy_(fitted[0])

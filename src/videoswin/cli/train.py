@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from videoswin.train.plan import Plan
     from videoswin.train.preferences import Preferences
     from videoswin.train.processes import Processes
+    from videoswin.train.way_of_looking import Way
 
 __all__ = ["train"]
 
@@ -145,15 +146,26 @@ def _train(
     board = TensorBoard(out / "tensorboard") if options.tensorboard else None  # first: it may have to be installed
     preferences, settings = _asked(options)
     allowed = Limits.parse(limits or "")
-    plan = make_plan(
-        data, out, options.model, options.weights, preferences, options.seed or 0, resume, allowed, settings,
-        options.like, told_of(None, options.num_heads), processes,
-    )  # fmt: skip
+    if resume:
+        preferences = _as_begun(preferences, out / SETTINGS_FILE)
+
+    def planned(preferences: "Preferences") -> "Plan":
+        return make_plan(
+            data, out, options.model, options.weights, preferences, options.seed or 0, resume, allowed, settings,
+            options.like, told_of(None, options.num_heads), processes,
+        )  # fmt: skip
+
+    plan = planned(preferences)
+    plan.classifier.model.to(device)
+    if options.weights is None and options.model is None:
+        way = _way_of_looking(plan, preferences, processes)
+        plan = planned(dataclasses.replace(preferences, **way.changes)) if way.changes else plan
+        plan = dataclasses.replace(plan, notes=(*plan.notes, way.note)) if way.note else plan
+        plan.classifier.model.to(device)
     for line in plan.notes:
         say(line)
     for line in about_precision(plan.settings.precision, device.type):
         say(f"advice: {line}")
-    plan.classifier.model.to(device)
     if plan_only:
         return show_plan(plan, out)
     with locked_run(out) if processes.first else nullcontext():
@@ -207,6 +219,34 @@ def _train(
             spent = seconds_by_name(epochs, trainer.settings.workers)
             say(f"wrote {write_run_page(out, trainer, measured, warnings, allowed, spent)}")
     return DONE
+
+
+def _way_of_looking(plan: "Plan", preferences: "Preferences", processes: "Processes") -> "Way":
+    """What the clips themselves say about how to look at them."""
+    from videoswin.train.way_of_looking import Way, choose_way, clips_to_ask, ways_to_try
+
+    ways = ways_to_try(preferences, plan.classifier.preprocessing, plan.footage)
+    rows = clips_to_ask(plan.train_clips.rows)
+    if len(ways) < 2 or not rows:
+        return Way({}, "")
+    if not processes.first:
+        processes.wait()  # what the first process sees is kept, and read by the others
+    with steps(len(ways) * len(rows), "Trying two ways to look at the clips") as step:
+        way = choose_way(plan.classifier, ways, rows, [part.kept for part in plan.parts], step)
+    if processes.first:
+        processes.wait()
+    return way
+
+
+def _as_begun(preferences: "Preferences", file: Path) -> "Preferences":
+    """With the way of looking at clips that the run was begun with, where the caller names none."""
+    if not file.is_file():
+        return preferences
+    begun = read_options(file)
+    names = ("clip_len", "sampling", "fps")
+    if any(getattr(preferences, name) is not None for name in names):
+        return preferences
+    return dataclasses.replace(preferences, **{name: getattr(begun, name) for name in names})
 
 
 def _asked(options: TrainOptions) -> tuple["Preferences", dict[str, Any]]:

@@ -31,14 +31,15 @@ class Found:
     path: Path
     """Its file in the store."""
     tensors: dict[str, Tensor]
-    """With ``pool="mean"``: ``pooled.N`` (C,) and ``tokens.N`` (P, C), float16, of every stage N. Else ``stageN``."""
+    """With ``pool="mean"``: ``pooled.N`` (C,), ``times.N`` (T, C) and ``tokens.N`` (P, C), float16, of every stage N: means
+    over all, over space, and over parts. Else ``stageN``."""
     computed: bool
     """It was not there yet."""
 
 
 def clip_question(pool: Pool) -> dict[str, object]:
     """What :class:`FeatureStore` is asked for."""
-    return {"clips": pool, "parts": _PARTS if pool == "mean" else None}
+    return {"clips": pool, "parts": _PARTS if pool == "mean" else None, "times": pool == "mean"}
 
 
 def clip_features(
@@ -93,6 +94,9 @@ def _kept(classifier: Classifier, maps: dict[int, Tensor], pool: Pool) -> dict[s
             continue
         time, height, width = (min(n, most) for n, most in zip(one.shape[2:], _PARTS, strict=True))
         parts = F.adaptive_avg_pool3d(one, (time, height, width))
+        tensors[f"times.{stage}"] = (
+            F.adaptive_avg_pool3d(one, (time, 1, 1)).flatten(2)[0].T.half().cpu().clone()
+        )  # (T, C)
         tensors[f"pooled.{stage}"] = vectors(classifier, one)[0].clone()
         tensors[f"tokens.{stage}"] = parts.flatten(2)[0].T.half().cpu().contiguous().clone()  # (P, C)
     return tensors

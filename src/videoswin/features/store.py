@@ -23,7 +23,12 @@ from videoswin.weights.safetensors import TensorInfo, read_header, read_tensors,
 __all__ = ["FeatureStore", "clip_key", "model_key"]
 
 _VERSION = 2  # of what a file holds; part of its name
-_NOT_SEEN = ("num_classes", "head_dropout")  # of a configuration: what features do not depend on
+_NOT_SEEN = (
+    "num_classes",
+    "head_dropout",
+    "head_parts",
+    "head_memory",
+)  # of a configuration: what features do not depend on
 
 
 class FeatureStore:

@@ -19,6 +19,10 @@ class ModelConfig:
         self.require_fields(changes)
         return dataclasses.replace(self, **changes)
 
+    def with_fresh_head(self, num_classes: int) -> Self:
+        """The same system with a plain head for so many classes."""
+        return self.replace(num_classes=num_classes)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, ready for JSON."""
         return {k: _plain(v) for k, v in dataclasses.asdict(self).items()}

@@ -24,7 +24,7 @@ from videoswin.live.decisions import DecisionSettings
 from videoswin.live.sampler import stream_fps
 from videoswin.live.tracker import ClipStream, Tracker
 from videoswin.model import VideoSwin
-from videoswin.predict.answers import require_one_label
+from videoswin.predict.answers import NONE, require_one_label
 from videoswin.predict.scoring import VideoClassifier
 from videoswin.streams.causal import Stream
 from videoswin.streams.clips import ClipsStream
@@ -136,4 +136,5 @@ def make_tracker(
         anchor=anchor,
         device=classifier.device,
         name=classifier.name,
+        none=classifier.labels.index(NONE) if NONE in classifier.labels else None,
     )

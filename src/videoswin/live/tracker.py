@@ -75,6 +75,7 @@ class Tracker:
         anchor: the place in the view, 0 its oldest and 1 its newest frame, whose time an answer gets: 1 for a view of now,
             about the middle for the question when something happened.
         name: of the checkpoint, for messages.
+        none: the class that stands for none of the others, if there is one: it has its share of the scores, and never holds.
     """
 
     def __init__(
@@ -89,7 +90,9 @@ class Tracker:
         anchor: float = 1.0,
         device: torch.device | str = "cpu",
         name: str = "the checkpoint",
+        none: int | None = None,
     ) -> None:
+        self._none = none
         self._stream = stream
         self._to_clip = to_clip
         self._smoother = Smoother(decisions.smoothing_s)
@@ -172,6 +175,8 @@ class Tracker:
             reason = f"its scores at {ready[-1].time_s:.2f} s are no numbers (NaN or infinity)"
             raise WeightsError(self._name, reason, "Check the weights, and the mean and std of its preprocessing")
         self._scores = logits[0].float().softmax(dim=-1).tolist()
+        if self._none is not None:
+            self._scores[self._none] = 0.0
         self._rested = self._still - len(self._pending) >= self._view_frames
         return [self._update(ready[-1])]
 

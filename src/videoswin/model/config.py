@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from videoswin.errors import ConfigError, nearest
 from videoswin.interface.model_config import ModelConfig
@@ -19,7 +19,7 @@ Init = Literal["paper", "local"]
 AXES = ("T", "H", "W")
 _LARGEST = {
     "embed_dim": 2**16, "depths": 2**12, "num_heads": 2**16, "window_size": 2**10, "patch_size": 2**10, "in_channels": 2**12,
-    "mlp_ratio": 2**10, "num_classes": 2**24,
+    "mlp_ratio": 2**10, "num_classes": 2**24, "head_parts": 2**10, "head_memory": 2**20,
 }  # fmt: skip
 """Far beyond any model: what is larger is a slip, or an attack by a config.json, and would end in a failed allocation."""
 _MOST_STAGES, _MOST_OFFSETS = 16, 2**24
@@ -45,6 +45,11 @@ class SwinConfig(ModelConfig):
     drop_path: float = 0.1
     """Stochastic depth of the last block; it grows linearly from 0 over the blocks."""
     head_dropout: float = 0.5
+    head_parts: int = 0
+    """0: the head reads the mean over time and space, as the paper's does. n: the means over space of n stretches of time, in
+    their order."""
+    head_memory: int = 0
+    """So many clips are remembered by the head, which takes what is unlike them for the last of the classes."""
     relative_bias: RelativeBias = "exact"
     """How a window that is clipped in space reads the bias table: "exact" by true offsets; "official" as the public
     code does, by the first rows and columns of the full window's index (differs from the paper, see docs)."""
@@ -73,6 +78,17 @@ class SwinConfig(ModelConfig):
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be a whole number, 1 or more.")
         if not _is_int(self.num_classes) or self.num_classes < 0:
             raise ConfigError(f"num_classes={self.num_classes!r} must be 0 (features only) or a whole number above.")
+        for name in ("head_parts", "head_memory"):
+            if not _is_int(getattr(self, name)) or getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)!r} must be 0 or a whole number above.")
+        if self.head_memory and not self.head_parts:
+            raise ConfigError(
+                f"head_memory={self.head_memory} needs a head that reads parts; set head_parts to 1 or more."
+            )
+        if self.head_parts and self.causal:
+            raise ConfigError(
+                f"head_parts={self.head_parts} needs whole clips, and causal=True answers before a clip ends."
+            )
         self._require_sane_sizes()
         for stage, (dim, heads) in enumerate(zip(self.stage_dims, self.num_heads, strict=True)):
             if dim % heads:
@@ -92,6 +108,9 @@ class SwinConfig(ModelConfig):
                 raise ConfigError(
                     f'{name}="{getattr(self, name)}" is unknown. {nearest(str(getattr(self, name)), get_args(kind))}'
                 )
+
+    def with_fresh_head(self, num_classes: int) -> Self:
+        return self.replace(num_classes=num_classes, head_parts=0, head_memory=0)
 
     def _require_sane_sizes(self) -> None:
         for name, largest in _LARGEST.items():

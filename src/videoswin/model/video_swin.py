@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from videoswin.errors import ConfigError
+from videoswin.interface.ordered_head import OrderedHead
 from videoswin.interface.video_model import Capability, VideoModel
 from videoswin.model.backbone import SwinBackbone
 from videoswin.model.config import Grid, SwinConfig, check_clip_size
@@ -28,6 +29,16 @@ class ClassificationHead(nn.Module):
         return self.fc(self.dropout(features.mean(dim=(2, 3, 4))))
 
 
+def make_head(config: SwinConfig) -> ClassificationHead | OrderedHead | None:
+    """A fresh one; None if no classes are named."""
+    sizes = config.num_features, config.num_classes, config.head_dropout
+    if not config.num_classes:
+        return None
+    return (
+        OrderedHead(*sizes, config.head_parts, config.head_memory) if config.head_parts else ClassificationHead(*sizes)
+    )
+
+
 class VideoSwin(VideoModel):
     """Video Swin Transformer with a classification head.
 
@@ -37,16 +48,12 @@ class VideoSwin(VideoModel):
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"windows", "causal", "pyramid"})
     config: SwinConfig
-    head: ClassificationHead | None
+    head: ClassificationHead | OrderedHead | None
 
     def __init__(self, config: SwinConfig) -> None:
         super().__init__(config)
         self.backbone = SwinBackbone(config)
-        self.head = (
-            ClassificationHead(config.num_features, config.num_classes, config.head_dropout)
-            if config.num_classes
-            else None
-        )
+        self.head = make_head(config)
 
     @property
     def num_features(self) -> int:

@@ -9,7 +9,11 @@ from torch import Tensor
 from videoswin.data.label_cells import LabelCells, SeveralLabelCells
 from videoswin.errors import ConfigError
 
-__all__ = ["ONE_LABEL", "Answer", "SeveralLabels", "answer_of", "require_one_label"]
+__all__ = ["NONE", "ONE_LABEL", "Answer", "SeveralLabels", "answer_of", "require_one_label"]
+
+
+NONE = "none of these"
+"""The label of all other things, for models that were taught what is none of their classes."""
 
 
 @dataclass(frozen=True)

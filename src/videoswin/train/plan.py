@@ -179,7 +179,7 @@ def make_plan(
     steps = -(-len(train_rows) * full.repeat // per_step)
     notes = [
         *index.notes,
-        *(f"beware: {line}" for line in about_sampling(classifier.preprocessing, footage.seconds, footage.fps)),
+        *_about_sampling(wanted, classifier, footage),
         str(footage) + ".",
         *start.notes,
         f'recipe "{chosen}", {recipe.about}: {_counted(full.epochs, "epoch")} of {_counted(steps, "step")} of '
@@ -230,6 +230,12 @@ def make_plan(
         processes=processes,
         resolved=_resolved(wanted, full, classifier, model, weights, chosen, vary, flip),
     )
+
+
+def _about_sampling(wanted: Preferences, classifier: Classifier, footage: Footage) -> list[str]:
+    if wanted.by_the_clips:
+        return []
+    return [f"beware: {line}" for line in about_sampling(classifier.preprocessing, footage.seconds, footage.fps)]
 
 
 def _mirrored(wanted: Preferences, recipe: Recipe, labels: tuple[str, ...], varied: bool) -> tuple[bool, str]:

@@ -36,6 +36,8 @@ class Preferences:
     adapt: str = "full"
     name: str | None = None
     """Of the classifier; None: the name of the run's folder."""
+    by_the_clips: bool = False
+    """The way of looking was chosen by the clips themselves (:mod:`~videoswin.train.way_of_looking`)."""
     multi_label: bool = False
     """Cells such as ``smile|talk`` in the list are several labels."""
 

@@ -22,9 +22,9 @@ from videoswin.train.frozen_heads import attentive, linear, linear_weights
 from videoswin.train.frozen_heads import nearest as nearest_clips
 from videoswin.train.split import k_folds
 
-__all__ = ["HEADS", "Probed", "Setting", "choose", "fit", "grid", "probe", "require_linear_heads"]
+__all__ = ["HEADS", "Probed", "Setting", "choose", "fit", "grid", "held_out_hits", "probe", "require_linear_heads"]
 
-HEADS = ("linear", "attentive", "knn")
+HEADS = ("linear", "ordered", "attentive", "knn")
 _DECAYS = (0.001, 0.01, 0.1, 1.0)
 _NEIGHBOURS = (1, 3, 5, 10)
 
@@ -143,27 +143,44 @@ def choose(
     lower loss. Only ``kept_rows`` are looked at."""
     if len(settings) == 1:
         return settings[0]
+    hits, loss = held_out_hits(features, kept_rows, rows, targets, classes, settings, folds - 1, seed)
+    return settings[int((hits - loss / (1 + loss.max())).argmax())]
+
+
+def held_out_hits(
+    features: Features,
+    kept_rows: Sequence[Clip],
+    rows: Sequence[Clip],
+    targets: Tensor,
+    classes: int,
+    settings: Sequence[Setting],
+    folds: int,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    """How many of ``kept_rows`` each setting (S,) is right about on parts that it has not learnt from, and its loss over all of
+    them. Only ``kept_rows`` are looked at."""
     place = {row: i for i, row in enumerate(rows)}
     kept = torch.zeros(len(rows), dtype=torch.bool)
     kept[[place[row] for row in kept_rows]] = True
     groups = len({row.unit for row in kept_rows})
     hits, loss = torch.zeros(len(settings)), torch.zeros(len(settings))
-    for part in k_folds(kept_rows, max(2, min(folds - 1, groups)), seed):
+    for part in k_folds(kept_rows, max(2, min(folds, groups)), seed):
         inner = torch.zeros(len(rows), dtype=torch.bool)
         inner[[place[row] for row in part]] = True
         logits = _logits(features, targets, classes, kept & ~inner, settings, seed)
         hits += (logits.argmax(2) == targets)[:, inner].sum(1)
         losses = -logits[:, inner].log_softmax(2).gather(2, targets[inner].expand(len(settings), -1)[..., None])
         loss += losses.sum((1, 2))
-    return settings[int((hits - loss / (1 + loss.max())).argmax())]
+    return hits, loss
 
 
 def fit(features: Features, targets: Tensor, classes: int, setting: Setting) -> tuple[Tensor, Tensor] | None:
-    """Weights (classes, C) and bias (classes,) of a linear layer on the last stage's mean, from all clips; None for a setting
-    that is no such layer."""
-    if setting.head != "linear" or setting.stages != (max(features.pooled),):
+    """Weights (classes, C) and bias (classes,) of a linear layer on the last stage's mean, or (classes, T * C) on its times one
+    after the other, from all clips; None for a setting that is no such layer."""
+    if setting.head not in ("linear", "ordered") or setting.stages != (max(features.pooled),):
         return None
-    weights, bias = linear_weights(_pooled(features, setting.stages), targets, classes, [setting.value])
+    read = _pooled if setting.head == "linear" else _ordered
+    weights, bias = linear_weights(read(features, setting.stages), targets, classes, [setting.value])
     return weights[0].T.contiguous(), bias[0]
 
 
@@ -189,8 +206,9 @@ def _logits(
     for stages in dict.fromkeys(s.stages for s in settings):
         mine = [s for s in settings if s.stages == stages]
         values = [s.value for s in mine]
-        if mine[0].head == "linear":
-            found = linear(_pooled(features, stages), targets, classes, learn, values)
+        if mine[0].head in ("linear", "ordered"):
+            read = _pooled if mine[0].head == "linear" else _ordered
+            found = linear(read(features, stages), targets, classes, learn, values)
         elif mine[0].head == "knn":
             found = nearest_clips(_pooled(features, stages), targets, classes, learn, [int(v) for v in values])
         else:
@@ -201,6 +219,11 @@ def _logits(
 
 def _pooled(features: Features, stages: Sequence[int]) -> Tensor:
     return torch.cat([features.pooled[s] for s in stages], dim=1)
+
+
+def _ordered(features: Features, stages: Sequence[int]) -> Tensor:
+    """(n, T * C): the means over space of one time after the other."""
+    return torch.cat([features.times[s].flatten(1) for s in stages], dim=1)
 
 
 def _tokens(features: Features, stages: Sequence[int]) -> Tensor:

@@ -115,7 +115,7 @@ def choose_start(
             "choose another."
         )
         base, why = _suited(base, footage)
-        notes.append(why)
+        notes.append(why if change(base).clip_len == base.clip_len and change(base).sampling == base.sampling else "")
     preprocessing = change(base)
     known = sum(label in source.labels for label in labels)
     if weights is not None:
@@ -187,15 +187,17 @@ def _suited(base: Preprocessing, footage: Footage) -> tuple[Preprocessing, str]:
 def adopt(source: Classifier, labels: tuple[str, ...], **overrides: Any) -> tuple[VideoModel, list[str]]:
     """A model for other labels with the weights of ``source``: all but the heads whole, and the heads' rows of those labels
     that both know. Gives the model and the names of the labels that start afresh."""
-    model = create_model(source.model.config, num_classes=len(labels), **overrides)
+    model = create_model(source.model.config.with_fresh_head(len(labels)), **overrides)
     theirs = source.model.state_dict()
     pairs = [(row, source.labels.index(label)) for row, label in enumerate(labels) if label in source.labels]
     own = model.state_dict()  # its tensors are the model's own; copying widens half floats
     with torch.no_grad():
         for name, tensor in own.items():
-            if name not in theirs:
+            by_class = model.is_of_head(name) and ".fc." in name
+            skip = 1 if by_class else 0
+            if name not in theirs or theirs[name].shape[skip:] != tensor.shape[skip:]:  # a taught head has other layers
                 continue
-            if not (model.is_of_head(name) and ".fc." in name):
+            if not by_class:
                 tensor.copy_(theirs[name])
                 continue
             for row, known in pairs:

@@ -10,32 +10,27 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError
-from videoswin.predict.calibration import accuracy_interval, fit_temperature
-from videoswin.train import probe
+from videoswin.predict.calibration import accuracy_interval
 from videoswin.train.features import extract
-from videoswin.train.folds import cool
-from videoswin.train.frozen_heads import linear
-from videoswin.train.split import k_folds
-from videoswin.train.start import adopt
+from videoswin.train.few_shot import NONE, few_shot_for
+from videoswin.train.varied import varied
 
 __all__ = ["NONE", "Taught", "teach"]
 
-NONE = "none of these"
-"""The name of the class of all other things."""
 MIN_CLIPS = 3
 _FEW = 5
-_FOLDS = 5
 _KEPT_OUT = 0.1
+_VIEWS = 8
+_LOOKS = 1600  # of all clips together: a minute or two
 
 
 @dataclass(frozen=True)
@@ -100,107 +95,42 @@ def teach(
     labels = tuple(sorted({row.label for row in rows} - {NONE}))
     counts = Counter(row.label for row in rows)
     _require_enough(labels, counts)
-    outputs = (*labels, NONE) if counts[NONE] else labels
-    found = extract(start, rows, features, step)
-    last = max(found.pooled)
-    pooled = found.pooled[last]
-    targets = torch.tensor([outputs.index(row.label) for row in rows])
-    settings = probe.grid("linear", [last], last)
-    number = min(_FOLDS, len({row.unit for row in rows}))
-    folds = [_mask(rows, part) for part in k_folds(rows, number)]
-
-    def best(kept: Tensor) -> probe.Setting:
-        chosen = [row for row, one in zip(rows, kept.tolist(), strict=True) if one]
-        return probe.choose(found, chosen, rows, targets, len(outputs), settings, number, 0)
-
-    logits = torch.zeros(len(rows), len(outputs))
-    decays = []
-    for held in folds:
-        decays.append(best(~held).value)
-        logits[held] = linear(pooled, targets, len(outputs), ~held, [decays[-1]])[0][held]
-    temperature = fit_temperature(logits, targets)
-    scores = (logits / temperature).softmax(1)
-    known = targets < len(labels)
-    right = scores.argmax(1) == targets
-    auroc, none_from = _none(pooled, targets, scores, known, folds, decays, len(labels), temperature)
-    chosen = best(torch.ones(len(rows), dtype=torch.bool))
-    fitted = probe.fit(found, targets, len(outputs), chosen)
-    assert fitted is not None
-    model, _ = adopt(start, outputs)
-    assert model.head is not None
-    with torch.no_grad():
-        model.head.fc.weight.copy_(fitted[0])
-        model.head.fc.bias.copy_(fitted[1])
-    cool(model, temperature)
-    threshold = (
-        math.floor(1000 * float(scores[known].amax(1).quantile(_KEPT_OUT))) / 1000
-    )  # down: nine tenths shall pass
+    if len({row.unit for row in rows}) < 2:  # one person or scene: then single clips are held out, and the notes say so
+        rows = [replace(row, group="") for row in rows]
+    found = extract(start, rows, features)
+    views = max(1, min(_VIEWS, _LOOKS // len(rows)))
+    few_shot = few_shot_for(start)(found, varied(start, rows, max(found.pooled), views, features, step), rows, labels)
+    scores, known = few_shot.scores, few_shot.known
+    answers = scores.argmax(1)
+    right = answers == few_shot.targets
+    best = scores[known, : len(labels)].amax(1)
+    threshold = math.floor(1000 * float(best.quantile(_KEPT_OUT))) / 1000  # down: nine tenths shall pass
+    told_apart, none_from = few_shot.told_apart()
     groups = len({row.group for row in rows if row.group})
     accuracy = float(right[known].float().mean())
-    notes = _notes(labels, counts, groups, number)
+    notes = _notes(labels, rows, groups, len(few_shot.folds))
     classifier = Classifier(
-        model.eval(),
+        few_shot.model(start).eval(),
         start.preprocessing,
-        outputs,
+        few_shot.outputs,
         name,
         none_threshold=min(threshold, 0.999),
         metrics={"teach_cross_validation_top1": round(accuracy, 4), "clips": len(rows)},
-        notes=f"A linear head on the frozen features of {start.name}: {chosen}. " + " ".join(notes),
+        notes=f"A linear head on the frozen features of {start.name}: {few_shot.setting}. " + " ".join(notes),
     )
     kept = known.tolist()
     return Taught(
         classifier=classifier,
         accuracy=accuracy,
         interval=accuracy_interval(right[known].tolist(), [r.group for r, one in zip(rows, kept, strict=True) if one]),
-        none_auroc=auroc,
+        none_auroc=told_apart,
         none_from=none_from,
         clips=dict(counts),
         groups=groups,
-        confused=_confused(outputs, targets, scores.argmax(1)),
+        confused=_confused(few_shot.outputs, few_shot.targets, answers),
         seconds=time.perf_counter() - began,
         notes=notes,
     )
-
-
-def auroc(inside: Tensor, outside: Tensor) -> float:
-    """How often a score of ``inside`` (N,) is above one of ``outside`` (M,); ties count half."""
-    difference = inside[:, None] - outside[None, :]
-    return float(((difference > 0).float() + 0.5 * (difference == 0).float()).mean())
-
-
-def _none(
-    pooled: Tensor,
-    targets: Tensor,
-    scores: Tensor,
-    known: Tensor,
-    folds: Sequence[Tensor],
-    decays: Sequence[float],
-    classes: int,
-    temperature: float,
-) -> tuple[float | None, str]:
-    """How well other things are told apart, and by what that was measured; everything is scored by heads that have not seen
-    it."""
-    best = scores[:, :classes].amax(1)
-    if bool((~known).any()):
-        return auroc(best[known], best[~known]), "clips"
-    if classes < 3:
-        return None, ""
-    values = []
-    for left_out in range(classes):
-        others = targets != left_out
-        rest = targets - (targets > left_out).long()  # numbers without a gap; those of the class itself are not learnt
-        inside, outside = [], []
-        for held, decay in zip(folds, decays, strict=True):
-            learn = others & ~held
-            if len(rest[learn].unique()) < classes - 1:
-                continue
-            logits = linear(pooled, rest.clamp(max=classes - 2), classes - 1, learn, [decay])[0]
-            confidence = (logits / temperature).softmax(1).amax(1)
-            inside.append(confidence[held & others])
-            outside.append(confidence[held & ~others])
-        if inside and (all_outside := torch.cat(outside)).numel():
-            values.append(auroc(torch.cat(inside), all_outside))
-    return (sum(values) / len(values), "classes left out") if values else (None, "")
 
 
 def _require_enough(labels: Sequence[str], counts: Counter[str]) -> None:
@@ -211,21 +141,14 @@ def _require_enough(labels: Sequence[str], counts: Counter[str]) -> None:
         raise ConfigError(f'"{few[0]}" has {counts[few[0]]} clips, and {MIN_CLIPS} are the least. Give it some more.')
 
 
-def _mask(rows: Sequence[Clip], part: Sequence[Clip]) -> Tensor:
-    places = {row: number for number, row in enumerate(rows)}
-    held = torch.zeros(len(rows), dtype=torch.bool)
-    held[[places[row] for row in part]] = True
-    return held
-
-
 def _confused(labels: tuple[str, ...], targets: Tensor, answers: Tensor) -> tuple[tuple[str, str, int], ...]:
     pairs = Counter((labels[t], labels[a]) for t, a in zip(targets.tolist(), answers.tolist(), strict=True) if t != a)
     return tuple((true, taken, count) for (true, taken), count in pairs.most_common(5))
 
 
-def _notes(labels: Sequence[str], counts: Counter[str], groups: int, folds: int) -> tuple[str, ...]:
+def _notes(labels: Sequence[str], rows: Sequence[Clip], groups: int, folds: int) -> tuple[str, ...]:
     """What whoever reads the figure has to know."""
-    notes = []
+    notes, counts = [], Counter(row.label for row in rows)
     if groups < 2:
         notes.append(
             "No persons or scenes were named: clips of one may stand on both sides, and the figure holds for these "
@@ -240,4 +163,9 @@ def _notes(labels: Sequence[str], counts: Counter[str], groups: int, folds: int)
         )
     if not counts[NONE]:
         notes.append(f'There are no clips of other things; some, as "{NONE}", teach what is none of the classes.')
+    elif groups > 1 and len({row.unit for row in rows if row.label == NONE}) == 1:
+        notes.append(
+            f'All clips of "{NONE}" are of one person or scene, so they are judged by heads that have seen none of them. Name '
+            "the persons or scenes of these clips apart."
+        )
     return tuple(notes)

@@ -39,6 +39,9 @@ def read_architecture(
     rows = max(table[0] for table in tables)
     window = _window(path, family, rows, max(index_sizes.values(), default=None), window_in_file)
     classes = slots.get(TensorSlot("head.weight"), (0,))
+    remembered = slots.get(TensorSlot("memory.known"), (0,))[0]
+    channels = patch[0] * 2 ** (len(depths) - 1)
+    parts = classes[1] // channels if len(classes) == 2 and channels else 0
     try:
         return SwinConfig(
             embed_dim=patch[0],
@@ -50,6 +53,8 @@ def read_architecture(
             mlp_ratio=hidden[0] / patch[0],
             patch_norm=TensorSlot("patch_norm.weight") in slots,
             num_classes=classes[0],
+            head_parts=parts if remembered or parts > 1 else 0,
+            head_memory=remembered,
             relative_bias=family.relative_bias,
         )
     except (ConfigError, ZeroDivisionError, IndexError) as error:

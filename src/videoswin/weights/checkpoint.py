@@ -14,7 +14,7 @@ from torch import Tensor
 from videoswin.errors import WeightsError
 from videoswin.model import SwinConfig, VideoSwin
 from videoswin.model.config import Grid, Padding, RelativeBias
-from videoswin.model.video_swin import ClassificationHead
+from videoswin.model.video_swin import make_head
 from videoswin.weights.architecture import read_architecture
 from videoswin.weights.assemble import empty_model, fill, shapes_of
 from videoswin.weights.bias_tables import resample_table
@@ -106,11 +106,11 @@ def load_checkpoint(
         hint = "Inflate it to a video model: videoswin.inflate(FILE) in Python"
         raise WeightsError(path, f"it is a model for images ({checkpoint.family.title})", hint)
     own = checkpoint.config
-    target = own.replace(
+    classes = own.num_classes if num_classes is None else num_classes
+    target = (own if classes == own.num_classes else own.with_fresh_head(classes)).replace(
         relative_bias=relative_bias or own.relative_bias,
         padding=padding or own.padding,
         window_size=window_size or own.window_size,
-        num_classes=own.num_classes if num_classes is None else num_classes,
     )
     checkpoint.require_complete(head=target.num_classes == own.num_classes)
     tensors, reshaped = _resampled(checkpoint.tensors, own.window_size, target.window_size)
@@ -197,7 +197,8 @@ def build(checkpoint: Checkpoint, config: SwinConfig, reshaped: tuple[str, ...])
     state = {name: checkpoint.tensors[name] for name in names}
     fresh: dict[str, Tensor] = {}
     if not keep_head and config.num_classes:
-        head = ClassificationHead(config.num_features, config.num_classes, config.head_dropout)
+        head = make_head(config)
+        assert head is not None
         fresh = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
     fill(model, state | fresh, checkpoint.path)
     own_head = [checkpoint.family.theirs(name) for name in checkpoint.tensors if name.startswith("head.")]

@@ -23,9 +23,14 @@ def export_tensors(model: VideoSwin, to: str) -> dict[str, Tensor]:
     buffers that its code loads strictly.
 
     Raises:
-        ConfigError: an unknown family.
+        ConfigError: an unknown family, or one that cannot hold a taught head.
     """
-    return _family(to).from_canonical(model.state_dict(), model.config.window_size)
+    family = _family(to)
+    if model.config.head_parts and family.name != "ours":
+        raise ConfigError(
+            f"{family.title} has no head that reads the parts of a clip in their order, as this taught one does."
+        )
+    return family.from_canonical(model.state_dict(), model.config.window_size)
 
 
 def convert_model(model: VideoSwin, path: str | Path, to: str) -> None:

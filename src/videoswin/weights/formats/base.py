@@ -56,7 +56,11 @@ class Family:
 
     def in_backbone(self, name: str) -> bool:
         """Whether an unknown name lies where the backbone's tensors are: then the file is of another architecture."""
-        roots = {template.partition(".")[0] for part, template in self.names.templates.items() if part[:5] != "head."}
+        roots = {
+            template.partition(".")[0]
+            for part, template in self.names.templates.items()
+            if part.partition(".")[0] not in ("head", "memory")
+        }
         return name.partition(".")[0] in roots | {"absolute_pos_embed"}
 
     def claims(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:

@@ -9,7 +9,7 @@ MMACTION2 = Family(
     name="mmaction2",
     title="MMAction2 1.x",
     dims=3,
-    names=replace(OUR_NAMES, norm="backbone.norm3", head="cls_head.fc_cls"),
+    names=replace(OUR_NAMES, norm="backbone.norm3", head="cls_head.fc_cls", memory=""),
     requires=(r"backbone\.norm3\.weight",),
     index="square",
     container="state_dict",

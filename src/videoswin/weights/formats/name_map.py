@@ -35,6 +35,8 @@ class NameMap:
     table: str = f"attn.{TABLE}"
     fc1: str = "mlp.fc1"
     fc2: str = "mlp.fc2"
+    memory: str = ""
+    """Where a taught head keeps the clips that it remembers; "" where there is no such head."""
 
     @cached_property
     def templates(self) -> dict[str, str]:
@@ -46,6 +48,8 @@ class NameMap:
         modules |= {part: f"{self.block}.{name}" for part, name in inside.items()}
         modules["merge_norm"] = f"{self.merge}.norm"
         tensors = {f"{part}.{end}": f"{name}.{end}" for part, name in modules.items() for end in ("weight", "bias")}
+        if self.memory:
+            tensors |= {f"memory.{name}": f"{self.memory}.{name}" for name in ("known", "centre", "scale", "near")}
         tensors["reduction.weight"] = f"{self.merge}.reduction.weight"
         tensors["table"] = f"{self.block}.{self.table}"
         return tensors
@@ -82,6 +86,7 @@ OUR_NAMES = NameMap(
     merge="backbone.layers.{i}.downsample",
     norm="backbone.norm",
     head="head.fc",
+    memory="head",
 )
 """Ours: the official code's names for the backbone."""
 
@@ -89,7 +94,10 @@ BACKBONE = ("patch_proj", "patch_norm", "block", "merge", "norm")
 """The fields of :class:`NameMap` that lie in the backbone, and share its prefix where a family has one."""
 
 BARE = replace(
-    OUR_NAMES, **{part: getattr(OUR_NAMES, part).removeprefix("backbone.") for part in BACKBONE}, head="head"
+    OUR_NAMES,
+    **{part: getattr(OUR_NAMES, part).removeprefix("backbone.") for part in BACKBONE},
+    head="head",
+    memory="",
 )
 """The official code's backbone alone, and Microsoft's code for images, which it grew out of."""
 

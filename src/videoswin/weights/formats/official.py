@@ -9,7 +9,7 @@ OFFICIAL = Family(
     name="official",
     title="official Video-Swin-Transformer",
     dims=3,
-    names=replace(OUR_NAMES, head="cls_head.fc_cls"),
+    names=replace(OUR_NAMES, head="cls_head.fc_cls", memory=""),
     # Ours has the same names in the backbone, and no index buffers.
     requires=(r"backbone\.layers\.0\.blocks\.0\.attn\.relative_position_index|cls_head\.fc_cls\.weight",),
     forbids=(r"backbone\.norm3\.weight",),
