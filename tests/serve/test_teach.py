@@ -62,14 +62,14 @@ def test_a_lesson(server: Running, begin: Callable[[], str], tmp_path: Path) -> 
     assert lesson["job"]["state"] == "done", lesson
     result = lesson["job"]["result"]
     assert 0 <= result["accuracy"] <= 1
-    assert result["labels"] == ["nod", "wink"]
+    assert result["labels"] == ["nod", "wink", "none of these"]
     answer = server.post("/v1/predict", clips[0][1], model=lesson["model"])
-    assert {p["label"] for p in answer.json["predictions"]} == {"nod", "wink"}
+    assert {p["label"] for p in answer.json["predictions"]} == {"nod", "wink", "none of these"}
     assert lesson["model"] not in server.request("GET", "/v1/models").body.decode()
     archive = server.request("GET", f"/v1/teach/{id}/checkpoint")
     with zipfile.ZipFile(io.BytesIO(archive.body)) as files:
         files.extractall(tmp_path / "mine")
-    assert load(tmp_path / "mine").labels == ("nod", "wink")
+    assert load(tmp_path / "mine").labels == ("nod", "wink", "none of these")
     assert str(server.service.folder) not in (tmp_path / "mine" / "README.md").read_text()
     assert server.request("DELETE", f"/v1/teach/{id}").status == 200
     assert server.post("/v1/predict", clips[0][1], model=lesson["model"]).status == 422
