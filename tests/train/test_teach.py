@@ -1,6 +1,7 @@
 """Teaching classes by a few clips."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,12 @@ from videoswin.classifier.classifier import Classifier
 from videoswin.cli.main import main
 from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError
-from videoswin.train.few_shot import NONE, auroc
+from videoswin.interface.ordered_head import OrderedHead, nearness
+from videoswin.train.features import extract
+from videoswin.train.few_shot import NONE, OrderedFewShot, PlainFewShot, auroc, few_shot_for
+from videoswin.train.novelty import HeldOut, Nearness
 from videoswin.train.teach import teach
+from videoswin.train.varied import varied
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +104,55 @@ def test_the_command(
 def test_auroc() -> None:
     assert auroc(torch.tensor([0.9, 0.8]), torch.tensor([0.1, 0.2])) == 1
     assert auroc(torch.tensor([0.5]), torch.tensor([0.5])) == 0.5
+
+
+def test_views_vary_and_depend_on_the_clip_alone(rows: list[Clip], tmp_path: Path) -> None:
+    start, three = tiny_classifier(), rows[:3]
+    first = varied(start, three, 2, 4, tmp_path / "a")
+    assert first.times.shape == (4, 3, 4, 16)
+    assert first.pooled.shape == (4, 3, 16)
+    assert not torch.allclose(first.times[0], first.times[1])
+    again = varied(start, three[::-1], 2, 2, tmp_path / "b")
+    torch.testing.assert_close(again.times, first.times[:2].flip(1))
+    more = varied(start, three[::-1], 2, 4, tmp_path / "b")  # two of them are there
+    torch.testing.assert_close(more.times, first.times.flip(1))
+
+
+def test_a_causal_model_gets_the_plain_head(rows: list[Clip], tmp_path: Path) -> None:
+    tiny = tiny_classifier()
+    causal = Classifier(tiny.model.as_causal(), tiny.preprocessing, tiny.labels, "causal")
+    assert few_shot_for(tiny) is OrderedFewShot
+    assert few_shot_for(causal) is PlainFewShot
+    taught = teach(causal, [row for row in rows if row.label != NONE], features=tmp_path)
+    assert taught.classifier.labels == LABELS
+    assert taught.none_from == "classes left out"
+
+
+def test_what_is_reported_is_what_the_model_does(rows: list[Clip], tmp_path: Path) -> None:
+    """The held-out scores come from the arithmetic that the head does: with all clips learnt from, they are its own."""
+    known = [row for row in rows if row.label != NONE]
+    start = tiny_classifier()
+    shot = few_shot_for(start)(extract(start, known, tmp_path), varied(start, known, 2, 2, tmp_path), known, LABELS)
+    model = shot.model(start).eval()
+    assert isinstance(model.head, OrderedHead)
+    parts = shot.features.times[2].flatten(1)
+    held = HeldOut(
+        model.head.fc(parts).detach(),
+        nearness(parts, model.head.known, model.head.centre, model.head.scale),
+        torch.ones(len(known), dtype=torch.bool),
+    )
+    fitted = Nearness(*model.head.near.tolist())
+    torch.testing.assert_close(held.scores(fitted), model.head.answer(parts).softmax(1).detach(), rtol=1e-4, atol=1e-5)
+    video = start.model.forward_features(torch.zeros(1, 3, 8, 32, 32))
+    assert model.classify(video).shape == (1, 4)
+
+
+def test_one_place_for_all_clips_is_told(rows: list[Clip], tmp_path: Path) -> None:
+    """Clips of one scene: single clips are held out, and the figure says whom it holds for."""
+    one = [replace(row, group="one") for row in rows if row.label != NONE]
+    taught = teach(tiny_classifier(), one, features=tmp_path)
+    assert any("No persons or scenes" in note for note in taught.notes)
+    grouped = [replace(row, group="other" if row.label == NONE else row.group) for row in rows]
+    assert any(
+        "are of one person or scene" in note for note in teach(tiny_classifier(), grouped, features=tmp_path).notes
+    )

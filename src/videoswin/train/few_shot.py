@@ -20,11 +20,12 @@ from videoswin.predict.answers import NONE
 from videoswin.predict.calibration import fit_temperature
 from videoswin.train import probe
 from videoswin.train.features import Features
-from videoswin.train.measured import cool
 from videoswin.train.frozen_heads import linear, linear_weights
+from videoswin.train.measured import cool
 from videoswin.train.novelty import HeldOut, Nearness, fit_nearness, look_from_outside, set_memory
 from videoswin.train.split import k_folds
 from videoswin.train.start import adopt
+from videoswin.train.varied import Varied
 
 __all__ = ["NONE", "FewShot", "OrderedFewShot", "PlainFewShot", "auroc", "can_read_order", "few_shot_for"]
 
@@ -37,8 +38,8 @@ class FewShot:
     head: str
     """As :mod:`~videoswin.train.probe` names it."""
 
-    def __init__(self, features: Features, more: Tensor, rows: Sequence[Clip], labels: tuple[str, ...]) -> None:
-        """``more``: (V, N, T, C), other views of the clips, to learn from (:mod:`~videoswin.train.varied`)."""
+    def __init__(self, features: Features, more: Varied, rows: Sequence[Clip], labels: tuple[str, ...]) -> None:
+        """``more``: other views of the clips, to learn from."""
         self.features, self.more, self.rows, self.labels = features, more, list(rows), labels
         self.others = any(row.label == NONE for row in rows)
         learnt = (*labels, NONE) if self.others else labels
@@ -104,7 +105,7 @@ class FewShot:
     @property
     def _read_more(self) -> Tensor:
         """(V, N, D)"""
-        return self.more.mean(dim=2)
+        return self.more.pooled
 
     def _best(self, kept: Tensor) -> probe.Setting:
         rows = [row for row, one in zip(self.rows, kept.tolist(), strict=True) if one]
@@ -200,7 +201,7 @@ class OrderedFewShot(FewShot):
 
     @property
     def _read_more(self) -> Tensor:
-        return self.more.flatten(2)
+        return self.more.times.flatten(2)
 
     @cached_property
     def _nearness(self) -> Nearness:

@@ -5,7 +5,7 @@ heads on eight views were right about .94 of the time, heads on one .91 (docs/lo
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -14,15 +14,23 @@ from torch import Tensor
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import Clip
 from videoswin.data.dataset import ClipDataset, FrameCache
-from videoswin.features.look import look
+from videoswin.features.look import look, vectors
 from videoswin.features.store import FeatureStore
 from videoswin.train.augments import AUGMENTS
 
-__all__ = ["varied"]
+__all__ = ["Varied", "varied"]
 
 _HOW = "strong"
 _TOGETHER = 4  # views that pass the model at once
 _BATCH_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Varied:
+    """V views of N clips, a stage's ``pooled`` (V, N, C), and ``times`` (V, N, T, C), means over space."""
+
+    pooled: Tensor
+    times: Tensor
 
 
 def varied(
@@ -32,8 +40,8 @@ def varied(
     views: int,
     folder: Path | None = None,
     step: Callable[[], None] = lambda: None,
-) -> Tensor:
-    """(views, N, T, C) of a stage, means over space. Which variations a clip gets depends on its content alone.
+) -> Varied:
+    """So many views of each clip. Which variations a clip gets depends on its content alone.
 
     ``folder``: of the store, by default the cache. ``step``: called after each clip.
 
@@ -44,15 +52,17 @@ def varied(
     found = []
     for row in rows:
         path = store.path(row)
-        kept = (store.read(path) or {}).get("times", torch.zeros(0))
-        if len(kept) < views:
-            drawn = _draws(classifier, row, views, int(path.stem[:12], 16))
-            kept = torch.cat([look(classifier, part, [stage])[stage].mean(dim=(3, 4)).cpu() for part in drawn])
-            kept = kept.transpose(1, 2).half().contiguous()  # (views, T, C)
-            store.write(path, {"times": kept})
-        found.append(kept[:views].float())
+        kept = store.read(path)
+        if kept is None or len(kept["times"]) < views:
+            parts = _draws(classifier, row, views, int(path.stem[:12], 16))
+            maps = [look(classifier, part, [stage])[stage] for part in parts]
+            times = torch.cat([one.mean(dim=(3, 4)).transpose(1, 2).cpu() for one in maps])  # (views, T, C)
+            pooled = torch.cat([vectors(classifier, one) for one in maps])
+            kept = {"times": times.half().contiguous(), "pooled": pooled.half().contiguous()}
+            store.write(path, kept)
+        found.append({name: tensor[:views].float() for name, tensor in kept.items()})
         step()
-    return torch.stack(found, dim=1)
+    return Varied(*(torch.stack([one[name] for one in found], dim=1) for name in ("pooled", "times")))
 
 
 def _draws(classifier: Classifier, row: Clip, views: int, seed: int) -> Iterator[Tensor]:
