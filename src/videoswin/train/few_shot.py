@@ -20,8 +20,8 @@ from videoswin.predict.answers import NONE
 from videoswin.predict.calibration import fit_temperature
 from videoswin.train import probe
 from videoswin.train.features import Features
-from videoswin.train.measured import cool
 from videoswin.train.frozen_heads import linear, linear_weights
+from videoswin.train.measured import cool
 from videoswin.train.novelty import HeldOut, Nearness, fit_nearness, look_from_outside, set_memory
 from videoswin.train.split import k_folds
 from videoswin.train.start import adopt

@@ -135,7 +135,8 @@ def teach(
 
 def _require_enough(labels: Sequence[str], counts: Counter[str]) -> None:
     if len(labels) < 2:
-        raise ConfigError(f"There is {len(labels)} class to be taught. Name two or more, and give each some clips.")
+        what = f'There is one class, "{labels[0]}",' if labels else "There is no class"
+        raise ConfigError(f"{what} to be taught. Name two or more, and give each some clips.")
     few = [label for label in labels if counts[label] < MIN_CLIPS]
     if few:
         raise ConfigError(f'"{few[0]}" has {counts[few[0]]} clips, and {MIN_CLIPS} are the least. Give it some more.')
