@@ -1,6 +1,7 @@
 """Teaching classes by a few clips."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_other_things_become_a_class(rows: list[Clip], tmp_path: Path) -> None:
     assert taught.none_from == "clips"
     assert taught.none_auroc is not None
     assert 0 <= taught.none_auroc <= 1
+
+
+def test_two_persons_are_enough(rows: list[Clip], tmp_path: Path) -> None:
+    """Of two folds, each learns from one of them alone."""
+    two = [replace(row, group=f"person {number % 2}") for number, row in enumerate(rows) if row.label != NONE]
+    taught = teach(tiny_classifier(), two, features=tmp_path)
+    assert taught.groups == 2
+    assert "2 parts" in taught.notes[0]
+
+
+def test_classes_of_one_person_are_named(rows: list[Clip], tmp_path: Path) -> None:
+    apart = [replace(row, group=row.label) if row.label == LABELS[0] else row for row in rows]
+    taught = teach(tiny_classifier(), apart, features=tmp_path)
+    assert any(f'All clips of "{LABELS[0]}" are of one person or scene' in note for note in taught.notes)
+    assert not any("All clips" in note for note in teach(tiny_classifier(), rows, features=tmp_path).notes)
 
 
 def test_the_start_stays_as_it_is(rows: list[Clip], tmp_path: Path) -> None:

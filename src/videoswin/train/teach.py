@@ -164,9 +164,11 @@ def _notes(labels: Sequence[str], rows: Sequence[Clip], groups: int, folds: int)
         )
     if not counts[NONE]:
         notes.append(f'There are no clips of other things; some, as "{NONE}", teach what is none of the classes.')
-    elif groups > 1 and len({row.unit for row in rows if row.label == NONE}) == 1:
+    alone = [label for label in (*labels, NONE) if len({row.unit for row in rows if row.label == label}) == 1]
+    if groups > 1 and alone:
+        named = ", ".join(f'"{label}"' for label in alone)
         notes.append(
-            f'All clips of "{NONE}" are of one person or scene, so they are judged by heads that have seen none of them. Name '
-            "the persons or scenes of these clips apart."
+            f"All clips of {named} are of one person or scene, so they are judged by heads that have seen none of them, and the "
+            "figure is too low. Give such a class clips of other persons or scenes, or leave the column group out."
         )
     return tuple(notes)
