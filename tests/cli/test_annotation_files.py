@@ -45,6 +45,8 @@ def test_the_ending_says_the_format_and_what_is_there_stays(
         assert format_of(tmp_path / f"a{ending}").name == name
     assert main([*command, str(tmp_path / "a.vtt")]) == 2
     assert "left alone" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "a.vtt" / "b.vtt")]) == 2
+    assert "below a file" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "a.csv")]) == 2
     assert "boris" in capsys.readouterr().err
     assert main([*command[:-1], "--format", "elan"]) == 2

@@ -1,6 +1,7 @@
 """``videoswin train`` from a folder of videos to a checkpoint that predicts."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,9 @@ def test_refusals(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "holds a run already" in refused(capsys, *arguments(trained))
     assert "no run to resume" in refused(capsys, *arguments(tmp_path / "new", "--resume"))
     assert "epochs 2 -> 3" in refused(capsys, *arguments(trained, "--epochs", "3", "--resume"))
+    other = [word.replace("ck", "ck2") for word in arguments(trained, "--epochs", "2", "--resume")]
+    shutil.copytree("ck", "ck2")
+    assert "The run was begun with --weights ck, not ck2." in refused(capsys, *other)
     changed = refused(
         capsys, *arguments(trained, "--epochs", "2", "--resume", "--augment", "gentle", "--clip-len", "8")
     )

@@ -232,3 +232,8 @@ def test_the_command(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "0 of them computed" in err
     assert main([*command[:-6], "--stages", "9"]) == 2
     assert "stages=9" in capsys.readouterr().err
+    (tmp_path / "file").write_text("mine")
+    assert main([*command, "--out", str(tmp_path / "file")]) == 2
+    out, err = capsys.readouterr()
+    assert "a folder is to stand there" in err
+    assert "computed" not in err

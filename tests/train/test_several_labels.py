@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -240,6 +241,11 @@ def test_folds(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     page = (out / "report.html").read_text(encoding="utf-8")
     for part in ("2 folds", "mAP on 12 clips", "over groups", "chosen by the other folds", "Where the time went"):
         assert part in page
+    said_wrong = re.findall(r"is (missed|wrongly given) \((\d+) %; threshold (\d+) %\)", page)
+    assert said_wrong
+    assert all(
+        (int(score) <= int(low)) if what == "missed" else (int(score) >= int(low)) for what, score, low in said_wrong
+    )
     assert main(["train", str(data), "--out", str(out), *SMALL, "--folds", "2", "--epochs", "1", "--resume"]) == 0
 
 

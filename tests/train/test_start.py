@@ -19,6 +19,7 @@ from videoswin.train.plan import Plan, make_plan
 from videoswin.train.preferences import Preferences
 from videoswin.train.start import MICRO_PREPROCESSING, adopt
 from videoswin.weights.convert import export_tensors
+from videoswin.zoo.registry import create_model
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +273,21 @@ def test_known_classes_keep_their_rows(tmp_path: Path, checkpoint: str):
     assert torch.equal(head.fc.bias[2:], source.fc.bias)
     assert any("2 of 4 classes are known" in note for note in plan.notes)
     assert plan.classifier.model.config.drop_path == 0.2
+
+
+def test_a_taught_head_gives_way_and_is_not_said_to_be_known(tmp_path: Path):
+    source = tiny_classifier()
+    model = create_model(source.model.config.replace(head_parts=2, head_memory=3))
+    torch.nn.init.constant_(model.head.fc.bias, -30.0)  # type: ignore[union-attr]
+    Classifier(model.eval(), PREPROCESSING, source.labels, "taught").save(tmp_path / "taught")
+    for label in source.labels[:2]:
+        write_video(tmp_path / "data" / label / "1.mp4", frames=2, size=(32, 32))
+    plan = plan_of(tmp_path / "data", str(tmp_path / "taught"))
+    assert plan.classifier.model.config.head_parts == 0
+    assert any("all classes start afresh" in note for note in plan.notes)
+    model, fresh = adopt(load(tmp_path / "taught"), source.labels[:2])
+    assert model.head.fc.bias.abs().max() == 0  # type: ignore[union-attr]
+    assert fresh == list(source.labels[:2])
 
 
 def test_adopt():

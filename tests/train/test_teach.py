@@ -67,6 +67,21 @@ def test_other_things_become_a_class(rows: list[Clip], tmp_path: Path) -> None:
     assert 0 <= taught.none_auroc <= 1
 
 
+def test_two_persons_are_enough(rows: list[Clip], tmp_path: Path) -> None:
+    """Of two folds, each learns from one of them alone."""
+    two = [replace(row, group=f"person {number % 2}") for number, row in enumerate(rows) if row.label != NONE]
+    taught = teach(tiny_classifier(), two, features=tmp_path)
+    assert taught.groups == 2
+    assert "2 parts" in taught.notes[0]
+
+
+def test_classes_of_one_person_are_named(rows: list[Clip], tmp_path: Path) -> None:
+    apart = [replace(row, group=row.label) if row.label == LABELS[0] else row for row in rows]
+    taught = teach(tiny_classifier(), apart, features=tmp_path)
+    assert any(f'All clips of "{LABELS[0]}" are of one person or scene' in note for note in taught.notes)
+    assert not any("All clips" in note for note in teach(tiny_classifier(), rows, features=tmp_path).notes)
+
+
 def test_the_start_stays_as_it_is(rows: list[Clip], tmp_path: Path) -> None:
     start = tiny_classifier()
     before = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
@@ -76,7 +91,7 @@ def test_the_start_stays_as_it_is(rows: list[Clip], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chosen", [lambda r: r.label == LABELS[0], lambda r: r.label == NONE])
 def test_too_few_classes(rows: list[Clip], tmp_path: Path, chosen: object) -> None:
-    with pytest.raises(ConfigError, match="class to be taught"):
+    with pytest.raises(ConfigError, match="to be taught"):
         teach(tiny_classifier(), [row for row in rows if chosen(row)], features=tmp_path)  # type: ignore[operator]
 
 
@@ -99,6 +114,50 @@ def test_the_command(
     assert told["clips"] == {**dict.fromkeys(LABELS, 5), NONE: 5}
     loaded = Classifier.from_pretrained(tmp_path / "taught")
     assert loaded.metrics["teach_cross_validation_top1"] == told["accuracy"]
+
+
+def _listed(rows: list[Clip], folder: Path, header: str = "path,label,group") -> Path:
+    index = folder / "index.csv"
+    index.write_text(f"{header}\n" + "".join(f"{r.path},{r.label},{r.group}\n" for r in rows))
+    return index
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--out", "file"], "this is a file or a link"),
+        (["--out", "file/deeper"], "a folder is to stand there"),
+        (["--out", "other"], "holds other things"),
+        (["--out", "start"], "would be lost"),
+        (["--out", "taught", "--none", "wav"], 'Did you mean "wave"?'),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_a_clip_is_opened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: list[str], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_classifier().save("start")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    clips = []
+    for name in ("nod", "wave"):
+        for number in range(3):
+            (tmp_path / f"{name}{number}.mp4").write_bytes(b"no video")
+            clips.append(Clip(tmp_path / f"{name}{number}.mp4", name, "", ""))
+    assert main(["teach", str(_listed(clips, tmp_path)), "--weights", "start", *options]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_notes_on_the_list_are_told(
+    rows: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt column would otherwise make a figure for new scenes one for these."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tiny_classifier().save(tmp_path / "start")
+    index = _listed(rows[:10], tmp_path, "path,label,groop")
+    assert main(["teach", str(index), "--out", str(tmp_path / "t"), "--weights", str(tmp_path / "start")]) == 0
+    assert "groop" in capsys.readouterr().err
 
 
 def test_auroc() -> None:

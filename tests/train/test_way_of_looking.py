@@ -106,6 +106,13 @@ def test_folds_that_say_otherwise_are_told(monkeypatch: pytest.MonkeyPatch) -> N
     assert "0 of 1 say the same" in chosen([known]).note
 
 
+def test_two_persons_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fold learns from one of them alone."""
+    features_that_know("uniform", 0.6, monkeypatch)
+    rows = [replace(row, group=f"person {number // 20}") for number, row in enumerate(ROWS)]
+    assert chosen([rows[:20]], rows).changes["sampling"] == "time"
+
+
 def test_unreadable_clips_are_left_to_the_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
     features_that_know("uniform", 0.6, monkeypatch, bad=(ROWS[3],))
     assert "39 held-out clips" in chosen().note

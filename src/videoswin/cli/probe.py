@@ -84,12 +84,19 @@ def probe(
     from videoswin.data.annotations import read_index
     from videoswin.errors import ConfigError
     from videoswin.features.folder import store_of_clips
+    from videoswin.storage.atomic import require_replaceable_file
     from videoswin.train import probe as probing
     from videoswin.train.features import extract, num_stages
+    from videoswin.train.place import require_checkpoint_place
 
     if folds < 3 or seeds < 1:
         raise ConfigError(f"folds={folds} must be at least 3 and seeds={seeds} at least 1.")
+    if out is not None:
+        require_checkpoint_place(out / "best", weights)
+        require_replaceable_file(out / "probe.json")
     index = read_index(data)
+    for line in index.notes:
+        say(line)
     rows = [row for row in index.rows if row.split != "test"]
     classifier = load(weights, **told_of(like, num_heads))
     count = num_stages(classifier.model)

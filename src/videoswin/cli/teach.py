@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from videoswin.cli.output import DONE, percent, say, show, steps
+from videoswin.cli.output import DONE, counted, percent, say, show, steps
 
 if TYPE_CHECKING:
     from videoswin.train.teach import Taught
@@ -58,12 +58,24 @@ def teach(
     from videoswin.classifier.device import choose_device
     from videoswin.classifier.loading import load
     from videoswin.data.annotations import read_index
+    from videoswin.errors import ConfigError, nearest
     from videoswin.features.folder import store_of_clips
+    from videoswin.train.place import require_checkpoint_place
     from videoswin.train.start import DEFAULT_START
     from videoswin.train.teach import NONE
     from videoswin.train.teach import teach as fit
 
-    rows = [row for row in read_index(data).rows if row.split != "test"]
+    require_checkpoint_place(out, weights)
+    index = read_index(data)
+    for line in index.notes:
+        say(line)
+    rows = [row for row in index.rows if row.split != "test"]
+    labels = {row.label for row in rows}
+    if none != NONE and none not in labels:
+        unsplit = "; a row with an empty split counts for nothing" if index.splits else ""
+        raise ConfigError(f'--none "{none}": no clip to learn from has this label{unsplit}. {nearest(none, labels)}')
+    if left := len(index.rows) - len(rows):
+        say(f'{counted(left, "clip")} of the split "test" left alone.')
     rows = [replace(row, label=NONE) if row.label == none else row for row in rows]
     start = load(weights or DEFAULT_START)
     store = store_of_clips(features, start) if features else None

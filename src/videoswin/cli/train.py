@@ -146,8 +146,8 @@ def _train(
     board = TensorBoard(out / "tensorboard") if options.tensorboard else None  # first: it may have to be installed
     preferences, settings = _asked(options)
     allowed = Limits.parse(limits or "")
-    if resume:
-        preferences = _as_begun(preferences, out / SETTINGS_FILE)
+    if resume and (out / SETTINGS_FILE).is_file():
+        preferences = _as_begun(preferences, options, read_options(out / SETTINGS_FILE))
 
     def planned(preferences: "Preferences") -> "Plan":
         return make_plan(
@@ -238,11 +238,17 @@ def _way_of_looking(plan: "Plan", preferences: "Preferences", processes: "Proces
     return way
 
 
-def _as_begun(preferences: "Preferences", file: Path) -> "Preferences":
-    """With the way of looking at clips that the run was begun with, where the caller names none."""
-    if not file.is_file():
-        return preferences
-    begun = read_options(file)
+def _as_begun(preferences: "Preferences", options: TrainOptions, begun: TrainOptions) -> "Preferences":
+    """With the way of looking at clips that the run was begun with, where the caller names none; from the same start."""
+    from videoswin.errors import ConfigError
+
+    for name in ("model", "weights"):
+        now, then = getattr(options, name), getattr(begun, name)
+        if now != then and not (now and then and os.path.realpath(now) == os.path.realpath(then)):
+            raise ConfigError(
+                f"The run was begun {f'with --{name} {then}' if then else f'without --{name}'}"
+                f"{f', not {now}' if now else ''}. Go on with the same command, or give another --out."
+            )
     names = ("clip_len", "sampling", "fps")
     if any(getattr(preferences, name) is not None for name in names):
         return preferences

@@ -122,6 +122,8 @@ class SeveralRow:
     scores: tuple[float, ...]
     predicted: tuple[str, ...]
     error: VideoError | None = None
+    thresholds: tuple[float, ...] = ()
+    """Those by which the labels were given, where each part of the clips has its own; else the evaluation's."""
 
     @property
     def correct(self) -> bool:

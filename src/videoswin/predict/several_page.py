@@ -37,7 +37,12 @@ def several_figures(e: SeveralEvaluation, classifier: VideoClassifier, limits: L
     scores = torch.tensor([r.scores or (0.0,) * len(e.labels) for r in e.rows])
     counts = Counter(name for row in rows for name in row.classes)
     wrong = sorted(
-        ((abs(r.scores[i] - e.thresholds[i]), r, i) for r in e.rows if r.scores for i in _wrong_labels(r, e.labels)),
+        (
+            (abs(r.scores[i] - _threshold(e, r, i)), r, i)
+            for r in e.rows
+            if r.scores
+            for i in _wrong_labels(r, e.labels)
+        ),
         key=lambda found: -found[0],
     )
     return {
@@ -55,6 +60,10 @@ def _wrong_labels(result: SeveralRow, labels: tuple[str, ...]) -> list[int]:
     return [i for i, label in enumerate(labels) if label in unlike]
 
 
+def _threshold(e: SeveralEvaluation, result: SeveralRow, i: int) -> float:
+    return (result.thresholds or e.thresholds)[i]
+
+
 def _wrong(e: SeveralEvaluation, result: SeveralRow, i: int, classifier: VideoClassifier, limits: Limits) -> _Wrong:
     row, p = result.row, classifier.preprocessing
     return _Wrong(
@@ -63,7 +72,7 @@ def _wrong(e: SeveralEvaluation, result: SeveralRow, i: int, classifier: VideoCl
         label=e.labels[i],
         missed=e.labels[i] in row.classes,
         score=result.scores[i],
-        threshold=e.thresholds[i],
+        threshold=_threshold(e, result, i),
         truth=", ".join(row.classes) or "no label",
         films=both_films(row, p, limits),
         size=f"{p.size[1]} × {p.size[0]}",

@@ -265,7 +265,7 @@ def several_evaluation_of(
     """The same for clips with any number of classes."""
     answer = SeveralLabels(thresholds)
     results = [
-        SeveralRow(row, tuple(scores.tolist()), answer.named(scores, labels))
+        SeveralRow(row, tuple(scores.tolist()), answer.named(scores, labels), thresholds=thresholds)
         for row, scores in zip(rows, logits.sigmoid(), strict=True)
     ]
     return SeveralEvaluation(tuple(labels), thresholds, Views(1, 1), tuple(results))

@@ -9,7 +9,7 @@ from videoswin.errors import ConfigError, OutputError
 from videoswin.storage.atomic import require_replaceable_file, require_replaceable_folder, settled_folder
 from videoswin.train.state import PROGRESS_FILE, require_state
 
-__all__ = ["SETTINGS_FILE", "is_begun", "require_place"]
+__all__ = ["SETTINGS_FILE", "is_begun", "require_checkpoint_place", "require_place"]
 
 SETTINGS_FILE = "settings.toml"
 
@@ -41,6 +41,20 @@ def require_place(out: Path, resume: bool) -> None:
     _require_writable(out)
 
 
+def require_checkpoint_place(out: Path, start: str | None = None) -> None:
+    """``out`` can become a checkpoint folder, or be replaced by one. ``start``: a name or a folder that is read meanwhile.
+
+    Raises:
+        ConfigError: it is the folder of the start, which would be lost.
+        WeightsError: it holds other things.
+        OutputError: nothing can be written there.
+    """
+    if start is not None and out.is_dir() and Path(start).is_dir() and out.samefile(start):
+        raise ConfigError(f"--out {out} is the checkpoint of --weights, which would be lost. Give another folder.")
+    require_replaceable_folder(out, CONFIG_FILE)
+    _require_writable(out.absolute().parent)
+
+
 def _require_writable(out: Path) -> None:
     """Rights alone do not tell: of root, of disks that are mounted read-only. So a file without a name is made."""
     place = Path(os.path.abspath(out))
@@ -48,7 +62,7 @@ def _require_writable(out: Path) -> None:
         place = place.parent
     if not place.is_dir():
         what = "a link that leads nowhere" if place.is_symlink() else "a file"
-        raise OutputError(out, f"{place} is {what}, and a run is a folder", "Give another --out")
+        raise OutputError(out, f"{place} is {what}, and a folder is to stand there", "Give another --out")
     try:
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"\0" * 4096)

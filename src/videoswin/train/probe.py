@@ -7,7 +7,7 @@ So no clip has a say in the setting by which it is judged. Folds are of whole gr
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -158,10 +158,14 @@ def held_out_hits(
     seed: int,
 ) -> tuple[Tensor, Tensor]:
     """How many of ``kept_rows`` each setting (S,) is right about on parts that it has not learnt from, and its loss over all of
-    them. Only ``kept_rows`` are looked at."""
+    them. Only ``kept_rows`` are looked at. The parts are whole groups, or single clips where there is one group."""
     place = {row: i for i, row in enumerate(rows)}
     kept = torch.zeros(len(rows), dtype=torch.bool)
     kept[[place[row] for row in kept_rows]] = True
+    if len({row.unit for row in kept_rows}) < 2:  # one person or scene: its single clips are held out
+        alone = {row: replace(row, group=f"clip {place[row]}") for row in kept_rows}
+        place |= {one: place[row] for row, one in alone.items()}
+        kept_rows = list(alone.values())
     groups = len({row.unit for row in kept_rows})
     hits, loss = torch.zeros(len(settings)), torch.zeros(len(settings))
     for part in k_folds(kept_rows, max(2, min(folds, groups)), seed):

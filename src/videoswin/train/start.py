@@ -120,6 +120,8 @@ def choose_start(
     known = sum(label in source.labels for label in labels)
     if weights is not None:
         heads = f"{known} of {len(labels)} classes are known to its head, the others start afresh"
+        if known and not _has_plain_head(source):
+            heads = "its taught head gives way to a plain one, and all classes start afresh"
         notes.append(
             f"weights of {source.name}; {heads if source.labels else 'a start without a head, which gets one'}."
         )
@@ -184,12 +186,20 @@ def _suited(base: Preprocessing, footage: Footage) -> tuple[Preprocessing, str]:
     return base, f"{base.clip_len} frames a clip, spread over it: {rate:.1f} a second." if seconds else ""
 
 
+def _has_plain_head(source: Classifier) -> bool:
+    """Whether its rows can be those of a head that learns with the rest."""
+    config = source.model.config
+    return config.with_fresh_head(config.num_classes) == config
+
+
 def adopt(source: Classifier, labels: tuple[str, ...], **overrides: Any) -> tuple[VideoModel, list[str]]:
     """A model for other labels with the weights of ``source``: all but the heads whole, and the heads' rows of those labels
     that both know. Gives the model and the names of the labels that start afresh."""
     model = create_model(source.model.config.with_fresh_head(len(labels)), **overrides)
     theirs = source.model.state_dict()
     pairs = [(row, source.labels.index(label)) for row, label in enumerate(labels) if label in source.labels]
+    if not _has_plain_head(source):  # its layer is of another width, and its bias means nothing without the layer
+        pairs = []
     own = model.state_dict()  # its tensors are the model's own; copying widens half floats
     with torch.no_grad():
         for name, tensor in own.items():
@@ -202,4 +212,5 @@ def adopt(source: Classifier, labels: tuple[str, ...], **overrides: Any) -> tupl
                 continue
             for row, known in pairs:
                 tensor[row] = theirs[name][known]
-    return model, [label for label in labels if label not in source.labels]
+    kept = {row for row, _ in pairs}
+    return model, [label for row, label in enumerate(labels) if row not in kept]

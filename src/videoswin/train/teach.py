@@ -135,7 +135,8 @@ def teach(
 
 def _require_enough(labels: Sequence[str], counts: Counter[str]) -> None:
     if len(labels) < 2:
-        raise ConfigError(f"There is {len(labels)} class to be taught. Name two or more, and give each some clips.")
+        what = f'There is one class, "{labels[0]}",' if labels else "There is no class"
+        raise ConfigError(f"{what} to be taught. Name two or more, and give each some clips.")
     few = [label for label in labels if counts[label] < MIN_CLIPS]
     if few:
         raise ConfigError(f'"{few[0]}" has {counts[few[0]]} clips, and {MIN_CLIPS} are the least. Give it some more.')
@@ -163,9 +164,11 @@ def _notes(labels: Sequence[str], rows: Sequence[Clip], groups: int, folds: int)
         )
     if not counts[NONE]:
         notes.append(f'There are no clips of other things; some, as "{NONE}", teach what is none of the classes.')
-    elif groups > 1 and len({row.unit for row in rows if row.label == NONE}) == 1:
+    alone = [label for label in (*labels, NONE) if len({row.unit for row in rows if row.label == label}) == 1]
+    if groups > 1 and alone:
+        named = ", ".join(f'"{label}"' for label in alone)
         notes.append(
-            f'All clips of "{NONE}" are of one person or scene, so they are judged by heads that have seen none of them. Name '
-            "the persons or scenes of these clips apart."
+            f"All clips of {named} are of one person or scene, so they are judged by heads that have seen none of them, and the "
+            "figure is too low. Give such a class clips of other persons or scenes, or leave the column group out."
         )
     return tuple(notes)

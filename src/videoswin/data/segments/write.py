@@ -18,13 +18,15 @@ def format_for(path: Path, name: str | None = None) -> Format:
 
     Raises:
         ConfigError: the ending says nothing (tables are of BORIS or of CreateML).
-        OutputError: there is a file already.
+        OutputError: there is a file already, or where its folder should be.
     """
     name = name or _BY_ENDING.get(path.suffix.lower())
     if name is None:
         raise ConfigError(
             f"{path}: the ending does not say which format is meant. Give --format: {', '.join(FORMATS)}."
         )
+    if any(parent.exists() and not parent.is_dir() for parent in path.absolute().parents):
+        raise OutputError(path, "it would stand below a file", "Give a name in a folder")
     require_replaceable_file(path)
     if path.exists() and path.stat().st_size:
         raise OutputError(
