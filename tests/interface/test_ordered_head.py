@@ -114,7 +114,7 @@ def test_a_training_from_it_gets_a_plain_head() -> None:
     )
     again, _ = adopt(source, ("nod", "jump"), head_parts=4, head_memory=9)
     assert again.head.known.shape == (9, 64)
-    assert fresh == ["jump"]
+    assert fresh == ["nod", "jump"]  # a row of the taught head reads other things
 
 
 def test_settings_that_do_not_go_together() -> None:
