@@ -56,9 +56,7 @@ def add_video(
             stream = cast(VideoStream, output.add_stream(codec, rate=rate, options=options or {}))
             stream.height, stream.width = size or pixels.shape[:2]
             stream.pix_fmt = pix_fmt
-            stream.codec_context.thread_count = (
-                1  # with several, x264 now and then gives other bits for the same pictures
-            )
+            stream.codec_context.thread_count = 1
             if stamps is not None:
                 stream.codec_context.time_base = Fraction(1, 1000)
             if rotation:
