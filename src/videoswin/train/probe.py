@@ -181,10 +181,9 @@ def held_out_hits(
 def fit(features: Features, targets: Tensor, classes: int, setting: Setting) -> tuple[Tensor, Tensor] | None:
     """Weights (classes, C) and bias (classes,) of a linear layer on the last stage's mean, or (classes, T * C) on its times one
     after the other, from all clips; None for a setting that is no such layer."""
-    if setting.head not in ("linear", "ordered") or setting.stages != (max(features.pooled),):
+    if setting.head not in _READ or setting.stages != (max(features.pooled),):
         return None
-    read = _pooled if setting.head == "linear" else _ordered
-    weights, bias = linear_weights(read(features, setting.stages), targets, classes, [setting.value])
+    weights, bias = linear_weights(_READ[setting.head](features, setting.stages), targets, classes, [setting.value])
     return weights[0].T.contiguous(), bias[0]
 
 
@@ -210,9 +209,8 @@ def _logits(
     for stages in dict.fromkeys(s.stages for s in settings):
         mine = [s for s in settings if s.stages == stages]
         values = [s.value for s in mine]
-        if mine[0].head in ("linear", "ordered"):
-            read = _pooled if mine[0].head == "linear" else _ordered
-            found = linear(read(features, stages), targets, classes, learn, values)
+        if mine[0].head in _READ:
+            found = linear(_READ[mine[0].head](features, stages), targets, classes, learn, values)
         elif mine[0].head == "knn":
             found = nearest_clips(_pooled(features, stages), targets, classes, learn, [int(v) for v in values])
         else:
@@ -228,6 +226,10 @@ def _pooled(features: Features, stages: Sequence[int]) -> Tensor:
 def _ordered(features: Features, stages: Sequence[int]) -> Tensor:
     """(n, T * C): the means over space of one time after the other."""
     return torch.cat([features.times[s].flatten(1) for s in stages], dim=1)
+
+
+_READ = {"linear": _pooled, "ordered": _ordered}
+"""What each head of one linear layer reads."""
 
 
 def _tokens(features: Features, stages: Sequence[int]) -> Tensor:
