@@ -6,7 +6,8 @@ Needs PyTorch 2.10 or later and a CUDA device; Triton and torchvision are measur
 videoswin's other dependencies is. It ends within six minutes, whatever happens: every part has its time, each row is
 written as soon as it is known, and what failed or did not fit is a row that says so. In the end a table is printed.
 
-1. kernel: 200 random cases of the operator, forward and all gradients, in float32, bf16 and fp16, against the plain engine.
+1. kernel: 200 random cases of the operator, forward and all gradients, in float32, bf16 and fp16, against the plain engine;
+   in eight processes, since compiling is most of it.
 2. forward, train: swin3d_t and swin3d_b on 32x224x224 clips, batches of 1, 8 and 32, bf16 and float32. All models of a row take
    turns, after their outputs (gradients) were compared with our plain engine's in float32. "Share of products" is the
    model's multiply-adds at the rate of the card's best matrix product; "share of memory" is what its layers would move,
@@ -70,6 +71,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, default=Path("gpu.json"), help="where the results go, as JSON")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--models", nargs="+", choices=("swin3d_t", "swin3d_b"), default=("swin3d_t", "swin3d_b"))
+    parser.add_argument("--precisions", nargs="+", choices=("bf16", "float32"), default=("bf16", "float32"))
     parser.add_argument("--seconds", type=float, default=sum(SECONDS.values()), help="for all parts together")
     parser.add_argument("--cases", type=int, default=200, help="of the kernel part")
     parser.add_argument("--quick", action="store_true", help="small models and clips: a rehearsal")
@@ -78,7 +81,10 @@ def main() -> None:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SystemExit("There is no CUDA device. --device cpu --quick rehearses without one.")
     torch.set_float32_matmul_precision("highest")  # float32 means float32, in all models
-    sizes = Sizes(("tiny",), (4, 32, 32), (2, 3, 1), 0.0) if arguments.quick else Sizes()
+    models, precisions = tuple(arguments.models), tuple(arguments.precisions)
+    sizes = Sizes(models, precisions)
+    if arguments.quick:
+        sizes = Sizes(("tiny",), precisions, (4, 32, 32), (2, 3, 1), 0.0)
     results = Results(arguments.out, machine(device) | {"quick": arguments.quick})
     print(json.dumps(results.data["machine"]), flush=True)
     watchdog = threading.Timer(arguments.seconds + GRACE, give_up, [results])
@@ -102,7 +108,8 @@ def run(
     """One part, into the results."""
     quick = arguments.quick
     if part == "kernel":
-        found = check_kernel(device, arguments.cases, budget, largest=8 if quick else 20)
+        processes = 8 if device.type == "cuda" else 1
+        found = check_kernel(device, arguments.cases, budget, 8 if quick else 20, processes)
         results.write(kernel=found)
         print(json.dumps({k: v for k, v in found.items() if k != "failures"}), flush=True)
     elif part == "speed":

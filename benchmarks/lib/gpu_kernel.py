@@ -1,9 +1,11 @@
 """Does the Triton kernel compute what the plain engine computes? Random cases, forward and all gradients."""
 
+import multiprocessing
 import os
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -90,37 +92,66 @@ def differences(case: Case, device: torch.device, seed: int) -> dict[str, float]
     }
 
 
-def check_kernel(device: torch.device, count: int, budget: Budget, largest: int = 20) -> dict[str, Any]:
-    """How many of the cases were done and how far the worst was, by type; all that failed. Ends with the budget."""
+def check_kernel(
+    device: torch.device, count: int, budget: Budget, largest: int = 20, processes: int = 1
+) -> dict[str, Any]:
+    """How many of the cases were done and how far the worst was, by type; all that failed. Ends with the budget.
+
+    Several ``processes`` share the cases: each compiles the kernels that its own need.
+    """
     dtypes = list(LIMITS)
     if interpreted := os.environ.get("TRITON_INTERPRET") == "1":
         dtypes.remove("bfloat16")  # Triton 3.9's interpreter multiplies its bits as whole numbers
+    facts: dict[str, Any] = {"asked": count, "limits": {d: LIMITS[d] for d in dtypes}, "interpreted": interpreted}
     try:
         with use_engine("triton"):
             pass
     except ConfigError as error:
-        return {"asked": count, "done": 0, "failed": 0, "error": str(error), "worst": {}, "failures": []}
+        return facts | {"done": 0, "failed": 0, "error": str(error), "worst": {}, "failures": []}
+    cases = list(enumerate(random_cases(count, 0, dtypes, largest)))
+    if processes == 1:
+        parts = [_check(cases, device, budget.left)]
+    else:
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            shares = [cases[first::processes] for first in range(processes)]
+            parts = list(pool.map(_check, shares, [device] * processes, [budget.left] * processes))
     worst: dict[str, dict[str, float]] = {dtype: {} for dtype in dtypes}
-    done, failures = 0, []
-    for number, case in enumerate(random_cases(count, 0, dtypes, largest)):
-        if done and not budget.left:
+    for part in parts:
+        for dtype, found in part.worst.items():
+            for name, value in found.items():
+                worst[dtype][name] = max(value, worst[dtype].get(name, 0.0))
+    failures = [failure for part in parts for failure in part.failures]
+    return facts | {
+        "done": sum(part.done for part in parts), "failed": len(failures), "worst": worst, "failures": failures[:20],
+        "seconds": round(budget.seconds - budget.left, 1),
+    }  # fmt: skip
+
+
+@dataclass
+class _Checked:
+    """Some of the cases."""
+
+    done: int = 0
+    worst: dict[str, dict[str, float]] = field(default_factory=dict)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _check(cases: list[tuple[int, Case]], device: torch.device, seconds: float) -> _Checked:
+    """At least one of these cases, and as many as there is time for. The number of a case is its seed."""
+    checked, budget = _Checked(), Budget(seconds)
+    for number, case in cases:
+        if (checked.done and not budget.left) or len(checked.failures) >= 20:
             break
+        checked.done += 1
         try:
             found = differences(case, device, number)
         except Exception as error:  # noqa: BLE001  a case that cannot be computed is a result, and not the end
-            failures.append(
-                {"case": asdict(case), "error": f"{type(error).__name__}: {str(error).splitlines()[0]}"[:300]}
-            )
-            if len(failures) >= 20:
-                break
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"[:300]
+            checked.failures.append({"case": asdict(case), "error": reason})
             continue
-        finally:
-            done += 1
+        worst = checked.worst.setdefault(case.dtype, {})
         for name, value in found.items():
-            worst[case.dtype][name] = max(value, worst[case.dtype].get(name, 0.0))
+            worst[name] = max(value, worst.get(name, 0.0))
         if not all(value <= LIMITS[case.dtype] for value in found.values()):
-            failures.append({"case": asdict(case), "differences": found})
-    return {
-        "asked": count, "done": done, "failed": len(failures), "limits": {d: LIMITS[d] for d in dtypes}, "worst": worst,
-        "failures": failures[:20], "interpreted": interpreted, "seconds": round(budget.seconds - budget.left, 1),
-    }  # fmt: skip
+            checked.failures.append({"case": asdict(case), "differences": found})
+    return checked

@@ -149,7 +149,7 @@ qkv, pad, table = torch.randn(2, 18, 48), torch.randn(2, 48), torch.randn(3 * 3 
 inputs = tuple(t.requires_grad_() for t in (qkv, pad, table))
 torch.library.opcheck(
     torch.ops.videoswin.box_attention_triton.default,
-    (*inputs, boxes.order, boxes.index, boxes.places, groups, 1),
+    (*inputs, boxes.order, boxes.index, boxes.places, boxes.shapes, groups, 1),
     test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
 )
 
@@ -207,17 +207,19 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from videoswin.kernels import gpu_triton
 
-kinds = dict.fromkeys(("columns", "lse", "delta", "d_pad", "d_bias"), "*fp32")
-kinds |= dict.fromkeys(("order", "index", "boxes"), "*i32") | dict.fromkeys(("scale", "natural_scale"), "fp32")
-kinds |= dict.fromkeys(("D", "BLOCK", "PADDED", "PRECISION"), "constexpr")
+kinds = dict.fromkeys(("table", "lse", "delta", "d_pad", "d_bias"), "*fp32")
+kinds |= dict.fromkeys(("order", "index", "boxes", "shapes"), "*i32") | dict.fromkeys(("scale", "natural_scale"), "fp32")
+constants = {"d": 32, "D": 32, "STRIDE": 448, "PIECE": 64, "BLOCK": 32, "KEYS": 32, "QUERIES": 32}
+constants |= {"PADDED": True, "PRECISION": "ieee"}
+kinds |= dict.fromkeys(constants, "constexpr")
 for architecture, inputs, names in ((90, "bf16", gpu_triton.__all__), (80, "fp32", ["backward_keys"])):
-    kinds |= dict.fromkeys(("qkv", "pad", "out", "d_out", "d_qkv"), "*" + inputs)
+    kinds |= dict.fromkeys(("qkv", "pad", "bias", "out", "d_out", "d_qkv"), "*" + inputs)
     for name in names:
         kernel = getattr(gpu_triton, name)
         source = ASTSource(
             fn=kernel,
             signature={argument: kinds.get(argument, "i32") for argument in kernel.arg_names},
-            constexprs={"D": 32, "BLOCK": 32, "PADDED": True, "PRECISION": "ieee"},
+            constexprs={name: value for name, value in constants.items() if name in kernel.arg_names},
         )
         options = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
         built = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
@@ -229,9 +231,10 @@ for architecture, inputs, names in ((90, "bf16", gpu_triton.__all__), (80, "fp32
 def test_the_kernels_compile_for_gpus(tmp_path) -> None:  # type: ignore[no-untyped-def]
     told = in_another_process(COMPILE, TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path))
     built = [json.loads(line) for line in told.splitlines()]
-    assert len(built) == 5
+    assert len(built) == 6
     assert all(shared <= 99 * 1024 for _, _, shared, _ in built)  # what a consumer GPU gives to one program
-    assert all(tensor_cores == (architecture == 90) for architecture, _, _, tensor_cores in built)
+    products = [row for row in built if row[1] != "spread_bias"]
+    assert all(tensor_cores == (architecture == 90) for architecture, _, _, tensor_cores in products)
 
 
 # Its absence ----------------------------------------------------------------------------------------------------------

@@ -50,7 +50,10 @@ class Partition:
     sizes: Tensor
     """(groups, 4), int64, on the CPU: boxes, tokens of one, first place in ``order``, first place in ``index``."""
     places: Tensor
-    """(boxes, 3): tokens, first place in ``order``, the group's first place in ``index``."""
+    """(boxes, 3): tokens, first place in ``order``, the group's first row."""
+    shapes: Tensor
+    """(groups, 5): tokens of a box, first place in ``index``, first row, boxes, first place in ``order``. Rows count the queries
+    of one box of each group."""
 
     @classmethod
     def of(
@@ -65,9 +68,13 @@ class Partition:
         counts = [(count, t * h * w) for count, (t, h, w) in shapes]
         slots = list(accumulate((count * n for count, n in counts), initial=0))
         entries = list(accumulate((n * n for _, n in counts), initial=0))
-        rows = [(count, n, slot, entry) for (count, n), slot, entry in zip(counts, slots, entries, strict=False)]
-        places = [(n, slot + box * n, entry) for count, n, slot, entry in rows for box in range(count)]
-        sizes = torch.tensor(rows, dtype=torch.int64, device="cpu").view(-1, 4)
+        rows = list(accumulate((n for _, n in counts), initial=0))
+        whole = list(zip(counts, slots, entries, rows, strict=False))
+        places = [(n, slot + box * n, row) for (count, n), slot, _, row in whole for box in range(count)]
+        by_group = [(n, entry, row, count, slot) for (count, n), slot, entry, row in whole]
+        sizes = torch.tensor(
+            [(count, n, slot, entry) for (count, n), slot, entry, _ in whole], dtype=torch.int64, device="cpu"
+        ).view(-1, 4)
         groups = tuple(
             BoxGroup(
                 count=count,
@@ -76,7 +83,7 @@ class Partition:
                 bias_index=index[entry : entry + n * n].view(n, n),
                 causal=causal and shape[0] > 1,
             )
-            for (_, shape), (count, n, slot, entry) in zip(shapes, rows, strict=True)
+            for (_, shape), ((count, n), slot, entry, _) in zip(shapes, whole, strict=True)
         )
         return cls(
             order=order,
@@ -86,12 +93,13 @@ class Partition:
             padded=len(order) > num_tokens,
             sizes=sizes,
             places=torch.tensor(places, dtype=torch.int32, device="cpu").view(-1, 3).to(order.device),
+            shapes=torch.tensor(by_group, dtype=torch.int32, device="cpu").view(-1, 5).to(order.device),
         )
 
     @property
     def nbytes(self) -> int:
         """Memory of the index tensors."""
-        tensors = (self.order, self.inverse, self.index, self.sizes, self.places)
+        tensors = (self.order, self.inverse, self.index, self.sizes, self.places, self.shapes)
         return sum(t.numel() * t.element_size() for t in tensors)
 
 

@@ -1,10 +1,11 @@
 """One operator, attention inside boxes, and which engine computes it: chosen automatically, or named.
 
-- ``auto``: the compiled engine where it serves (float32 on a CPU with a C compiler), else the plain one.
-- ``plain``: PyTorch's own operators only; what is exported, transformed by ``torch.func``, and what runs on GPUs.
+- ``auto``: the compiled engine where it serves (float32 on a CPU with a C compiler), Triton kernels for bfloat16 and float16 on
+  NVIDIA's cards since Ampere, else the plain one.
+- ``plain``: PyTorch's own operators only; what is exported, transformed by ``torch.func``, and what serves everywhere.
 - ``cpu``: the compiled engine by name; an error where it cannot be had. Its name was "native".
-- ``gpu``: Triton kernels, where a CUDA device and Triton are; an error elsewhere. "auto" does not choose it: on an
-  H200 it was faster for single clips and slower for batches (docs/performance.md). "triton" is its other name.
+- ``gpu``: Triton kernels by name, where a CUDA device and Triton are, also for float32; an error elsewhere. "triton" is its
+  other name.
 """
 
 import contextvars
@@ -105,6 +106,8 @@ def engine_in_force(device: str = "cpu", dtype: torch.dtype = torch.float32) -> 
     if name == "gpu":
         _require("gpu")
         return InForce("gpu", "") if gpu.takes(device, dtype) else InForce("plain", f"gpu serves {gpu.SERVES}")
+    if name == "auto" and gpu.serves_best(device, dtype):
+        return InForce("gpu", "")
     if name == "cpu":
         _require("cpu")
     if device != "cpu" or dtype != torch.float32:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoswin.kernels.choose import chosen_engine
-from videoswin.kernels.ordinary import ordinary, untouched, watched
+from videoswin.kernels.ordinary import as_made, ordinary, watched
 
 __all__ = ["linear", "mlp"]
 
@@ -62,7 +62,7 @@ def _mlp_of_rows(x: Tensor, fc1: nn.Module, fc2: nn.Module) -> Tensor:
 
 def _serves(x: Tensor, *layers: nn.Module) -> bool:
     """Whether calling these layers would compute an ordinary float32 product on the CPU, and nothing else."""
-    if torch.compiler.is_compiling() or not all(untouched(layer) for layer in layers):
+    if torch.compiler.is_compiling() or not all(as_made(layer, nn.Linear) for layer in layers):
         return False
     tensors = [x, *(t for layer in layers for t in (layer.weight, layer.bias) if t is not None)]
     return (

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as _modules
 
-__all__ = ["attached", "ordinary", "transformed", "untouched", "watched"]
+__all__ = ["as_made", "attached", "ordinary", "transformed", "watched"]
 
 _PLAIN_TYPES = (Tensor, nn.Parameter)
-_LINEAR_FORWARD = nn.Linear.forward
+_FORWARDS: dict[type[nn.Module], Callable[..., Any]] = {kind: kind.forward for kind in (nn.Linear, nn.LayerNorm)}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -50,9 +50,9 @@ def watched() -> bool:
     )
 
 
-def untouched(layer: nn.Module) -> bool:
-    """Whether this is exactly PyTorch's linear layer, and nothing is attached to it."""
-    return type(layer) is nn.Linear and nn.Linear.forward is _LINEAR_FORWARD and not attached(layer)
+def as_made(layer: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether this is exactly PyTorch's layer of that kind, and nothing is attached to it."""
+    return type(layer) is kind and kind.forward is _FORWARDS[kind] and not attached(layer)
 
 
 def attached(module: nn.Module) -> bool:

@@ -1,11 +1,12 @@
 """The pieces between which attention sits: patch embedding, the block, patch merging, stochastic depth."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoswin.kernels import Partition
 from videoswin.kernels.linear import linear, mlp
+from videoswin.kernels.norm import layer_norm
+from videoswin.kernels.padding import padded
 from videoswin.model.attention import BoxAttention
 from videoswin.model.config import Grid
 
@@ -24,8 +25,8 @@ class PatchEmbed(nn.Module):
     def forward(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, T', H', W', C). Sizes that the patch does not divide are padded with zeros at the end."""
         pt, ph, pw = self.patch_size
-        video = F.pad(video, [0, -video.shape[4] % pw, 0, -video.shape[3] % ph, 0, -video.shape[2] % pt])
-        return self.norm(self.proj(video).permute(0, 2, 3, 4, 1))
+        video = padded(video, [0, -video.shape[4] % pw, 0, -video.shape[3] % ph, 0, -video.shape[2] % pt])
+        return layer_norm(self.proj(video).permute(0, 2, 3, 4, 1), self.norm)
 
 
 class PatchConv(nn.Conv3d):
@@ -53,10 +54,10 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T', H', W', C) -> (B, T', ceil(H'/2), ceil(W'/2), 2C). Odd sizes are padded with zeros."""
-        x = F.pad(x, [0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2])
+        x = padded(x, [0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2])
         # The order of the four neighbours is fixed by the public weights: height runs first.
-        neighbours = [x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return linear(self.norm(torch.cat(neighbours, dim=-1)), self.reduction)
+        neighbours = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 2, 4, 5, 3, 6).flatten(4)
+        return linear(layer_norm(neighbours, self.norm), self.reduction)
 
 
 class Mlp(nn.Module):
@@ -101,5 +102,5 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor, boxes: Partition) -> Tensor:
         """(B, N, C) -> (B, N, C), tokens in grid order; ``boxes``: which of them meet in attention."""
-        x = x + self.drop_path(self.attn(self.norm1(x), boxes))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self.drop_path(self.attn(layer_norm(x, self.norm1), boxes))
+        return x + self.drop_path(self.mlp(layer_norm(x, self.norm2)))
