@@ -10,7 +10,7 @@ import torch
 
 from tests.tiny import tiny_classifier, write_video
 from videoswin.audit.facts import about_list, odd_ones
-from videoswin.audit.labels import doubts, held_out_scores
+from videoswin.audit.labels import doubts, fits, held_out_scores, trial
 from videoswin.audit.quick import quick_look
 from videoswin.audit.scenes import joined, same_place
 from videoswin.cli.main import main
@@ -36,16 +36,58 @@ def blobs(classes: int = 4, each: int = 25, flipped: float = 0.1, copies: bool =
 
 def test_flipped_labels_are_found():
     features, rows, labels, wrong = blobs()
-    scores = held_out_scores(features, rows, labels, range(len(rows)))
+    scores = held_out_scores([features], rows, labels, range(len(rows)))
     assert torch.allclose(scores.sum(1), torch.ones(len(rows)), atol=1e-4)
     found = {d.number for d in doubts(scores, rows, labels)}
     assert len(found & wrong) >= 0.6 * len(wrong)
     assert len(found & wrong) >= 0.8 * len(found)
 
 
+def test_how_far_to_believe_it_is_tried():
+    features, rows, labels, _ = blobs(flipped=0.0)
+    steps: list[int] = []
+    tried = trial([features], rows, labels, range(len(rows)), lambda: steps.append(1))
+    assert tried is not None
+    assert tried.named >= 0.8
+    assert tried.right >= 0.7
+    assert len(steps) == fits(len(rows))
+    noise = Features({1: torch.randn(len(rows), 16, generator=torch.Generator().manual_seed(1))}, {}, 0)
+    nothing = trial([noise], rows, labels, range(len(rows)))
+    assert nothing is not None
+    assert nothing.right < 0.4  # features that know nothing of the classes
+    assert trial([features], rows[:20], labels, range(20)) is None  # two changed labels say nothing
+
+
+def test_two_looks_know_more_than_one():
+    """One sees the first half of the classes, the other the rest; what happens when counts as well as what happens."""
+    features, rows, labels, wrong = blobs()
+    kinds = torch.tensor([labels.index(row.label) for row in rows])
+    sees = features.pooled[1]
+    looks = [
+        Features({1: torch.where((kinds[:, None] % 2 == half), sees, torch.zeros_like(sees))}, {}, 0) for half in (0, 1)
+    ]
+    one, two = (
+        {d.number for d in doubts(held_out_scores(given, rows, labels, range(len(rows))), rows, labels)}
+        for given in ([looks[0]], looks)
+    )
+    assert len(two & wrong) > len(one & wrong)
+
+
+def test_the_order_of_a_clip_counts():
+    g = torch.Generator().manual_seed(0)
+    rows = [Clip(Path(f"{n}.mp4"), f"class {n % 2}") for n in range(60)]
+    times = 0.3 * torch.randn(60, 8, 4, generator=g)
+    for n in range(60):
+        times[n, :4, 0] += 1 if n % 2 else -1  # up and down, or down and up: the mean is the same
+        times[n, 4:, 0] -= 1 if n % 2 else -1
+    look = Features({1: times.mean(1)}, {}, 0, {1: times})
+    scores = held_out_scores([look], rows, ["class 0", "class 1"], range(60))
+    assert float((scores.argmax(1) == torch.tensor([n % 2 for n in range(60)])).float().mean()) > 0.95
+
+
 def test_right_labels_are_left_alone():
     features, rows, labels, _ = blobs(flipped=0.0)
-    found = doubts(held_out_scores(features, rows, labels, range(len(rows))), rows, labels)
+    found = doubts(held_out_scores([features], rows, labels, range(len(rows))), rows, labels)
     assert len(found) <= 0.03 * len(rows)
 
 
@@ -54,8 +96,8 @@ def test_a_copy_does_not_confirm_a_wrong_label():
     one = next(iter(sorted(wrong)))
     twice = Features({s: torch.cat([x, x[one : one + 1]]) for s, x in features.pooled.items()}, {}, 0)
     rows = [*rows, Clip(Path("copy.mp4"), rows[one].label)]
-    apart = held_out_scores(twice, rows, labels, range(len(rows)))[one]
-    together = held_out_scores(twice, rows, labels, [*range(len(rows) - 1), one])[one]
+    apart = held_out_scores([twice], rows, labels, range(len(rows)))[one]
+    together = held_out_scores([twice], rows, labels, [*range(len(rows) - 1), one])[one]
     given = labels.index(rows[one].label)
     assert float(together[given]) < float(apart[given])
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from videoswin.audit.copies import Copy, find_copies
+from videoswin.audit.copies import Copy, _distinct, find_copies
 from videoswin.data.fingerprints import RATE, SIDE
 
 WIDE = 96  # a scene is larger than a film, so that there is something to crop
@@ -73,3 +73,14 @@ def test_short_clips_do_no_harm(frames: int):
 def test_words():
     assert Copy(0, 1, (0.5, 0.5, 1.0, 1.0), False, 0.0, 2.0, 0.9, 0.9).words == "the same picture"
     assert Copy(0, 1, (0.5, 0.5, 0.8, 0.8), True, -1.26, 2.0, 0.9, 0.9).words == "mirrored, cropped, 1.3 s apart"
+
+
+def test_pairs_that_are_only_as_alike_as_others_are_no_copies() -> None:
+    def pair(first: int, second: int, motion: float) -> Copy:
+        return Copy(first, second, (0.5, 0.5, 1.0, 1.0), False, 0.0, 2.0, motion, 0.9)
+
+    alone, clear = pair(0, 1, 0.6), pair(2, 3, 0.9)
+    walkers = [pair(4, 5, 0.6), pair(5, 6, 0.62), pair(4, 6, 0.57)]
+    weak_beside_clear, far_behind = pair(3, 7, 0.6), pair(0, 8, 0.47)
+    found = list(_distinct([alone, clear, *walkers, weak_beside_clear, far_behind]))
+    assert found == [alone, clear]

@@ -254,3 +254,16 @@ def test_a_checkpoint_that_cannot_be_loaded_is_said_once(names: Path, tmp_path: 
         pytest.raises(VideoSwinError),
     ):
         run_batch(plan, work, 1)
+
+
+def test_a_cut_off_batch_json_is_written_anew_while_nothing_is_done(names: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(names, out)
+    whole = (out / "batch.json").read_text(encoding="utf-8")
+    (out / "batch.json").write_text(whole[:40], encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"batch\.json is damaged"):
+        run(names, out)  # whose parts are these?
+    for part in (out / "table").glob("*.parquet"):
+        part.unlink()
+    assert run(names, out).failed == 12
+    assert (out / "batch.json").read_text(encoding="utf-8") == whole

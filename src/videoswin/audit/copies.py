@@ -35,6 +35,10 @@ _COMPARED = 8  # frames that are compared while a fit is looked for
 _BLUR = 7  # pixels
 _HOPELESS, _PROMISING = 0.4, 0.55
 _MOTION, _STILL = 0.52, 0.7  # correlations that a copy reaches
+_CLEAR, _AHEAD = (
+    0.68,
+    0.12,
+)  # motion that is enough by itself; below it, nothing else may be nearly as alike to either clip
 _WHOLE, _MOTION_OF_PART = 0.8, 0.85  # of the shorter clip; with less in common, they have to agree better
 _LEAST_S = 0.5  # seconds; less than that is no evidence
 
@@ -74,19 +78,31 @@ def find_copies(films: Sequence[Tensor], step: Callable[[], None] = lambda: None
     for first, second, box, mirrored in _search(known, step):
         copy = _check(known, first, second, box, mirrored)
         key = min(first, second), max(first, second)
-        sure = copy is not None and _is_sure(copy, min(len(films[first]), len(films[second])))
-        if copy is not None and sure and (key not in found or copy.motion > found[key].motion):
+        agrees = copy is not None and _agrees(copy, min(len(films[first]), len(films[second])))
+        if copy is not None and agrees and (key not in found or copy.motion > found[key].motion):
             found[key] = copy
-    return sorted(found.values(), key=lambda c: -c.motion)
+    return sorted(_distinct(list(found.values())), key=lambda c: -c.motion)
 
 
-def _is_sure(copy: Copy, shorter: int) -> bool:
+def _agrees(copy: Copy, shorter: int) -> bool:
     """Whether the agreement is enough; ``shorter``: frames of the shorter film. Where only a part of it agrees, that is easily chance:
     among all delays the best one is looked at."""
     whole = copy.overlap_s * RATE >= _WHOLE * shorter
     return (
         copy.motion >= (_MOTION if whole else _MOTION_OF_PART) and copy.still >= _STILL and copy.overlap_s >= _LEAST_S
     )
+
+
+def _distinct(copies: Sequence[Copy]) -> Iterator[Copy]:
+    """Without the pairs that are only as alike as others: people who all walk past the same wall."""
+    motions: dict[int, list[float]] = {}
+    for copy in copies:
+        for number in (copy.first, copy.second):
+            motions.setdefault(number, []).append(copy.motion)
+    for copy in copies:
+        nearly = sum(m > copy.motion - _AHEAD for n in (copy.first, copy.second) for m in motions[n])
+        if copy.motion >= _CLEAR or nearly == 2:  # itself, on both sides
+            yield copy
 
 
 @dataclass(frozen=True)

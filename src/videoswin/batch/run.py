@@ -159,8 +159,11 @@ def _same_batch(place: Place, facts: dict[str, Any]) -> None:
         return
     try:
         began: dict[str, Any] = json.loads(kept)
-    except ValueError as error:
-        raise ConfigError(f"{place.name}: its batch.json is damaged. Give a new folder.") from error
+    except ValueError as error:  # cut off: a store may keep what was written of an object when its writer died
+        if place.parts():
+            raise ConfigError(f"{place.name}: its batch.json is damaged. Give a new folder.") from error
+        place.write_job(json.dumps(facts, indent=1) + "\n")
+        return
     changed = [name for name in facts if facts[name] != began.get(name)]
     if changed:
         told = ", ".join(f"{name} {began.get(name)!r} -> {facts[name]!r}" for name in changed[:3])
