@@ -3,10 +3,11 @@
 import math
 
 import pytest
+from torch.optim import SGD
 
 from tests.tiny import CONFIG
 from videoswin.model import create_model
-from videoswin.train.optim import build_optimizer, learning_rate_factor
+from videoswin.train.optim import build_optimizer, dropping_factor, learning_rate_factor
 
 
 def groups_by_name(ratio: float = 0.1) -> dict[str, dict]:
@@ -68,3 +69,19 @@ def test_schedule_never_leaves_its_range():
                 factor = learning_rate_factor(step, total, warmup)
                 assert 0 <= factor <= 1, (step, total, warmup)
                 assert math.isfinite(factor)
+
+
+def test_sgd_has_the_same_groups():
+    model = create_model(CONFIG)
+    adamw, sgd = (build_optimizer(model, 1e-3, 0.1, 0.05, optimizer=name, momentum=0.8) for name in ("adamw", "sgd"))
+    assert type(sgd) is SGD
+    assert len(sgd.param_groups) == len(adamw.param_groups)
+    for group, other in zip(sgd.param_groups, adamw.param_groups, strict=True):
+        assert [id(p) for p in group["params"]] == [id(p) for p in other["params"]]
+        assert (group["base_lr"], group["weight_decay"]) == (other["base_lr"], other["weight_decay"])
+        assert group["momentum"] == 0.8
+
+
+def test_the_rate_drops_after_a_rise():
+    rates = [dropping_factor(step, 20, 4, (0.5, 0.9)) for step in range(20)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0] + [1.0] * 6 + [0.1] * 8 + [0.01] * 2)

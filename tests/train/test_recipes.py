@@ -1,5 +1,6 @@
 """Settings as data."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from tests.train.helpers import make_videos, tiny_classifier
 from videoswin.cli.main import main
 from videoswin.errors import ConfigError
 from videoswin.train.augments import AUGMENTS
+from videoswin.train.optim import rate_factor
 from videoswin.train.plan import _settings, make_plan
 from videoswin.train.preferences import Preferences
 from videoswin.train.published_recipes import PUBLISHED
@@ -99,7 +101,9 @@ def test_what_was_not_published_says_so():
     """In the line that every run begins with."""
     published = {"kinetics400_t", "kinetics400_s", "kinetics400_b", "kinetics400_b_22k", "kinetics600_b_22k", "ssv2_b"}
     carried = {name for name, recipe in PUBLISHED.items() if "(not published: the numbers are those" in recipe.about}
-    assert carried == set(PUBLISHED) - published - {"kinetics400_mvit_b"}
+    others = {f"kinetics400_{name}" for name in ("mvit_b", "i3d", "vtn_b", "vivit_b", "vivit_b_fe")}
+    assert carried == set(PUBLISHED) - published - others
+    assert all("the decay is not published" in PUBLISHED[name].about for name in others - {"kinetics400_mvit_b"})
     assert "clips of a step are not published" in PUBLISHED["kinetics400_mvit_b"].about
 
 
@@ -118,6 +122,30 @@ def test_the_recipe_of_mvit(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert "starts from fresh weights: add --model mvit_v1_b" in capsys.readouterr().err
     assert main([*command, "--model", "mvit_v2_micro"]) == 2
     assert "is for mvit_v1_b" in capsys.readouterr().err
+
+
+def test_the_recipes_of_systems_trained_by_sgd(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    i3d, vtn, vivit = (get_recipe(f"kinetics400_{name}") for name in ("i3d", "vtn_b", "vivit_b"))
+    assert (i3d.lr, vtn.lr, vivit.lr, get_recipe("kinetics400_vivit_b_fe").lr) == (0.1, 1e-3, 0.1, 0.05)
+    assert (i3d.clips_per_step, vivit.clips_per_step, vtn.clips_per_step) == (384, 64, 0)
+    assert math.ceil(240_000 / 384) * 184 == 115_000
+    settings = _settings(i3d, 240_000, 0, {}, 1)
+    assert (settings.optimizer, settings.momentum) == ("sgd", 0.9)
+    assert settings.lr == pytest.approx(0.1)
+    assert [rate_factor(settings, step, 625) for step in (0, 96_999, 97_000, 108_000)] == pytest.approx(
+        [1, 1, 0.1, 0.01]
+    )
+    settings = _settings(vtn, 1000, 0, {}, 1)
+    rates = [rate_factor(settings, epoch * 10, 10) for epoch in range(25)]
+    assert rates == pytest.approx([1] * 13 + [0.1] * 11 + [0.01])
+    make_videos(tmp_path / "data", each=2)
+    command = ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--recipe"]
+    assert main([*command, "kinetics400_i3d"]) == 2
+    assert "starts from weights of image models (Inception-v1" in capsys.readouterr().err
+    assert main([*command, "kinetics400_i3d", "--model", "r2plus1d_micro"]) == 2
+    assert "is for i3d, and the model of this run is of another system" in capsys.readouterr().err
+    assert main([*command, "kinetics400_vivit_b", "--model", "vivit_b_16x2_model2", "--plan"]) == 2
+    assert "(model 1), and these weights have model 2" in capsys.readouterr().err
 
 
 def test_a_precision_that_costs_time():

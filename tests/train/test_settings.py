@@ -42,6 +42,10 @@ from videoswin.train.settings import TrainSettings
         ("strategy", "dp"),
         ("schedule", "iter"),
         ("save_every", -1.0),
+        ("optimizer", "adam"),
+        ("momentum", 1.0),
+        ("lr_drops", [0.9, 0.5]),
+        ("lr_drops", [0.5, 1.0]),
         ("seed", -1),
         ("seed", 2**63),
         ("seed", 2**70),
@@ -72,3 +76,12 @@ def test_what_does_not_shape_the_weights():
     )
     for change in ({"lr": 1e-3}, {"epochs": 31}, {"seed": 1}, {"precision": "bf16"}, {"batch_size": 9}):
         assert TrainSettings(**change).what_shapes_the_weights() != TrainSettings().what_shapes_the_weights()  # type: ignore[arg-type]
+
+
+def test_drops_of_the_rate_and_their_schedule_belong_together():
+    assert TrainSettings(schedule="drops", lr_drops="0.5,0.9").lr_drops == (0.5, 0.9)  # type: ignore[arg-type]  # of a file
+    with pytest.raises(ConfigError, match="numbers with commas"):
+        TrainSettings(schedule="drops", lr_drops="half")  # type: ignore[arg-type]
+    for halves in ({"schedule": "drops"}, {"lr_drops": (0.5,)}):
+        with pytest.raises(ConfigError, match="Give both, or neither"):
+            TrainSettings(**halves)  # type: ignore[arg-type]

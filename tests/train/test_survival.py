@@ -203,6 +203,7 @@ def test_saved_within_an_epoch(whole, videos: Path, tmp_path: Path, monkeypatch:
         {"precision": "fp16"},
         {"layer_decay": 0.7, "parameter_rule": "official", "schedule": "epoch"},
         {"checkpointing": True},
+        {"optimizer": "sgd", "lr": 1e-2, "schedule": "drops", "lr_drops": (0.5,)},
     ],
 )
 def test_every_setting_is_resumed_to_the_bit(videos: Path, tmp_path: Path, settings: dict):

@@ -70,12 +70,18 @@ class TrainOptions:
         Each block learns at this share of the rate of the block after it; 1 is off, 0.75 usual.
     parameter_rule
         What decays: plain (weight matrices), intent (the published configuration) or official (what the published runs did).
+    optimizer
+        adamw, or sgd as older systems were trained by.
+    momentum
+        Of sgd.
     weight_decay
         Decay of what the parameter rule says.
     warmup_epochs
         Epochs over which the learning rate rises, at most a quarter of the run; a cosine then takes it to 0.
     schedule
-        When the learning rate moves: every step, or once an epoch as in the published runs.
+        When the learning rate moves: every step, once an epoch as in the published runs, or by drops to a tenth.
+    lr_drops
+        Shares of the run after which the learning rate falls to a tenth, such as 0.5,0.9, with --schedule drops.
     max_grad_norm
         Gradients that are longer are scaled down to this norm; 0 never does.
     ema
@@ -149,9 +155,12 @@ class TrainOptions:
     backbone_lr_ratio: float | None = None
     layer_decay: float | None = None
     parameter_rule: str | None = None
+    optimizer: str | None = None
+    momentum: float | None = None
     weight_decay: float | None = None
     warmup_epochs: float | None = None
     schedule: str | None = None
+    lr_drops: str | None = None
     max_grad_norm: float | None = None
     ema: float | None = None
     label_smoothing: float | None = None
@@ -195,7 +204,7 @@ def write_options(path: Path, values: Mapping[str, Any], about: str) -> None:
     """As TOML, which :func:`read_options` reads. ``about``: lines of a comment at the top."""
     lines = [*(f"# {line}" for line in about.splitlines()), ""]
     known = [f.name for f in dataclasses.fields(TrainOptions)]
-    lines += [f"{name} = {_toml(values[name])}" for name in known if name in values]
+    lines += [f"{name} = {_toml(values[name])}" for name in known if name in values and values[name] != ()]
     with replace_file(path) as new:
         new.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -239,4 +248,6 @@ def _kind(annotation: Any) -> type:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        value = ",".join(str(one) for one in value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -96,6 +96,8 @@ class Trainer:
             settings.weight_decay,
             settings.parameter_rule,
             settings.layer_decay,
+            settings.optimizer,
+            settings.momentum,
         )
         self.average = Average(self.model, settings.ema) if settings.ema else None
         self.targets = targets_of(train_clips, settings)

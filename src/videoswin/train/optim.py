@@ -1,16 +1,17 @@
-"""AdamW with a rate and a decay for each kind of parameter, and the schedule (paper section 4.1)."""
+"""AdamW (paper section 4.1) or SGD with a rate and a decay for each kind of parameter, and the schedule."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW, Optimizer
 
 from videoswin.interface.video_model import VideoModel
 from videoswin.train.settings import TrainSettings
 
-__all__ = ["build_optimizer", "learning_rate_factor", "rate_factor", "stepwise_factor"]
+__all__ = ["build_optimizer", "dropping_factor", "learning_rate_factor", "rate_factor", "stepwise_factor"]
 
 _TABLES = (
     "bias_table",
@@ -33,8 +34,10 @@ def build_optimizer(
     weight_decay: float,
     rule: str = "plain",
     layer_decay: float = 1.0,
-) -> AdamW:
-    """AdamW over groups of parameters: the head learns with ``lr``, the backbone with ``lr * backbone_lr_ratio`` (paper: 0.1
+    optimizer: str = "adamw",
+    momentum: float = 0.9,
+) -> Optimizer:
+    """AdamW, or SGD with ``momentum``, over groups of parameters: the head learns with ``lr``, the backbone with ``lr * backbone_lr_ratio`` (paper: 0.1
     from image weights, table 7), with ``layer_decay`` below 1 the less, the earlier the block.
 
     ``rule`` says what else differs:
@@ -65,7 +68,10 @@ def build_optimizer(
         group["params"].append(parameter)
     # In an order of their own, which saved states rely on: backbone before head, decayed before not decayed.
     ordered = sorted(groups.items(), key=lambda item: (item[0][0] == "head", item[0][1], item[0][2] == 0))
-    return AdamW([group for _, group in ordered], lr=lr, betas=(0.9, 0.999))
+    parts = [group for _, group in ordered]
+    if optimizer == "sgd":
+        return SGD(parts, lr=lr, momentum=momentum)
+    return AdamW(parts, lr=lr, betas=(0.9, 0.999))
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,9 @@ def rate_factor(settings: TrainSettings, step: int, steps_per_epoch: int) -> flo
     warmup = min(settings.warmup_epochs, settings.epochs / 4)  # a short run would otherwise end before its warm-up does
     if settings.schedule == "epoch":
         return stepwise_factor(step, steps_per_epoch, settings.epochs, warmup)
+    if settings.schedule == "drops":
+        total, rise = settings.epochs * steps_per_epoch, round(warmup * steps_per_epoch)
+        return dropping_factor(step, total, rise, settings.lr_drops)
     return learning_rate_factor(step, settings.epochs * steps_per_epoch, round(warmup * steps_per_epoch))
 
 
@@ -126,6 +135,17 @@ def learning_rate_factor(step: int, total_steps: int, warmup_steps: int) -> floa
         return (step + 1) / warmup_steps
     share = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def dropping_factor(step: int, total_steps: int, warmup_steps: int, drops: Sequence[float]) -> float:
+    """A line up over the warm-up, then a tenth of it after each of ``drops``, shares of the run.
+
+    >>> [round(dropping_factor(s, 100, 0, (0.5, 0.9)), 3) for s in (0, 49, 50, 90)]
+    [1.0, 1.0, 0.1, 0.01]
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return 0.1 ** sum(step >= share * total_steps for share in drops)
 
 
 def stepwise_factor(step: float, steps_per_epoch: int, epochs: int, warmup_epochs: float) -> float:

@@ -26,6 +26,7 @@ from videoswin.train.recipes import Recipe, get_recipe
 from videoswin.train.settings import TrainSettings
 from videoswin.train.split import hold_out, k_folds
 from videoswin.train.start import DEFAULT_START, Wanted, choose_start
+from videoswin.zoo.papers import paper_of
 from videoswin.zoo.registry import get_config
 
 __all__ = ["FEW_CLIPS", "Part", "Plan", "make_plan"]
@@ -265,7 +266,12 @@ def _require_its_model(name: str, recipe: Recipe, classifier: Classifier) -> Non
     if not recipe.model:
         return
     published, here = get_config(recipe.model), classifier.model.config
-    for field_name in ("embed_dim", "depths", "depth", "window_size", "patch_size", "version"):
+    if type(published) is not type(here):
+        raise ConfigError(
+            f'recipe="{name}" is for {recipe.model}, and the model of this run is of another system ({paper_of(here).name}). '
+            f"Give --model {recipe.model}, or another recipe."
+        )
+    for field_name in ("embed_dim", "depths", "depth", "window_size", "patch_size", "version", "model"):
         expected, found = getattr(published, field_name, None), getattr(here, field_name, None)
         if expected != found:
             start = f"weights {recipe.start}" if recipe.start else f"--model {recipe.model}"

@@ -1,5 +1,5 @@
-"""Published runs: the paper's, as its public code was configured (configs/recognition/swin of the authors' repository), and one of
-another system.
+"""Published runs: the paper's, as its public code was configured (configs/recognition/swin of the authors' repository), and those of
+other systems of which all numbers that matter are known.
 
 Eight GPUs with eight clips each make a step of 64. With one device, ``batch_size`` 8 and ``accumulate`` 8 are the same step; with
 other numbers the learning rate is scaled in proportion. What a recipe takes over from another one, because it was not published,
@@ -45,6 +45,33 @@ def _kinetics(about: str, model: str, lr: float, decay: float, drop_path: float,
         model=model,
         start=start,
         preprocessing=Preprocessing(antialias=False),
+    )
+
+
+_SGD: Mapping[str, Any] = {"optimizer": "sgd", "momentum": 0.9, "max_grad_norm": 0.0}
+_NO_DECAY = "the decay is not published with it, and none is taken"
+_HALF = (127.5, 127.5, 127.5)  # pixels in [-1, 1]
+
+
+def _vivit(which: str, model: str, lr: float) -> Recipe:
+    return Recipe(
+        about=f"ViViT-B/16x2{which} on Kinetics-400 ({_NO_DECAY})",
+        steps=0,
+        epochs=(30, 30),
+        batch_size=8,
+        clips_per_step=64,
+        lr=lr,
+        backbone_lr_ratio=1.0,
+        weight_decay=0.0,
+        warmup_epochs=2.5,
+        label_smoothing=0.0,
+        augment="strong",
+        flip=True,
+        drop_path=None,
+        settings={**_SGD, "accumulate": 8},
+        model=model,
+        start="of image models (ViT-B/16, ImageNet-21K)",
+        preprocessing=Preprocessing(clip_len=32, frame_interval=2, mean=_HALF, std=_HALF),
     )
 
 
@@ -109,4 +136,43 @@ PUBLISHED: Mapping[str, Recipe] = {
         model="mvit_v1_b",
         preprocessing=Preprocessing(clip_len=16, frame_interval=4),
     ),
+    "kinetics400_i3d": Recipe(
+        about=f"I3D on Kinetics-400, from image weights ({_NO_DECAY})",
+        steps=0,
+        epochs=(184, 184),  # 115,000 steps of 384 of the 240,000 clips
+        batch_size=6,
+        clips_per_step=384,
+        lr=0.1,
+        backbone_lr_ratio=1.0,
+        weight_decay=0.0,
+        warmup_epochs=0,
+        label_smoothing=0.0,
+        augment="strong",
+        flip=True,
+        drop_path=None,
+        settings={**_SGD, "accumulate": 64, "schedule": "drops", "lr_drops": (97 / 115, 108 / 115)},
+        model="i3d",
+        start="of image models (Inception-v1, ImageNet), inflated",
+        preprocessing=Preprocessing(clip_len=64, sampling="time", fps=25.0, mean=_HALF, std=_HALF),
+    ),
+    "kinetics400_vtn_b": Recipe(
+        about=f"VTN on Kinetics-400 ({_NO_DECAY}; neither are the clips of a step)",
+        steps=0,
+        epochs=(25, 25),
+        batch_size=8,
+        lr=1e-3,
+        backbone_lr_ratio=1.0,
+        weight_decay=0.0,
+        warmup_epochs=0,
+        label_smoothing=0.0,
+        augment="strong",
+        flip=True,
+        drop_path=None,
+        settings={**_SGD, "schedule": "drops", "lr_drops": (13 / 25, 24 / 25)},
+        model="vtn_b",
+        start="of image models (ViT-B/16, ImageNet-21K)",
+        preprocessing=Preprocessing(clip_len=16, sampling="time", fps=25 / 8, mean=(114.75,) * 3, std=(57.375,) * 3),
+    ),
+    "kinetics400_vivit_b": _vivit("", "vivit_b_16x2_model1", 0.1),
+    "kinetics400_vivit_b_fe": _vivit(", factorised encoder", "vivit_b_16x2_model2", 0.05),
 }

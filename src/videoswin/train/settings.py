@@ -1,16 +1,18 @@
 """What a training run is asked to do."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from videoswin.errors import ConfigError, nearest
 
-__all__ = ["Balance", "ParameterRule", "Precision", "Schedule", "Strategy", "TrainSettings"]
+__all__ = ["Balance", "OptimizerName", "ParameterRule", "Precision", "Schedule", "Strategy", "TrainSettings"]
 
 Precision = Literal["float32", "bf16", "fp16"]
 ParameterRule = Literal["plain", "intent", "official"]
-Schedule = Literal["step", "epoch"]
+Schedule = Literal["step", "epoch", "drops"]
+OptimizerName = Literal["adamw", "sgd"]
 Balance = Literal["none", "sampling", "weights"]
 Strategy = Literal["ddp", "fsdp"]
 
@@ -36,12 +38,17 @@ class TrainSettings:
     """Each block learns at this share of the rate of the block after it (Clark et al., 2020); 1 is off, 0.75 usual."""
     parameter_rule: ParameterRule = "plain"
     """Which parameters decay, and how fast bias tables learn: see :func:`~videoswin.train.optim.build_optimizer`."""
+    optimizer: OptimizerName = "adamw"
+    momentum: float = 0.9
+    """Of SGD."""
     weight_decay: float = 0.05
     warmup_epochs: float = 2.5
     """Epochs over which the learning rate rises; never more than a quarter of the run."""
     schedule: Schedule = "step"
     """"step": a linear rise, then a cosine, step by step. "epoch": as the public code, one cosine over all epochs that moves
-    once an epoch, below it a rise from a tenth."""
+    once an epoch, below it a rise from a tenth. "drops": a linear rise, then to a tenth at each of ``lr_drops``."""
+    lr_drops: tuple[float, ...] = ()
+    """Shares of the run after which the rate falls to a tenth, with ``schedule`` "drops"."""
     label_smoothing: float = 0.1
     mixup: float = 0.0
     """Strength of MixUp (Zhang et al., 2018): two clips and their labels are blended, by a share drawn from Beta(a, a)."""
@@ -85,18 +92,24 @@ class TrainSettings:
         for name in ("weight_decay", "warmup_epochs", "max_grad_norm", "mixup", "cutmix", "save_every"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}={getattr(self, name)} must be a number, 0 or more.")
-        for name in ("label_smoothing", "ema"):
+        for name in ("label_smoothing", "ema", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be in [0, 1).")
         if not 0 < self.layer_decay <= 1:
             raise ConfigError(f"layer_decay={self.layer_decay} must be above 0 and at most 1; 0.75 is usual.")
         for name, kind in (
             ("precision", Precision), ("parameter_rule", ParameterRule), ("schedule", Schedule), ("balance", Balance),
-            ("strategy", Strategy),
+            ("strategy", Strategy), ("optimizer", OptimizerName),
         ):  # fmt: skip
             value = getattr(self, name)
             if value not in get_args(kind):
                 raise ConfigError(f'{name}="{value}" is unknown. {nearest(str(value), get_args(kind))}')
+
+        object.__setattr__(self, "lr_drops", _shares(self.lr_drops))
+        if any(not 0 < share < 1 for share in self.lr_drops) or list(self.lr_drops) != sorted(self.lr_drops):
+            raise ConfigError(f"lr_drops={list(self.lr_drops)} must be shares of the run between 0 and 1, rising.")
+        if (self.schedule == "drops") != bool(self.lr_drops):
+            raise ConfigError('lr_drops belongs to schedule="drops", and it to lr_drops. Give both, or neither.')
 
     def what_shapes_the_weights(self) -> dict[str, Any]:
         """The fields that a resumed run has to share with the one it continues."""
@@ -104,3 +117,13 @@ class TrainSettings:
         for name in _DOES_NOT_SHAPE:
             del fields[name]
         return fields
+
+
+def _shares(value: str | Sequence[float]) -> tuple[float, ...]:
+    """From numbers, or as a command line and a file of settings give them: "0.5,0.9"."""
+    if not isinstance(value, str):
+        return tuple(value)
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise ConfigError(f'lr_drops="{value}" must be numbers with commas between them, such as 0.5,0.9.') from None
