@@ -75,6 +75,21 @@ def test_two_persons_are_enough(rows: list[Clip], tmp_path: Path) -> None:
     assert "2 parts" in taught.notes[0]
 
 
+def test_one_clip_of_another_person_is_enough(rows: list[Clip], tmp_path: Path) -> None:
+    """A fold learns from that clip alone, of which nothing can be held out to choose by."""
+    known = [row for row in rows if row.label != NONE]
+    two = [replace(row, group="other" if number == 0 else "one") for number, row in enumerate(known)]
+    assert teach(tiny_classifier(), two, features=tmp_path).groups == 2
+
+
+def test_parts_of_one_file_are_held_out_one_by_one(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "long.mp4", frames=72, fps=12)
+    parts = [Clip(path, "ab"[number % 2], "", "", start=float(number), end=number + 1.0) for number in range(6)]
+    taught = teach(tiny_classifier(), parts, features=tmp_path / "f")
+    assert taught.groups == 0
+    assert any("No persons or scenes" in note for note in taught.notes)
+
+
 def test_classes_of_one_person_are_named(rows: list[Clip], tmp_path: Path) -> None:
     apart = [replace(row, group=row.label) if row.label == LABELS[0] else row for row in rows]
     taught = teach(tiny_classifier(), apart, features=tmp_path)
