@@ -14,7 +14,7 @@ from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError
 from videoswin.interface.ordered_head import OrderedHead, nearness
 from videoswin.train.features import extract
-from videoswin.train.few_shot import NONE, OrderedFewShot, PlainFewShot, auroc, few_shot_for
+from videoswin.train.few_shot import NONE, OrderedFewShot, PlainFewShot, few_shot_for
 from videoswin.train.novelty import HeldOut, Nearness
 from videoswin.train.teach import teach
 from videoswin.train.varied import varied
@@ -173,11 +173,6 @@ def test_notes_on_the_list_are_told(
     index = _listed(rows[:10], tmp_path, "path,label,groop")
     assert main(["teach", str(index), "--out", str(tmp_path / "t"), "--weights", str(tmp_path / "start")]) == 0
     assert "groop" in capsys.readouterr().err
-
-
-def test_auroc() -> None:
-    assert auroc(torch.tensor([0.9, 0.8]), torch.tensor([0.1, 0.2])) == 1
-    assert auroc(torch.tensor([0.5]), torch.tensor([0.5])) == 0.5
 
 
 def test_views_vary_and_depend_on_the_clip_alone(rows: list[Clip], tmp_path: Path) -> None:
