@@ -22,8 +22,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from videoswin.data.decode import open_video
 
 _BOUNDARY = "frontier"
 _HEADER = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-_WARM_UP = 100
+_WARM_UP = 250
 _SETTLE_S = 60
 _FPS = 12
 _MEMORY = 0.1
@@ -152,13 +153,15 @@ class Client:
         removed = self._ask("DELETE", lesson)
         return status if removed < 300 else removed
 
-    def _connect(self) -> ClientConnection:
+    @contextmanager
+    def _connected(self) -> Iterator[ClientConnection]:
         address = f"ws://127.0.0.1:{self._port}/v1/stream?clip_seconds=1&fps={_FPS}&replay=true"
-        return connect(address, proxy=None, open_timeout=300)
+        with connect(address, proxy=None, open_timeout=300) as stream:
+            yield stream
 
     def _stream(self, pictures: list[bytes]) -> str:
         found: list[str] = []
-        with self._connect() as stream:
+        with self._connected() as stream:
             try:
                 for number, picture in enumerate(pictures):
                     stream.send(struct.pack("<d", number / _FPS) + picture)
@@ -170,10 +173,9 @@ class Client:
         return "refused" if "error" in found else "answered" if "scores" in found else "silent"
 
     def _leave_stream(self) -> str:
-        stream = self._connect()
-        stream.send(struct.pack("<d", 0.0) + self._pictures[0])
-        stream.socket.shutdown(socket.SHUT_RDWR)
-        stream.close()
+        with self._connected() as stream:
+            stream.send(struct.pack("<d", 0.0) + self._pictures[0])
+            stream.socket.shutdown(socket.SHUT_RDWR)
         return _SENT
 
     def _raw(self, data: bytes, answer: bool) -> int | str:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from videoswin.classifier.loading import load
 from videoswin.data.annotations import Clip, read_index
@@ -34,8 +34,12 @@ _ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder
 
 
 class _Plain(SimpleHTTPRequestHandler):
-    headers_too: dict[str, str] = {}
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript", ".wasm": "application/wasm"}
+    headers_too: ClassVar[dict[str, str]] = {}
+    extensions_map: ClassVar[dict[str, str]] = {
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+    }
 
     def end_headers(self) -> None:
         for name, value in self.headers_too.items():
@@ -47,7 +51,7 @@ class _Plain(SimpleHTTPRequestHandler):
 
 
 class _Isolating(_Plain):
-    headers_too = _ISOLATED
+    headers_too: ClassVar[dict[str, str]] = _ISOLATED
 
 
 @contextmanager
@@ -135,7 +139,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--split")
     parser.add_argument("--weights", default="swin3d_micro_gestures")
-    parser.add_argument("--onnxruntime-web", type=Path, help="the npm package, as for export; by default npm fetches it")
+    parser.add_argument(
+        "--onnxruntime-web", type=Path, help="the npm package, as for export; by default npm fetches it"
+    )
     options = parser.parse_args()
     classifier = load(options.weights)
     rows = list(read_index(options.data, split=options.split, labels=classifier.labels).rows)
