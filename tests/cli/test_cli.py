@@ -185,6 +185,46 @@ def test_evaluate_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
+def test_evaluate_tells_answers_of_none(tmp_path: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a threshold here, which no score reaches: wrong for clips of the classes, right for those of other things."""
+    strict = tiny_classifier()
+    strict.none_threshold = 1.0
+    strict.save(tmp_path / "strict")
+    lines = [
+        "path,label",
+        f"{place}/data/{LABELS[0]}/0.mp4,{LABELS[0]}",
+        f"{place}/data/{LABELS[1]}/1.mp4,{LABELS[1]}",
+        f"{place}/data/{LABELS[2]}/2.mp4,cat",
+    ]
+    (tmp_path / "index.csv").write_text("\n".join(lines))
+    index, command = str(tmp_path / "index.csv"), ["--weights", str(tmp_path / "strict")]
+    assert main(["evaluate", index, *command, "--none", "cat", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["n"] == 2
+    told = {"answered": 2, "top1": 0.0, "others": 1, "others_refused": 1}
+    assert told.items() <= figures["none"].items()
+    assert main(["evaluate", index, *command, "--none", "cat"]) == 0
+    out = capsys.readouterr().out
+    for words in ("said none", "right, and not none", "other things", "told apart (AUROC)"):
+        assert words in out
+    assert main(["evaluate", index, *command]) == 2
+    assert '"cat"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("strict", "none", "reason"),
+    [(False, "cat", "never answers"), (True, "nod", "one of the classes"), (True, "wav", 'Did you mean "wave"?')],
+)
+def test_evaluate_refuses_a_none_that_makes_no_sense(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], strict: bool, none: str, reason: str
+) -> None:
+    classifier = tiny_classifier()
+    classifier.none_threshold = 0.5 if strict else None
+    classifier.save(tmp_path / "ck")
+    assert main(["evaluate", "data", "--weights", str(tmp_path / "ck"), "--none", none]) == 2
+    assert reason in capsys.readouterr().err
+
+
 def test_long_labels_are_whole_when_piped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     long = "a label " * 40
     tiny_classifier(labels=(long.strip(), "b", "c")).save(tmp_path / "long")

@@ -16,6 +16,10 @@ from videoswin.errors import ConfigError
 from videoswin.explain.evidence import find_evidence, strongest_box
 from videoswin.explain.occlusion import PASSES, occlusion_evidence
 from videoswin.explain.perturb import centre_map, curves, random_map
+from videoswin.interface.ordered_head import OrderedHead
+from videoswin.predict.answers import NONE
+from videoswin.train.novelty import Nearness, set_memory
+from videoswin.train.start import adopt
 from videoswin.zoo.registry import create_model as create_any_model
 
 
@@ -42,6 +46,34 @@ def test_the_last_map_sums_to_the_logit(clip: torch.Tensor) -> None:
     assert float(found.signed.sum()) == pytest.approx(float(expected), abs=1e-4)
     assert float(found.positive.sum()) == pytest.approx(1)
     assert float(found.frames.sum()) == pytest.approx(1)
+
+
+def taught_classifier() -> Classifier:
+    """With the head of a taught model: it reads the parts of the clip in their order, and remembers three clips."""
+    tiny = tiny_classifier()
+    labels = (*tiny.labels, NONE)
+    torch.manual_seed(1)
+    model, _ = adopt(tiny, labels, head_parts=4, head_memory=3)
+    assert isinstance(model.head, OrderedHead)
+    with torch.no_grad():
+        model.head.fc.weight.normal_(std=0.5)
+        model.head.fc.bias.normal_()
+    set_memory(model.head, torch.randn(3, model.head.fc.in_features), Nearness(2.0, 0.1))
+    return Classifier(model.eval(), tiny.preprocessing, labels, "taught")
+
+
+def test_the_last_map_of_a_taught_class_sums_to_its_logit(clip: torch.Tensor) -> None:
+    """Each token adds by the weights of its own part of the clip. "None of these" comes from the memory, which is not linear."""
+    classifier = taught_classifier()
+    bias = classifier.model.head.fc.bias.detach()  # type: ignore[union-attr]
+    with torch.inference_mode():
+        logits = classifier.model(clip[None])[0]
+    for number, label in enumerate(classifier.labels[:-1]):
+        found = find_evidence(classifier, clip, label, stage=2)
+        assert float(found.signed.sum()) == pytest.approx(float(logits[number] - bias[number]), abs=1e-4)
+    none = find_evidence(classifier, clip, NONE, stage=2)
+    assert none.signed.isfinite().all()
+    assert float(none.signed.sum()) != pytest.approx(float(logits[-1] - bias[-1]), abs=1e-2)
 
 
 @pytest.mark.parametrize("stage", [1, 2])

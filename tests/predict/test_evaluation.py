@@ -13,6 +13,8 @@ from videoswin.data.annotations import Clip
 from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Views
 from videoswin.errors import ConfigError, OutOfMemoryError, VideoError
+from videoswin.predict.answers import NONE
+from videoswin.predict.calibration import auroc
 from videoswin.predict.evaluation import Evaluation, RowResult, evaluate, evaluate_rows
 from videoswin.predict.profile import Profile
 from videoswin.predict.results import LabelScore
@@ -167,3 +169,65 @@ def test_parts_of_videos_and_odd_names_in_the_csv(folder: Path, classifier: Clas
     assert [line[1:3] for line in lines[1:]] == [["0.0", "0.5"], ["0.5", ""], ["0.0", ""]]
     assert lines[3][0] == r"'-=odd\x1b\u202e.mp4"
     assert lines[3][-1].startswith(r"'-=odd\x1b\u202e.mp4: the file was not found")
+
+
+def said(label: str, predicted: str, score: float, none: bool) -> RowResult:
+    """A row of a classifier that says none below .5, or by a label."""
+    other = LABELS[0] if predicted != LABELS[0] else LABELS[1]
+    return RowResult(row("x.mp4", label), (LabelScore(predicted, score), LabelScore(other, 1 - score)), none=none)
+
+
+SAID = (
+    said(LABELS[0], LABELS[0], 0.9, False),
+    said(LABELS[0], LABELS[0], 0.45, True),  # its label, but below the threshold
+    said(LABELS[1], NONE, 0.7, True),
+    said(LABELS[1], LABELS[0], 0.6, False),
+    said(NONE, NONE, 0.8, True),
+    said(NONE, LABELS[1], 0.6, False),
+    RowResult(row("x.mp4", NONE), (), VideoError("x.mp4", "broken")),
+)
+
+
+def test_none_is_wrong_for_clips_of_the_classes_and_right_for_others(tmp_path: Path) -> None:
+    evaluation = Evaluation((*LABELS, NONE), Views(1, 1), SAID, says_none=True)
+    assert (evaluation.n, evaluation.top1, evaluation.mean_class) == (4, 0.5, 0.5)
+    assert evaluation.none is not None
+    assert (evaluation.none.answered, evaluation.none.top1) == (2, 0.25)
+    assert (evaluation.none.others, evaluation.none.others_refused) == (3, 1)
+    inside, outside = (0.9, 0.45, 0.3, 0.6), (0.2, 0.6)  # the best score of a class
+    above = sum((a > b) + 0.5 * (a == b) for a in inside for b in outside)
+    assert evaluation.none.auroc == pytest.approx(above / 8)
+    assert [c.none for c in evaluation.per_class] == [1, 1, 0, 0]
+    assert int(evaluation.confusion.sum()) == 4
+    assert evaluation.to_dict()["none"]["others_refused"] == 1
+    evaluation.write_csv(tmp_path / "p.csv")
+    with (tmp_path / "p.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [r["none"] for r in read] == ["0", "1", "1", "0", "1", "0", "0"]
+    assert [r["correct"] for r in read] == ["1", "1", "0", "0", "1", "0", "0"]
+
+
+def test_none_is_a_class_like_others_where_it_is_no_answer() -> None:
+    """As in a training run, whose clips all have a class."""
+    evaluation = Evaluation((*LABELS, NONE), Views(1, 1), SAID[2:6])
+    assert evaluation.n == 4
+    assert evaluation.none is None
+    assert "none" not in evaluation.to_dict()
+
+
+def test_other_things_may_be_asked_of_whoever_may_say_none(folder: Path) -> None:
+    plain = tiny_classifier()
+    rows = [row(folder / "0.mp4", LABELS[0]), row(folder / "1.mp4", NONE)]
+    with pytest.raises(ConfigError, match="no label"):
+        evaluate(plain, rows)
+    plain.none_threshold = 0.999
+    none = evaluate(plain, rows).none
+    assert none is not None
+    assert (none.answered, none.top1, none.others, none.others_refused) == (1, 0, 1, 1)
+    with pytest.raises(ConfigError, match="Add some of the classes"):
+        evaluate(plain, rows[1:])
+
+
+def test_auroc() -> None:
+    assert auroc(torch.tensor([0.9, 0.8]), torch.tensor([0.1, 0.2])) == 1
+    assert auroc(torch.tensor([0.5]), torch.tensor([0.5])) == 0.5

@@ -10,6 +10,7 @@ from tests.tiny import tiny_classifier, write_video
 from videoswin.data.clips import Clip
 from videoswin.data.preprocessing import Views
 from videoswin.errors import ConfigError, VideoError
+from videoswin.predict.answers import NONE
 from videoswin.predict.evaluation import Evaluation, RowResult
 from videoswin.predict.evaluation_page import Epochs, require_page, write_evaluation_page
 from videoswin.predict.results import LabelScore
@@ -82,3 +83,23 @@ def test_a_place_where_nothing_can_be_written_is_said_before_the_work(tmp_path: 
     for path in (tmp_path, tmp_path / "none" / "page.html"):
         with pytest.raises(ConfigError, match="cannot be written"):
             require_page(path)
+
+
+def test_answers_of_none_have_their_own_figures(tmp_path: Path):
+    labels = ("wave", "nod", NONE)
+    video = write_video(tmp_path / "a.mp4")
+    scores = LabelScore("wave", 0.7), LabelScore("nod", 0.2)
+    rows = (
+        RowResult(Clip(video, "wave"), scores),
+        RowResult(Clip(video, "nod"), (LabelScore(NONE, 0.8), LabelScore("nod", 0.1)), none=True),
+        RowResult(Clip(video, NONE), scores),
+    )
+    page = tmp_path / "page.html"
+    evaluation = Evaluation(labels, Views(1, 1), rows, says_none=True)
+    write_evaluation_page(page, tiny_classifier(), evaluation, "test", made=MADE)
+    text = page.read_text(encoding="utf-8")
+    assert "50.0 %</div><div>accuracy on 2 clips" in text
+    assert "“none of these”, as 1 of 2 were" in text
+    assert "0 of 1</div><div>clips of other things" in text
+    assert 'taken for <span class="wrong">wave</span>' in text
+    assert "said none</th>" in text

@@ -145,15 +145,18 @@ def test_a_decoder_that_hangs_is_replaced(models: Models, clip: Path) -> None:
 def test_a_decoder_that_dies_is_replaced(models: Models, clip: Path) -> None:
     with running(models) as server, ThreadPoolExecutor(1) as client:
         (worker,) = server.service.decoders.processes
-        os.kill(worker.pid, signal.SIGSTOP)
+        pid = worker.pid
+        os.kill(pid, signal.SIGSTOP)
         asked = client.submit(server.post, "/v1/predict", clip)
         eventually(lambda: server.service.queue.taken == 1 and server.service.decoders._idle.empty())
-        os.kill(worker.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         answer = asked.result()
         assert (answer.status, answer.code) == (422, "bad_video")
         assert server.post("/v1/predict", clip).status == 200
         (other,) = server.service.decoders.processes
-        assert other.pid != worker.pid
+        assert other.pid != pid
+        with pytest.raises(ValueError, match="closed"):  # nothing of it is held any more
+            worker.is_alive()
         assert b"videoswin_decoders_replaced_total 1.0" in server.request("GET", "/metrics").body
         assert server.request("GET", "/readyz").status == 200
 
@@ -162,7 +165,7 @@ def test_not_ready_while_no_decoder_lives(models: Models) -> None:
     with running(models) as server:
         (worker,) = server.service.decoders.processes
         os.kill(worker.pid, signal.SIGKILL)
-        worker.join(PATIENCE_S)
+        eventually(lambda: worker not in server.service.decoders.processes)
         assert server.request("GET", "/healthz").status == 200
         eventually(lambda: server.request("GET", "/readyz").status == 200)
 

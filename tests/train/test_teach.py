@@ -14,7 +14,7 @@ from videoswin.data.annotations import Clip
 from videoswin.errors import ConfigError
 from videoswin.interface.ordered_head import OrderedHead, nearness
 from videoswin.train.features import extract
-from videoswin.train.few_shot import NONE, OrderedFewShot, PlainFewShot, auroc, few_shot_for
+from videoswin.train.few_shot import NONE, OrderedFewShot, PlainFewShot, few_shot_for
 from videoswin.train.novelty import HeldOut, Nearness
 from videoswin.train.teach import teach
 from videoswin.train.varied import varied
@@ -73,6 +73,21 @@ def test_two_persons_are_enough(rows: list[Clip], tmp_path: Path) -> None:
     taught = teach(tiny_classifier(), two, features=tmp_path)
     assert taught.groups == 2
     assert "2 parts" in taught.notes[0]
+
+
+def test_one_clip_of_another_person_is_enough(rows: list[Clip], tmp_path: Path) -> None:
+    """A fold learns from that clip alone, of which nothing can be held out to choose by."""
+    known = [row for row in rows if row.label != NONE]
+    two = [replace(row, group="other" if number == 0 else "one") for number, row in enumerate(known)]
+    assert teach(tiny_classifier(), two, features=tmp_path).groups == 2
+
+
+def test_parts_of_one_file_are_held_out_one_by_one(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "long.mp4", frames=72, fps=12)
+    parts = [Clip(path, "ab"[number % 2], "", "", start=float(number), end=number + 1.0) for number in range(6)]
+    taught = teach(tiny_classifier(), parts, features=tmp_path / "f")
+    assert taught.groups == 0
+    assert any("No persons or scenes" in note for note in taught.notes)
 
 
 def test_classes_of_one_person_are_named(rows: list[Clip], tmp_path: Path) -> None:
@@ -158,11 +173,6 @@ def test_notes_on_the_list_are_told(
     index = _listed(rows[:10], tmp_path, "path,label,groop")
     assert main(["teach", str(index), "--out", str(tmp_path / "t"), "--weights", str(tmp_path / "start")]) == 0
     assert "groop" in capsys.readouterr().err
-
-
-def test_auroc() -> None:
-    assert auroc(torch.tensor([0.9, 0.8]), torch.tensor([0.1, 0.2])) == 1
-    assert auroc(torch.tensor([0.5]), torch.tensor([0.5])) == 0.5
 
 
 def test_views_vary_and_depend_on_the_clip_alone(rows: list[Clip], tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import tiny_classifier
+from tests.tiny import tiny_classifier, write_video
 from videoswin.classifier.classifier import Classifier
+from videoswin.cli.main import main
 from videoswin.data.annotations import Clip
+from videoswin.data.decode import Limits
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import VideoError
 from videoswin.features.clips import Found
-from videoswin.train import way_of_looking
+from videoswin.train import start, way_of_looking
 from videoswin.train.footage import Footage
 from videoswin.train.preferences import Preferences
 from videoswin.train.way_of_looking import choose_way, clips_to_ask, ways_to_try
@@ -59,7 +61,7 @@ def features_that_know(way: str, known: float, monkeypatch: pytest.MonkeyPatch, 
     """Features of the way with sampling ``way`` show the class of the share ``known`` of the clips; of the other way, of all but
     one in ten."""
 
-    def look(classifier: Classifier, rows: list[Clip]):
+    def look(classifier: Classifier, rows: list[Clip], limits: Limits):
         share = known if classifier.preprocessing.sampling == way else 0.9
         for number, row in enumerate(rows):
             if row in bad:
@@ -118,3 +120,22 @@ def test_unreadable_clips_are_left_to_the_preparation(monkeypatch: pytest.Monkey
     assert "39 held-out clips" in chosen().note
     features_that_know("uniform", 0.6, monkeypatch, bad=tuple(ROWS[:30]))
     assert chosen() == way_of_looking.Way({}, "")
+
+
+def test_clips_may_cost_what_the_caller_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``train --limits`` holds for this look as for all others."""
+    asked = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(way_of_looking, "clip_features", lambda seen, rows, limits: asked.append(limits) or [])
+    tiny = tiny_classifier()
+    tiny.preprocessing = replace(tiny.preprocessing, sampling="uniform")
+    tiny.save(tmp_path / "start")
+    monkeypatch.setattr(start, "DEFAULT_START", str(tmp_path / "start"))
+    for number in range(24):
+        write_video(tmp_path / "data" / "ab"[number % 2] / f"{number}.mp4", frames=30, fps=15, seed=number)
+    command = ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--limits", "seconds=50000,timeout=9"]
+    with pytest.raises(ValueError, match="shorter"):  # no features came, which is what ends it here
+        main(command)
+    assert asked == [Limits(max_seconds=50000, timeout_s=9)]

@@ -1,5 +1,6 @@
 """``videoswin evaluate``: how good a checkpoint is on labelled videos."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,9 @@ from videoswin.cli.weights_argument import RuntimeChoice, open_weights
 
 if TYPE_CHECKING:
     from videoswin.data.annotations import ClipList
-    from videoswin.predict.evaluation import Evaluation
-    from videoswin.predict.several import SeveralEvaluation
+    from videoswin.predict.evaluation import Evaluation, RowResult
+    from videoswin.predict.scoring import VideoClassifier
+    from videoswin.predict.several import SeveralRow
 
 __all__ = ["evaluate"]
 
@@ -27,6 +29,7 @@ def evaluate(
     num_heads: int | None = None,
     views: Annotated[str, Parameter(metavar="CLIPSxCROPS")] = "1x1",
     split: str | None = None,
+    none: Annotated[str, Parameter(metavar="LABEL")] = "none of these",
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     out: Path | None = None,
     report: Annotated[Path | None, Parameter(metavar="PAGE.html")] = None,
@@ -39,7 +42,7 @@ def evaluate(
 
     Prints top-1, top-5 (of more than five classes) and mean class accuracy and a table of the classes; of a multi-label
     checkpoint mAP, and precision and recall by its thresholds. A video that cannot be read is listed and
-    counted as wrong; the exit code is then 1.
+    counted as wrong; the exit code is then 1. Of a checkpoint that may answer "none of these", how often it does is told as well.
 
     For example:
 
@@ -64,8 +67,11 @@ def evaluate(
         long, 4xwide shows it the same in 4 wide views.
     split
         Only the videos of this split, such as test; by default all of them.
+    none
+        The label, or folder, of videos that show none of the classes, for checkpoints that may answer "none of these".
     json_only
-        Print one JSON object and nothing else: n, top1, top5, mean_class, unreadable; multi-label: n, map, f1, exact, unreadable.
+        Print one JSON object and nothing else: n, top1, top5, mean_class, unreadable, and none where that is an answer; multi-label:
+        n, map, f1, exact, unreadable.
     out
         Also write confusion.png and predictions.csv into this folder.
     report
@@ -80,11 +86,10 @@ def evaluate(
     runtime
         What runs an exported file: onnxruntime, openvino (also for .onnx files) or torch. auto goes by the suffix.
     """
-    from videoswin.data.annotations import read_index
     from videoswin.data.containers import Limits
     from videoswin.data.preprocessing import Views
     from videoswin.predict.answers import SeveralLabels
-    from videoswin.predict.evaluation import Evaluation, evaluate_rows
+    from videoswin.predict.evaluation import Evaluation, evaluate_rows, may_say_none
     from videoswin.predict.evaluation_page import require_page, write_evaluation_page
     from videoswin.predict.plain_text import json_text
     from videoswin.predict.profile import Profile
@@ -94,8 +99,8 @@ def evaluate(
     allowed = Limits.parse(limits or "")
     classifier = open_weights(weights, runtime, device, like, num_heads)
     chosen_views = Views.of(views)
-    index = read_index(data, split=split, labels=classifier.labels, cells=classifier.answer.cells)
     several = isinstance(classifier.answer, SeveralLabels)
+    index = _read(data, split, classifier, none)
     _warn(index, split)
     if report is not None:
         require_page(report)
@@ -115,17 +120,17 @@ def evaluate(
     if isinstance(classifier.answer, SeveralLabels):
         evaluation = SeveralEvaluation(classifier.labels, classifier.answer.thresholds, chosen_views, tuple(rows))
     else:
-        evaluation = Evaluation(classifier.labels, chosen_views, tuple(rows))
+        evaluation = Evaluation(classifier.labels, chosen_views, tuple(rows), may_say_none(classifier))
     if json_only:
         print(json_text(evaluation.to_dict()))
     elif isinstance(evaluation, SeveralEvaluation):
         show_several(evaluation)
-        if any(known) and not all(known):
-            _show_new(evaluation, known)
+        if any(known):
+            _show_new(evaluation.rows, known)
     else:
         _show(evaluation)
-        if any(known) and not all(known):
-            _show_new(evaluation, known)
+        if any(known):
+            _show_new(evaluation.rows, known, evaluation.says_none)
     if out is not None and isinstance(evaluation, SeveralEvaluation):
         evaluation.write_csv(out / "predictions.csv")
         say(f"wrote {out / 'predictions.csv'}")
@@ -141,6 +146,35 @@ def evaluate(
     if times:
         show_profile(times, json_only)
     return SOME_UNREADABLE if evaluation.unreadable else DONE
+
+
+def _read(data: Path, split: str | None, classifier: "VideoClassifier", none: str) -> "ClipList":
+    """The list; videos with the label ``none`` have the label NONE then."""
+    from dataclasses import replace
+
+    from videoswin.data.annotations import read_index
+    from videoswin.errors import ConfigError, nearest
+    from videoswin.predict.answers import NONE
+    from videoswin.predict.evaluation import may_say_none
+
+    says_none, labels = may_say_none(classifier), classifier.labels
+    if none != NONE and not says_none:
+        raise ConfigError(
+            f'--none "{none}": {classifier.name} never answers "{NONE}", it has no threshold and was taught no such label. '
+            "Leave --none out."
+        )
+    if none != NONE and none in labels:
+        raise ConfigError(
+            f'--none "{none}" is one of the classes of {classifier.name}. Name the label of other things.'
+        )
+    if says_none:
+        labels = tuple(dict.fromkeys((*labels, NONE, none)))
+    index = read_index(data, split=split, labels=labels, cells=classifier.answer.cells)
+    found = {row.label for row in index.rows}
+    if none != NONE and none not in found:
+        raise ConfigError(f'--none "{none}": no video here has this label. {nearest(none, sorted(found))}')
+    rows = tuple(replace(row, label=NONE) if row.label == none else row for row in index.rows)
+    return replace(index, rows=rows)
 
 
 def _warn(index: "ClipList", split: str | None) -> None:
@@ -162,20 +196,31 @@ def _learnt(known: list[bool]) -> str:
     return f"the model has learnt from {which} (the files' bytes are the same): figures on them say nothing about new ones."
 
 
-def _show_new(evaluation: "Evaluation | SeveralEvaluation", known: list[bool]) -> None:
-    new = [r for r, learnt in zip(evaluation.rows, known, strict=True) if not learnt]
-    right = sum(r.correct for r in new) / len(new)
-    show(f"of the {counted(len(new), 'clip')} that it has not learnt from, {percent(right)} are right")
+def _show_new(rows: "Sequence[RowResult | SeveralRow]", known: list[bool], says_none: bool = False) -> None:
+    from videoswin.predict.answers import NONE
+
+    new = [
+        r
+        for r, learnt in zip(rows, known, strict=True)
+        if not learnt and not (says_none and r.row.label == NONE)  # other things have their own line
+    ]
+    if new:
+        right = sum(r.correct for r in new) / len(new)
+        show(f"of the {counted(len(new), 'clip')} that it has not learnt from, {percent(right)} are right")
 
 
 def _show(evaluation: "Evaluation") -> None:
-    classes = table(
-        "label", "videos", "correct", "recall", "precision", right=["videos", "correct", "recall", "precision"]
-    )
+    from videoswin.predict.answers import NONE
+
+    none = evaluation.none
+    columns = ("videos", "correct", "recall", "precision", *(["said none"] if none else []))
+    classes = table("label", *columns, right=list(columns))
     for c in evaluation.per_class:
+        if none and c.label == NONE:
+            continue  # no class: it has lines below
         recall = percent(c.recall) if c.n else "-"
         precision = percent(c.precision) if c.predicted else "-"
-        add_row(classes, c.label, str(c.n), str(c.correct), recall, precision)
+        add_row(classes, c.label, str(c.n), str(c.correct), recall, precision, *([str(c.none)] if none else []))
     show(classes)
     show()
     summary = table("what", "figure", right=["figure"], header=False)
@@ -184,6 +229,14 @@ def _show(evaluation: "Evaluation") -> None:
         add_row(summary, "top-5", percent(evaluation.top5))
     add_row(summary, "mean class", percent(evaluation.mean_class))
     add_row(summary, "videos", f"{evaluation.n:,}")
+    if none:
+        add_row(summary, "said none", f"{none.answered:,}")
+        add_row(summary, "right, and not none", percent(none.top1))
+    if none and none.others:
+        add_row(summary, "other things", f"{none.others:,}")
+        add_row(summary, "of them said none", f"{none.others_refused:,}")
+    if none and none.auroc is not None:
+        add_row(summary, "told apart (AUROC)", f"{none.auroc:.3f}")
     if evaluation.unreadable:
         add_row(summary, "unreadable", f"{len(evaluation.unreadable):,}")
     add_row(summary, "views", str(evaluation.views))

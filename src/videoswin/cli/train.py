@@ -17,6 +17,7 @@ from videoswin.cli.weights_argument import told_of
 if TYPE_CHECKING:
     import torch
 
+    from videoswin.data.containers import Limits
     from videoswin.data.dataset import ClipDataset
     from videoswin.train.loop import Trainer
     from videoswin.train.plan import Plan
@@ -158,7 +159,7 @@ def _train(
     plan = planned(preferences)
     plan.classifier.model.to(device)
     if options.weights is None and options.model is None:
-        way = _way_of_looking(plan, preferences, processes)
+        way = _way_of_looking(plan, preferences, processes, allowed)
         plan = planned(dataclasses.replace(preferences, **way.changes)) if way.changes else plan
         plan = dataclasses.replace(plan, notes=(*plan.notes, way.note)) if way.note else plan
         plan.classifier.model.to(device)
@@ -221,7 +222,7 @@ def _train(
     return DONE
 
 
-def _way_of_looking(plan: "Plan", preferences: "Preferences", processes: "Processes") -> "Way":
+def _way_of_looking(plan: "Plan", preferences: "Preferences", processes: "Processes", allowed: "Limits") -> "Way":
     """What the clips themselves say about how to look at them."""
     from videoswin.train.way_of_looking import Way, choose_way, clips_to_ask, ways_to_try
 
@@ -232,7 +233,7 @@ def _way_of_looking(plan: "Plan", preferences: "Preferences", processes: "Proces
     if not processes.first:
         processes.wait()  # what the first process sees is kept, and read by the others
     with steps(len(ways) * len(rows), "Trying two ways to look at the clips") as step:
-        way = choose_way(plan.classifier, ways, rows, [part.kept for part in plan.parts], step)
+        way = choose_way(plan.classifier, ways, rows, [part.kept for part in plan.parts], step, allowed)
     if processes.first:
         processes.wait()
     return way

@@ -1,9 +1,10 @@
 """Where in a clip the evidence for a label lies: a map over the tokens of a stage, weighted by the gradient.
 
-The head is linear and reads the mean of the last map. So for the last stage, activation times gradient, summed over the
-channels, is exactly what each token adds to the label's logit: the map sums to the logit less the head's bias. For earlier
-stages it is the first-order estimate of it (HiResCAM, Draelos and Carin, 2020). Nothing is averaged over time or space, so the
-map keeps the 3D layout of the tokens: each is ``patch_size[0]`` frames deep and ``patch_size[1] * 2**i`` pixels high.
+The head is linear and reads the mean of the last map, or the means of its parts in time. So for the last stage, activation times
+gradient, summed over the channels, is exactly what each token adds to the label's logit: the map sums to the logit less the
+head's bias. For earlier stages, and for the "none of these" of a head that remembers clips, it is the first-order estimate of it
+(HiResCAM, Draelos and Carin, 2020). Nothing is averaged over time or space, so the map keeps the 3D layout of the tokens: each is
+``patch_size[0]`` frames deep and ``patch_size[1] * 2**i`` pixels high.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["accuracy_interval", "calibration_error", "fit_temperature", "none_threshold", "reliability"]
+__all__ = ["accuracy_interval", "auroc", "calibration_error", "fit_temperature", "none_threshold", "reliability"]
 
 _KEPT_OUT = 0.05
 _RESAMPLES = 2000
@@ -52,6 +52,12 @@ def reliability(confidence: Tensor, right: Tensor, bins: int = 10) -> list[tuple
 def none_threshold(scores: Tensor) -> float:
     """The best score that all but a twentieth of held-out clips, scores (N, K), reach."""
     return math.floor(1000 * float(scores.amax(dim=1).quantile(_KEPT_OUT))) / 1000
+
+
+def auroc(inside: Tensor, outside: Tensor) -> float:
+    """How often a score of ``inside`` (N,) is above one of ``outside`` (M,); ties count half."""
+    difference = inside[:, None] - outside[None, :]
+    return float(((difference > 0).float() + 0.5 * (difference == 0).float()).mean())
 
 
 def accuracy_interval(correct: Sequence[bool], groups: Sequence[str], seed: int = 0) -> tuple[float, float]:

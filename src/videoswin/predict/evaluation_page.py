@@ -16,6 +16,7 @@ import torch
 from videoswin.data.containers import Limits
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
+from videoswin.predict.answers import NONE
 from videoswin.predict.calibration import accuracy_interval, reliability
 from videoswin.predict.charts import Line, line_chart, reliability_chart
 from videoswin.predict.evaluation import Evaluation, RowResult
@@ -129,17 +130,16 @@ def _facts(classifier: VideoClassifier, evaluation: Evaluation | SeveralEvaluati
 
 
 def _figures(e: Evaluation, classifier: VideoClassifier, limits: Limits) -> dict[str, Any]:
-    groups = [r.row.unit for r in e.rows]
-    low, high = accuracy_interval([r.correct for r in e.rows], groups)
-    commonest, count = Counter(r.row.label for r in e.rows).most_common(1)[0]
-    read = [r for r in e.rows if r.predictions]
+    low, high = accuracy_interval([r.correct for r in e.known], [r.row.unit for r in e.known])
+    commonest, count = Counter(r.row.label for r in e.known).most_common(1)[0]
+    read = [r for r in e.known if r.predictions]
     confidence = torch.tensor([r.predictions[0].score for r in read])
     bins = reliability(confidence, torch.tensor([r.correct for r in read])) if read else []
-    wrong = sorted((r for r in read if not r.correct), key=lambda r: -r.predictions[0].score)
+    wrong = sorted((r for r in e.rows if r.predictions and not r.correct), key=lambda r: -r.predictions[0].score)
     return {
         "low": low,
         "high": high,
-        "groups": any(r.row.group for r in e.rows),
+        "groups": any(r.row.group for r in e.known),
         "chance": count / e.n,
         "commonest": commonest,
         "resolution": f"One clip is {100 / e.n:.1f} points." if e.n < 500 else "",
@@ -147,7 +147,9 @@ def _figures(e: Evaluation, classifier: VideoClassifier, limits: Limits) -> dict
         "wrong_total": len(wrong),
         "matrix": _matrix(e) if len(e.labels) <= MOST_IN_MATRIX else None,
         "pairs": _pairs(e),
-        "classes": sorted(e.per_class, key=lambda c: (not c.n, c.recall, -c.n)),
+        "classes": sorted(
+            (c for c in e.per_class if not (e.says_none and c.label == NONE)), key=lambda c: (not c.n, c.recall, -c.n)
+        ),
         "reliability": reliability_chart(bins),
         "ece": sum(abs(score - right) * n for score, right, n in bins) / max(len(read), 1),
         "thresholds": _thresholds(read, classifier.none_threshold),

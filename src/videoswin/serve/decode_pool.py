@@ -17,7 +17,7 @@ from videoswin.data.preprocessing import Preprocessing, ViewBatch, Views
 from videoswin.errors import VideoError
 from videoswin.predict.batches import Looked
 from videoswin.serve.decode_worker import raise_from_dict, work
-from videoswin.serve.processes import process_context
+from videoswin.serve.processes import end_process, process_context
 
 __all__ = ["DecodePool", "Worker"]
 
@@ -34,6 +34,11 @@ class Worker:
         self.process = context.Process(target=work, args=(theirs, extra_bytes), name="videoswin decoder", daemon=True)
         self.process.start()
         theirs.close()
+        self._ended = False
+
+    @property
+    def alive(self) -> bool:
+        return not self._ended and self.process.is_alive()
 
     def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor | None]:
         """The answer and the clips. Raises EOFError or OSError when the process is gone."""
@@ -47,8 +52,8 @@ class Worker:
 
     def end(self) -> None:
         """Kill it; a thread that waits in :meth:`ask` gets an error."""
-        self.process.kill()
-        self.process.join(5)
+        self._ended = True
+        end_process(self.process)
         with suppress(OSError):
             self._connection.close()
 
@@ -82,7 +87,7 @@ class DecodePool:
     @property
     def alive(self) -> int:
         """How many workers live."""
-        return sum(worker.process.is_alive() for worker in self._all)
+        return sum(worker.alive for worker in self._all)
 
     @property
     def processes(self) -> list[Any]:
@@ -136,13 +141,13 @@ class DecodePool:
     async def _take(self) -> Worker:
         while True:
             worker = await self._idle.get()
-            if worker.process.is_alive():
+            if worker.alive:
                 return worker
 
     def _give_back(self, worker: Worker, whole: bool) -> None:
-        if whole and worker.process.is_alive():
+        if whole and worker.alive:
             self._idle.put_nowait(worker)
-        elif not self._closed:
+        elif not self._closed and worker.alive:
             worker.process.kill()  # its watcher sees that and replaces it
 
     async def _add(self) -> None:

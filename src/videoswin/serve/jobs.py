@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from videoswin.serve.job_worker import run_job
-from videoswin.serve.processes import process_context
+from videoswin.serve.processes import end_process, process_context
 from videoswin.serve.refusals import Refused
 
 __all__ = ["Job", "Jobs", "file_of"]
@@ -186,8 +186,7 @@ class Jobs:
                 job.state, job.error = "failed", {"code": "died", "message": message}
         finally:
             loop.remove_reader(ours.fileno())
-            process.kill()
-            await asyncio.shield(loop.run_in_executor(None, process.join, 5))
+            await asyncio.shield(loop.run_in_executor(None, end_process, process))
             with suppress(OSError):
                 ours.close()
 

@@ -17,7 +17,7 @@ from videoswin.data.annotations import Clip
 from videoswin.interface.ordered_head import NEVER, nearness, remember
 from videoswin.interface.video_model import VideoModel
 from videoswin.predict.answers import NONE
-from videoswin.predict.calibration import fit_temperature
+from videoswin.predict.calibration import auroc, fit_temperature
 from videoswin.train import probe
 from videoswin.train.features import Features
 from videoswin.train.frozen_heads import linear, linear_weights
@@ -27,7 +27,7 @@ from videoswin.train.split import k_folds
 from videoswin.train.start import adopt
 from videoswin.train.varied import Varied
 
-__all__ = ["NONE", "FewShot", "OrderedFewShot", "PlainFewShot", "auroc", "can_read_order", "few_shot_for"]
+__all__ = ["NONE", "FewShot", "OrderedFewShot", "PlainFewShot", "can_read_order", "few_shot_for"]
 
 _FOLDS = 5
 
@@ -233,12 +233,6 @@ def can_read_order(start: Classifier) -> bool:
     """Whether its system has a head that reads the parts of a clip, and the whole clip to read."""
     config = start.model.config
     return any(one.name == "head_parts" for one in fields(config)) and not getattr(config, "causal", False)
-
-
-def auroc(inside: Tensor, outside: Tensor) -> float:
-    """How often a score of ``inside`` (N,) is above one of ``outside`` (M,); ties count half."""
-    difference = inside[:, None] - outside[None, :]
-    return float(((difference > 0).float() + 0.5 * (difference == 0).float()).mean())
 
 
 def _set_layer(model: VideoModel, weight: Tensor, bias: Tensor) -> None:

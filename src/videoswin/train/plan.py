@@ -331,7 +331,7 @@ def _rows(index: ClipList, wanted: Preferences, seed: int) -> tuple[list[Clip], 
     by = "whole groups" if grouped else "single clips: no groups are given"
     if wanted.folds:
         train += by_split[validation] if validation else []  # folds hold all of them out, one after the other
-        held = k_folds(train, wanted.folds, seed)
+        held = k_folds(train, wanted.folds, seed, "Ask for fewer folds, or add some.")
         parts = [Part(tuple(r for other in held if other is not fold for r in other), tuple(fold)) for fold in held]
         return train, [], parts, [f"{len(train)} clips in {wanted.folds} folds ({by}).", *_ungrouped(grouped)]
     if validation:

@@ -103,7 +103,7 @@ def probe(
     chosen: Counter[Setting] = Counter()
     for seed in range(seeds):
         right = dict.fromkeys(found, 0)
-        for held_rows in k_folds(rows, folds, seed):
+        for held_rows in k_folds(rows, folds, seed, "Ask for fewer folds (3 at least), or add some."):
             held = torch.zeros(len(rows), dtype=torch.bool)
             held[[place[row] for row in held_rows]] = True
             kept_rows = [row for row in rows if not held[place[row]]]
@@ -140,8 +140,8 @@ def choose(
     seed: int,
 ) -> Setting:
     """The setting that is right most often on parts of ``kept_rows`` that it has not learnt from; of equals, the one with the
-    lower loss. Only ``kept_rows`` are looked at."""
-    if len(settings) == 1:
+    lower loss. Only ``kept_rows`` are looked at; of one clip nothing can be held out, and the first setting is taken."""
+    if len(settings) == 1 or len(kept_rows) < 2:
         return settings[0]
     hits, loss = held_out_hits(features, kept_rows, rows, targets, classes, settings, folds - 1, seed)
     return settings[int((hits - loss / (1 + loss.max())).argmax())]

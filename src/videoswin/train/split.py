@@ -23,7 +23,7 @@ def hold_out(rows: Sequence[Clip], share: float, seed: int = 0) -> tuple[list[Cl
         ConfigError: fewer than two groups (or clips), so nothing can be held out.
     """
     groups = len({row.unit for row in rows})
-    folds = k_folds(rows, max(2, min(round(1 / share), groups)), seed)
+    folds = k_folds(rows, max(2, min(round(1 / share), groups)), seed, "Add some, or make a val split.")
     classes = {name for row in rows for name in row.classes}
 
     def classes_missed(number: int) -> tuple[int, int]:
@@ -34,19 +34,20 @@ def hold_out(rows: Sequence[Clip], share: float, seed: int = 0) -> tuple[list[Cl
     return [row for fold in folds[:chosen] + folds[chosen + 1 :] for row in fold], folds[chosen]
 
 
-def k_folds(rows: Sequence[Clip], folds: int, seed: int = 0) -> list[list[Clip]]:
+def k_folds(rows: Sequence[Clip], folds: int, seed: int = 0, advice: str = "Add some.") -> list[list[Clip]]:
     """``folds`` parts of about equal size and class mix; a group is in one part only, and so are the clips of one file.
 
     Large groups are placed first, each where it makes the class counts most even. The seed decides between equals.
+
+    Raises:
+        ConfigError: fewer groups (or files) than that. ``advice`` is what the caller's user can do about it.
     """
     members: dict[str, list[Clip]] = defaultdict(list)
     first: dict[str, int] = {}
     for number, row in enumerate(rows):
         members[row.group or f"\0{first.setdefault(row.unit, number)}"].append(row)
     if len(members) < folds:
-        raise ConfigError(
-            f"Too few groups or single clips ({len(members)}) to make {folds} parts of; add some, or make a val split."
-        )
+        raise ConfigError(f"Too few groups or single clips ({len(members)}) to make {folds} parts of. {advice}")
     names = sorted(members)
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).tolist()
     by_size = sorted((names[i] for i in order), key=lambda name: -len(members[name]))

@@ -95,11 +95,15 @@ def teach(
     labels = tuple(sorted({row.label for row in rows} - {NONE}))
     counts = Counter(row.label for row in rows)
     _require_enough(labels, counts)
-    if len({row.unit for row in rows}) < 2:  # one person or scene: then single clips are held out, and the notes say so
+    judged = rows
+    if (
+        len({row.unit for row in rows}) < 2
+    ):  # one person, scene or file: then single clips are held out, and the notes say so
         rows = [replace(row, group="") for row in rows]
+        judged = [replace(row, group=f"clip {number}") for number, row in enumerate(rows)]
     found = extract(start, rows, features)
     views = max(1, min(_VIEWS, _LOOKS // len(rows)))
-    few_shot = few_shot_for(start)(found, varied(start, rows, max(found.pooled), views, features, step), rows, labels)
+    few_shot = few_shot_for(start)(found, varied(start, rows, max(found.pooled), views, features, step), judged, labels)
     scores, known = few_shot.scores, few_shot.known
     answers = scores.argmax(1)
     right = answers == few_shot.targets

@@ -14,6 +14,7 @@ import torch
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import Clip
+from videoswin.data.decode import Limits
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import VideoError
 from videoswin.features.clips import Found, clip_features
@@ -34,6 +35,7 @@ _FOLDS = 5
 _BEHIND = 0.04
 """By so much less may frozen features know of the quick part: once tuned, a model gains more from it. Of actions of whole
 bodies they knew .03 to .1 more or less by it, tuned models .17 more; of gestures with a course they knew .06 to .24 less."""
+_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,17 @@ def choose_way(
     rows: Sequence[Clip],
     parts: Sequence[Sequence[Clip]],
     step: Callable[[], None] = lambda: None,
+    limits: Limits = _LIMITS,
 ) -> Way:
     """The way that shows the classes of ``rows`` best. ``parts``: what each fold learns from; they are asked too, since a choice
-    that the held-out clips had a say in would flatter the folds. ``step``: called after each look at a clip."""
+    that the held-out clips had a say in would flatter the folds. ``step``: called after each look at a clip.
+    ``limits``: what one file may cost."""
     looks = []
     unreadable: set[Clip] = set()
     for way in ways:
         seen = Classifier(start.model, way, start.labels, start.name)
         found = []
-        for row, result in zip(rows, clip_features(seen, rows), strict=True):
+        for row, result in zip(rows, clip_features(seen, rows, limits=limits), strict=True):
             if isinstance(result, VideoError):  # which the preparation names
                 unreadable.add(row)
             found.append(result)
