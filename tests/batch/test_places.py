@@ -11,13 +11,13 @@ import pytest
 
 from tests.batch.test_batch import kill_and_restart, table
 from tests.batch.toy import Bucket, run
-from videoswin.batch.addresses import listed, shown, without_secrets
 from videoswin.batch.manifest import read_manifest
 from videoswin.batch.place import Folder, Store, place_of
 from videoswin.batch.work import _content
 from videoswin.cli.main import main
 from videoswin.data.folders import VIDEO_SUFFIXES
 from videoswin.errors import ConfigError, OutputError, VideoError
+from videoswin.storage.addresses import listed, shown, without_secrets
 
 pq = pytest.importorskip("pyarrow.parquet")
 

@@ -34,6 +34,9 @@ class Bucket(LocalFileSystem):
                 file.flush()
                 time.sleep(0.002)
 
+    def put_file(self, path1: str, path2: str, callback: Any = None, **more: Any) -> None:
+        self.pipe_file(path2, Path(path1).read_bytes())
+
 
 fsspec.register_implementation("bucket", Bucket, clobber=True)
 

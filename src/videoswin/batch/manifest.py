@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from videoswin.batch.addresses import is_address, listed, require_no_password, shown, without_secrets
 from videoswin.data.folders import VIDEO_SUFFIXES, find_videos
 from videoswin.errors import ConfigError
+from videoswin.storage.addresses import is_address, listed, require_no_password, shown, without_secrets
 
 __all__ = ["Manifest", "read_manifest"]
 

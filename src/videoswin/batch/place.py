@@ -14,11 +14,10 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from videoswin.batch.addresses import is_address, require_no_password, shown, without_secrets
 from videoswin.batch.parts import TABLE, parts_named
 from videoswin.errors import ConfigError, OutputError
+from videoswin.storage.addresses import file_system, is_address, reaching, require_no_password, shown
 from videoswin.storage.atomic import replace_file
-from videoswin.storage.extras import require_extra
 
 __all__ = ["Folder", "Place", "Store", "place_of"]
 
@@ -71,10 +70,10 @@ def place_of(out: str | os.PathLike[str]) -> Place:
     require_no_password(text)
     protocol = text.partition("://")[0]
     if protocol in ("file", "local"):
-        return Folder(Path(_file_system(text)[1]))
+        return Folder(Path(file_system(text)[1]))
     if protocol == "memory":
         raise ConfigError(f"{text}: the table would be gone with the process that wrote it. Give a folder or a store.")
-    _file_system(text)
+    file_system(text)
     return Store(text.rstrip("/"))
 
 
@@ -152,7 +151,7 @@ class Store:
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        with self._reaching() as (store, root):
+        with reaching(self.address) as (store, root):
             if not store.exists(f"{root}/{_JOB}") and store.exists(root) and store.ls(root, detail=False):
                 raise OutputError(self.name, "there is something else already", "Give a new prefix")
             if not store.async_impl:  # it has folders; stores without them are left as they are: a bucket is not made
@@ -161,28 +160,28 @@ class Store:
         yield
 
     def read_job(self) -> str | None:
-        with self._reaching() as (store, root):
+        with reaching(self.address) as (store, root):
             try:
                 return store.cat_file(f"{root}/{_JOB}").decode("utf-8", "replace")
             except FileNotFoundError:
                 return None
 
     def write_job(self, text: str) -> None:
-        with self._reaching() as (store, root):
+        with reaching(self.address) as (store, root):
             store.pipe_file(f"{root}/{_JOB}", text.encode())
 
     def put_part(self, name: str, content: bytes) -> None:
         (number,) = parts_named([name])
-        with self._reaching() as (store, root):
+        with reaching(self.address) as (store, root):
             store.pipe_file(f"{root}/{TABLE}/{_plain(number)}", content)
             store.pipe_file(f"{root}/{_MARKS}/{name}", str(len(content)).encode())
 
     def has_part(self, name: str) -> bool:
-        with self._reaching() as (store, root):
+        with reaching(self.address) as (store, root):
             return bool(store.exists(f"{root}/{_MARKS}/{name}"))
 
     def parts(self) -> dict[int, int]:
-        with self._reaching() as (store, root):
+        with reaching(self.address) as (store, root):
             there = set(parts_named(self._names(store, f"{root}/{TABLE}")))
             marked = parts_named(self._names(store, f"{root}/{_MARKS}"))
         return {number: min(versions) for number, versions in marked.items() if number in there}
@@ -195,30 +194,7 @@ class Store:
         except FileNotFoundError:
             return []
 
-    @contextmanager
-    def _reaching(self) -> Iterator[tuple[Any, str]]:
-        """(fsspec's file system, path in it); what goes wrong there is one line about the address."""
-        store, root = _file_system(self.address)
-        try:
-            yield store, root
-        except (ConfigError, OutputError):
-            raise
-        except Exception as error:  # noqa: BLE001 - each store has errors of its own
-            reason = without_secrets(error, self.address)
-            hint = "Check the address, the rights and the credentials, which the store's library reads"
-            raise OutputError(self.name, f"it cannot be reached ({reason})", hint) from None
-
 
 def _plain(number: int) -> str:
     """One name for a part, whatever failed: writing it again replaces it."""
     return f"part-{number:07d}.parquet"
-
-
-def _file_system(address: str) -> tuple[Any, str]:
-    require_extra("fsspec", "batch", f"{shown(address)} needs")
-    import fsspec.core
-
-    try:
-        return fsspec.core.url_to_fs(address)
-    except (ImportError, ValueError) as error:  # it names the library: "Install s3fs to access S3"
-        raise ConfigError(f"{shown(address)}: {without_secrets(error, address)}.") from error

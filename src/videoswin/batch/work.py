@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from videoswin.batch.addresses import is_address, shown, without_secrets
+from videoswin.storage.addresses import is_address, shown, without_secrets
 
 __all__ = ["Label", "Reader", "Work", "error_text"]
 

@@ -17,7 +17,7 @@ def features(
     /,
     *,
     weights: Annotated[str, Parameter(metavar="CHECKPOINT")],
-    out: Path,
+    out: Annotated[str, Parameter(metavar="FOLDER|ADDRESS")],
     stages: str = "last",
     pool: Literal["mean", "spatial", "none"] = "mean",
     stride: int | None = None,
@@ -38,6 +38,7 @@ def features(
 
         videoswin features clips/ --weights runs/mine/best --out features/
         videoswin features day.mp4 --weights runs/mine/best --stride 4 --out features/
+        videoswin features clips/ --weights runs/mine/best --out s3://bucket/features
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def features(
     weights
         A checkpoint: a folder, or a name that videoswin models lists.
     out
-        The folder to fill; it is made if need be.
+        The folder to fill, which is made if need be; or its address in a store, such as s3://bucket/features.
     stages
         Whose features: last, or numbers from 1, such as 4, 3,4 or 1-4.
     pool
@@ -74,6 +75,8 @@ def features(
     from videoswin.errors import ConfigError, OutputError
     from videoswin.features.extract import Job, extract_features, rows_of, tracks_of
     from videoswin.features.look import chosen_stages, num_stages
+    from videoswin.features.mirror import local_folder
+    from videoswin.storage.addresses import shown
     from videoswin.storage.extras import require_pyarrow
 
     resolve(weights)  # a misspelt name is answered at once
@@ -84,14 +87,16 @@ def features(
     if clip_seconds is not None and stride is None:
         raise ConfigError("--clip-seconds is about rows along a video; give --stride as well.")
     form = require_annotations(annotations, format)
-    if out.exists() and not out.is_dir():
-        raise OutputError(out, "this is a file, and a folder is to be filled", "Give another name")
+    folder = local_folder(out)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise OutputError(folder, "this is a file, and a folder is to be filled", "Give another name")
     allowed = Limits.parse(limits or "")
     rows = rows_of(data)
     classifier = load(weights)
     classifier.model.to(choose_device(device))
     job = Job(chosen_stages(stages, num_stages(classifier.model)), pool, stride, clip_seconds)
-    out.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     with steps(len(rows), "Looking at videos") as step:
         found = extract_features(
@@ -102,7 +107,7 @@ def features(
     if annotations is not None and form is not None:
         write_tracks(annotations, form, tracks_of(found.entries, allowed))
         say(f"wrote {annotations}")
-    show(str(out))
+    show(shown(out) if folder is None else str(folder))
     if not found.failures:
         return DONE
     say(f"{len(found.failures)} of {counted(len(found.failures) + len(found.entries), 'video')} could not be read.")

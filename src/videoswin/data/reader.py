@@ -55,7 +55,7 @@ class Reader:
         self.position = 0
         self.total = 0
         self.complete: bool | None = None
-        self._content_end_s = 0.0  # over all streams
+        self._content_end_s = 0.0  # over all streams of a container of _TIMED_CONTAINERS
         self._rewind()
 
     def close(self) -> None:
@@ -84,9 +84,10 @@ class Reader:
     def packets(self) -> Iterator[Packet]:
         """The packets from here on; empty ones, which would tell the decoder to finish, are left out."""
         assert self._container is not None
+        is_timed = self._source.demuxer in _TIMED_CONTAINERS  # Fractions cost more than the demuxing of small clips
         with as_video_error(self._source.name):
             for packet in self._container.demux():
-                if packet.pts is not None and packet.time_base:
+                if is_timed and packet.pts is not None and packet.time_base:
                     end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                     self._content_end_s = max(self._content_end_s, end_s)
                 if packet.size and packet.stream_index == self._stream.index:

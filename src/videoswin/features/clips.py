@@ -1,6 +1,6 @@
 """Features of clips: the centre view of each through the model once, what was computed before read from the store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,13 +48,15 @@ def clip_features(
     pool: Pool = "mean",
     folder: Path | None = None,
     limits: Limits = _LIMITS,
+    fetch: Callable[[Path], object] = lambda path: None,
 ) -> Iterator[Found | VideoError]:
     """One result for each clip, in order; a clip that cannot be read gives its error.
 
     Args:
         folder: of the store; None is the cache.
+        fetch: as :class:`FeatureStore` has it; several threads call it.
     """
-    store = FeatureStore(classifier, clip_question(pool), folder)
+    store = FeatureStore(classifier, clip_question(pool), folder, fetch)
     reader = VideoReader(classifier.preprocessing, Views(), 0, limits)
     stages = range(1, num_stages(classifier.model) + 1)
 

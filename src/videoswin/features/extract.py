@@ -1,6 +1,7 @@
 """From a list of videos to a folder of features: computed where the store does not have them, written in the layouts of tools.
 
-``OUT/store`` holds what was computed, under names made of contents; everything beside it can be made again from there.
+``OUT/store`` holds what was computed, under names made of contents; everything beside it can be made again from there. OUT may be
+an address of a store: :mod:`videoswin.features.mirror`.
 """
 
 import json
@@ -21,6 +22,7 @@ from videoswin.features.dense import DenseFacts, DenseSettings, dense_features
 from videoswin.features.folder import STORE
 from videoswin.features.layouts import Entry, write_layouts
 from videoswin.features.look import Pool
+from videoswin.features.mirror import local_folder, mirrored
 from videoswin.features.rows_file import RowsFile
 from videoswin.features.store import FeatureStore, model_key
 
@@ -43,6 +45,7 @@ class Extracted:
     """What became of the videos."""
 
     entries: tuple[Entry, ...]
+    """Their ``store`` is gone if the features went to an address."""
     computed: int
     failures: tuple[VideoError, ...]
 
@@ -65,29 +68,66 @@ def extract_features(
     classifier: Classifier,
     rows: Sequence[Clip],
     job: Job,
-    out: Path,
+    out: Path | str,
     *,
     parquet: bool = False,
     limits: Limits | None = None,
     failed: Callable[[VideoError], object] = lambda error: None,
     step: Callable[[], object] = lambda: None,
 ) -> Extracted:
-    """Fill ``out``. ``failed``: told of each video that cannot be read; ``step``: called after each.
+    """Fill ``out``, a folder or an address such as ``s3://bucket/features``.
+
+    Args:
+        failed: told of each video that cannot be read.
+        step: called after each.
 
     Raises:
-        ConfigError: the settings do not fit the checkpoint.
+        ConfigError: the settings do not fit the checkpoint; another process fills the same address.
         OutputError: ``out`` cannot be written to.
     """
-    limits = limits or Limits()
+    folder = local_folder(out)
+    if folder is not None:
+        return _extract(classifier, rows, job, _Place(folder), parquet, limits or Limits(), failed, step)
+    with mirrored(str(out)) as mirror:
+        place = _Place(mirror.folder, mirror.fetch, mirror.keep)
+        found = _extract(classifier, rows, job, place, parquet, limits or Limits(), failed, step)
+        mirror.publish()
+        return found
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The folder to fill, and where else the files of its store are kept."""
+
+    folder: Path
+    fetch: Callable[[Path], object] = lambda path: None
+    keep: Callable[[Path, bool], object] = lambda path, computed: None
+
+    @property
+    def store(self) -> Path:
+        return self.folder / STORE
+
+
+def _extract(
+    classifier: Classifier,
+    rows: Sequence[Clip],
+    job: Job,
+    place: _Place,
+    parquet: bool,
+    limits: Limits,
+    failed: Callable[[VideoError], object],
+    step: Callable[[], object],
+) -> Extracted:
     passing = _clips if job.stride is None else _long_videos
     entries: list[Entry] = []
     failures: list[VideoError] = []
     computed = 0
-    for entry, new in passing(classifier, rows, job, out / STORE, limits):
+    for entry, new in passing(classifier, rows, job, place, limits):
         if isinstance(entry, VideoError):
             failures.append(entry)
             failed(entry)
         else:
+            place.keep(entry.store, new)
             entries.append(entry)
             computed += new
         step()
@@ -97,7 +137,7 @@ def extract_features(
         "preprocessing": classifier.preprocessing.to_dict(),
         **{name: value for name, value in asdict(job).items() if name != "stages"},
     }
-    write_layouts(out, entries, job.stages, job.pool, facts, failures, parquet=parquet)
+    write_layouts(place.folder, entries, job.stages, job.pool, facts, failures, parquet=parquet)
     return Extracted(tuple(entries), computed, tuple(failures))
 
 
@@ -121,19 +161,20 @@ def tracks_of(entries: Sequence[Entry], limits: Limits | None = None) -> list[Tr
 _Results = Iterable[tuple[Entry | VideoError, bool]]
 
 
-def _clips(classifier: Classifier, rows: Sequence[Clip], job: Job, store: Path, limits: Limits) -> _Results:
+def _clips(classifier: Classifier, rows: Sequence[Clip], job: Job, place: _Place, limits: Limits) -> _Results:
     pattern = "pooled.{}" if job.pool == "mean" else "stage{}"
-    for row, result in zip(rows, clip_features(classifier, rows, job.pool, store, limits), strict=True):
+    results = clip_features(classifier, rows, job.pool, place.store, limits, place.fetch)
+    for row, result in zip(rows, results, strict=True):
         if isinstance(result, VideoError):
             yield result, False
         else:
             yield Entry(row, (row,), result.path, pattern, None), result.computed
 
 
-def _long_videos(classifier: Classifier, rows: Sequence[Clip], job: Job, store: Path, limits: Limits) -> _Results:
+def _long_videos(classifier: Classifier, rows: Sequence[Clip], job: Job, place: _Place, limits: Limits) -> _Results:
     assert job.stride is not None
     settings = DenseSettings(job.stride, job.stages, job.pool, job.clip_seconds)
-    kept = FeatureStore(classifier, {"dense": asdict(settings)}, store)
+    kept = FeatureStore(classifier, {"dense": asdict(settings)}, place.store, place.fetch)
     for row, segments in _by_file(rows):
         try:
             path = kept.path(row)

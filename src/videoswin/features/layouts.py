@@ -82,7 +82,13 @@ def read_features_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, An
     except (OSError, ValueError) as error:
         hint = "Make them first: videoswin features DATA --weights CHECKPOINT --out FOLDER"
         raise ConfigError(f"{folder}: holds no features that can be read. {hint}") from error
-    return settings, [line for line in lines if line["error"] is None]
+    found = [line for line in lines if line["error"] is None]
+    if len(found) != settings.get("videos", len(found)):
+        raise ConfigError(
+            f"{folder}: {INDEX} names {len(found)} videos, and {SETTINGS} counts {settings['videos']}: they are of different runs, or "
+            "were cut off. Repeat the command that made them."
+        )
+    return settings, found
 
 
 def video_names(rows: Sequence[Clip]) -> list[str]:

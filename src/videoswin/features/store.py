@@ -7,7 +7,7 @@ one of them changes. A file is there whole or not at all; one that is damaged co
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,20 @@ class FeatureStore:
     Args:
         question: plain values for JSON that say what is computed: pooling, stages, stride.
         folder: None is the cache.
+        fetch: called with each path before it is looked at, to put a file there that is kept elsewhere.
     """
 
-    def __init__(self, classifier: Classifier, question: Mapping[str, Any], folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        question: Mapping[str, Any],
+        folder: Path | None = None,
+        fetch: Callable[[Path], object] = lambda path: None,
+    ) -> None:
         self.key = model_key(classifier, question)
         self.folder = (folder or cache_folder() / "features") / self.key
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._fetch = fetch
 
     def path(self, row: Clip) -> Path:
         """Where the features of a clip are, or would be. Reads the clip's file to its end.
@@ -50,7 +58,9 @@ class FeatureStore:
         Raises:
             VideoError: the file cannot be read.
         """
-        return self.folder / f"{clip_key(row)}.safetensors"
+        path = self.folder / f"{clip_key(row)}.safetensors"
+        self._fetch(path)
+        return path
 
     @staticmethod
     def read(path: Path) -> dict[str, Tensor] | None:

@@ -1,10 +1,14 @@
 """Addresses such as ``s3://bucket/key``, which fsspec opens: never shown with what gives access to them."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from videoswin.errors import ConfigError
+from videoswin.errors import ConfigError, OutputError
+from videoswin.storage.extras import require_extra
 
-__all__ = ["is_address", "listed", "require_no_password", "shown", "without_secrets"]
+__all__ = ["file_system", "is_address", "listed", "reaching", "require_no_password", "shown", "without_secrets"]
 
 _SECRET = re.compile(
     r"(?i)((?:key|token|secret|password|passwd|signature|sig|credential)s?['\"]?\s*[=:]\s*)['\"]?[^\s'\",;&)]+"
@@ -65,3 +69,33 @@ def listed(address: str, suffixes: frozenset[str]) -> list[str]:
     if not videos:
         raise ConfigError(f"{shown(address)}: names no videos. Check the address.")
     return [store.unstrip_protocol(path) for path in videos]
+
+
+def file_system(address: str) -> tuple[Any, str]:
+    """(fsspec's file system, the path in it).
+
+    Raises:
+        ConfigError: there is no library for such addresses here.
+        MissingExtraError: fsspec itself is not installed.
+    """
+    require_extra("fsspec", "batch", f"{shown(address)} needs")
+    import fsspec.core
+
+    try:
+        return fsspec.core.url_to_fs(address)
+    except (ImportError, ValueError) as error:  # it names the library: "Install s3fs to access S3"
+        raise ConfigError(f"{shown(address)}: {without_secrets(error, address)}.") from error
+
+
+@contextmanager
+def reaching(address: str) -> Iterator[tuple[Any, str]]:
+    """As :func:`file_system`; what goes wrong with it inside the block is an :class:`OutputError` of one line about the address."""
+    store, root = file_system(address)
+    try:
+        yield store, root
+    except (ConfigError, OutputError):
+        raise
+    except Exception as error:  # noqa: BLE001 - each store has errors of its own
+        reason = without_secrets(error, address)
+        hint = "Check the address, the rights and the credentials, which the store's library reads"
+        raise OutputError(shown(address), f"it cannot be reached ({reason})", hint) from None
