@@ -2,18 +2,23 @@
 
     python -m benchmarks.adapt_memory --model swin3d_t --clip 32x224x224 full lora head
 
-Prints a JSON object: peak resident MB of the whole process, and the share of the first way's.
+Prints a JSON object: the peak of what forward and backward allocate, the peak resident size of the whole process (with PyTorch, the
+optimiser's step, and what the C library keeps of freed memory), in MB, and the shares of the first way's.
 """
 
 import argparse
 import json
 import multiprocessing
 import resource
+from itertools import accumulate
 
 
-def step(model_name: str, clip: tuple[int, int, int], way: str, queue: "multiprocessing.Queue[float]") -> None:
+def step(
+    model_name: str, clip: tuple[int, int, int], way: str, queue: "multiprocessing.Queue[tuple[float, float]]"
+) -> None:
     import torch
     from torch.nn import functional as F
+    from torch.profiler import ProfilerActivity, profile
 
     from videoswin.model import create_model
     from videoswin.train.adapt import adapt, parse_adaptation, set_training
@@ -24,9 +29,16 @@ def step(model_name: str, clip: tuple[int, int, int], way: str, queue: "multipro
     adapt(model, parse_adaptation(way))
     set_training(model)
     optimizer = build_optimizer(model, 5e-4, 0.1, 0.05)
-    F.cross_entropy(model(torch.randn(1, 3, *clip)), torch.tensor([1])).backward()
+    video, labels = torch.randn(1, 3, *clip), torch.tensor([1])
+    F.cross_entropy(model(video), labels).backward()
     optimizer.step()
-    queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    optimizer.zero_grad()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        F.cross_entropy(model(video), labels).backward()
+    results = seen.profiler.kineto_results.events()  # type: ignore[union-attr]
+    changes = sorted((event.start_ns(), event.nbytes()) for event in results if event.name() == "[memory]")
+    queue.put((max(accumulate(size for _, size in changes)) / 2**20, resident))
 
 
 def main() -> None:
@@ -37,17 +49,24 @@ def main() -> None:
     args = parser.parse_args()
     frames, height, width = (int(part) for part in args.clip.split("x"))
     context = multiprocessing.get_context("spawn")
-    peaks: dict[str, float] = {}
+    peaks: dict[str, tuple[float, float]] = {}
     for way in args.ways:
         queue = context.Queue()
         process = context.Process(target=step, args=(args.model, (frames, height, width), way, queue))
         process.start()
         peaks[way] = queue.get()
         process.join()
-    first = peaks[args.ways[0]]
-    print(
-        json.dumps({way: {"peak_mb": round(mb), "share": round(mb / first, 3)} for way, mb in peaks.items()}, indent=2)
-    )
+    first_allocated, first_resident = peaks[args.ways[0]]
+    rows = {
+        way: {
+            "allocated_mb": round(allocated),
+            "share": round(allocated / first_allocated, 3),
+            "resident_mb": round(resident),
+            "share_of_resident": round(resident / first_resident, 3),
+        }
+        for way, (allocated, resident) in peaks.items()
+    }
+    print(json.dumps(rows, indent=2))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class FrameIndex:
         """The number of the frame shown at ``pts``; -1 if no packet announced one."""
         if pts is None:
             return -1
-        stamps = memoryview(self.stamps)  # plain numbers: NumPy takes longer to look at one than to search
+        stamps = self.stamps.data  # plain numbers: NumPy takes longer to look at one than to search
         place = bisect_left(stamps, pts)
         return place if place < len(stamps) and stamps[place] == pts else -1
 
