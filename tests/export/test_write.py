@@ -19,7 +19,10 @@ from videoswin.export import FORMATS, TOLERANCES, Exported, default_path, export
 from videoswin.export.check import compare, real_clips
 from videoswin.export.graph import FixedAttention, inference_graph
 from videoswin.export.runtime import ExportedClassifier, load_exported, read_metadata
+from videoswin.interface.ordered_head import parts_of
 from videoswin.model import SwinConfig, create_model
+from videoswin.predict.answers import NONE
+from videoswin.train.novelty import Nearness, set_memory
 
 SMALL = SwinConfig(embed_dim=8, depths=(1, 1), num_heads=(1, 2), window_size=(2, 3, 3), num_classes=3, drop_path=0.3)
 # Two blocks a stage, so that one is shifted: what the graph has to get right, and a file need not show again.
@@ -113,6 +116,25 @@ def test_the_file_is_the_model(make: Callable[[str], Made], classifier: Classifi
     clip = write_video(tmp_path / "clip.mp4")
     theirs, ours = dict(again(clip, "2x3").predictions), dict(classifier(clip, "2x3").predictions)
     assert theirs == pytest.approx(ours, abs=1e-5)
+
+
+@pytest.mark.parametrize("to", FAST)
+def test_a_taught_head_keeps_its_memory(to: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    preprocessing = Preprocessing(clip_len=8, sampling="uniform", size=(36, 32), short_side=40)
+    model = create_model(SMALL.replace(num_classes=4, head_parts=4, head_memory=6)).eval()
+    model.head.fc.weight.data.mul_(100)
+    clips = torch.randn(6, 3, 8, 36, 32)
+    with torch.no_grad():
+        set_memory(model.head, parts_of(model.forward_features(clips), 4), Nearness(4.0, 0.5))
+    taught = Classifier(model, preprocessing, ("clap", "nod", "wave", NONE), name="taught")
+    result = export(taught, tmp_path / default_path("m", to), to)
+    again = load_exported(Path(result.path), trust_code=True)
+    for seed in range(3):
+        clip = write_video(tmp_path / f"{seed}.mp4", seed=seed)
+        theirs, ours = dict(again(clip).predictions), dict(taught(clip).predictions)
+        assert theirs == pytest.approx(ours, abs=1e-5)
+        assert 0.01 < ours[NONE] < 0.99
 
 
 @pytest.mark.parametrize("to", FAST)

@@ -10,7 +10,7 @@ from tests.tiny import CONFIG, LABELS, PREPROCESSING
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
 from videoswin.errors import ConfigError, WeightsError
-from videoswin.interface.ordered_head import NEVER, OrderedHead, parts_of, remember
+from videoswin.interface.ordered_head import NEVER, OrderedHead, nearness, parts_of, remember
 from videoswin.model import create_model
 from videoswin.model.video_swin import VideoSwin
 from videoswin.train.novelty import HeldOut, Nearness, fit_nearness, set_memory
@@ -55,7 +55,7 @@ def test_the_order_counts() -> None:
 def test_what_is_like_nothing_that_taught_is_none() -> None:
     torch.manual_seed(0)
     known = torch.randn(4, 64).repeat(3, 1) + 0.1 * torch.randn(12, 64)
-    head = head_with_memory(known, Nearness(40.0, 0.7))
+    head = head_with_memory(known, Nearness(40.0, 1.7))  # two classes: their scores always agree, which is 1
     near = head.answer(known + 0.01 * torch.randn_like(known)).softmax(1)
     far = head.answer(torch.randn(12, 64)).softmax(1)
     assert near[:, -1].max() < 0.2
@@ -69,9 +69,11 @@ def test_held_out_scores_are_those_of_the_model() -> None:
     torch.manual_seed(0)
     known, asked, fitted = torch.randn(6, 8), torch.randn(5, 8), Nearness(10.0, 0.2)
     head = head_with_memory(known, fitted)
-    from videoswin.interface.ordered_head import nearness
-
-    held = HeldOut(head.fc(asked).detach(), nearness(asked, *remember(known)), torch.ones(5, dtype=torch.bool))
+    held = HeldOut(
+        head.fc(asked).detach(),
+        nearness(asked, head.fc(asked)[:, :-1], remember(known, head.fc(known)[:, :-1], 1)).detach(),
+        torch.ones(5, dtype=torch.bool),
+    )
     torch.testing.assert_close(held.scores(fitted), head.answer(asked).softmax(1).detach())
 
 
@@ -113,7 +115,7 @@ def test_a_training_from_it_gets_a_plain_head() -> None:
         model.forward_features(torch.ones(1, 3, 8, 32, 32)), source.model.forward_features(torch.ones(1, 3, 8, 32, 32))
     )
     again, _ = adopt(source, ("nod", "jump"), head_parts=4, head_memory=9)
-    assert again.head.known.shape == (9, 64)
+    assert again.head.known.shape == (9, 64 + 64 + 1)
     assert fresh == ["nod", "jump"]  # a row of the taught head reads other things
 
 
@@ -136,3 +138,83 @@ def test_a_file_without_its_memory_is_refused(tmp_path: Path) -> None:
     write_tensors(tmp_path / "bare.safetensors", {n: t for n, t in tensors.items() if n != "head.near"})
     with pytest.raises(WeightsError, match=r"head\.near"):
         load(str(tmp_path / "bare.safetensors"))
+
+
+def _as_before(model: VideoSwin) -> dict[str, torch.Tensor]:
+    """The tensors of a head whose memory holds the parts alone."""
+    width = model.head.fc.in_features
+    state = model.state_dict()
+    for name, size in (("known", width), ("centre", width), ("scale", width)):
+        state[f"head.{name}"] = state[f"head.{name}"][..., :size].clone()
+    return state
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_heads_taught_by_parts_alone_answer_as_they_did(tmp_path: Path, bare: bool) -> None:
+    """Of an earlier release: the nearness of the parts alone, by its own arithmetic, and no room for more when saved again."""
+    from videoswin.weights.safetensors import read_tensors, write_tensors
+
+    model = taught()
+    state = _as_before(model)
+    Classifier(model, PREPROCESSING, (*LABELS, "none of these"), name="t").save(tmp_path / "ck")
+    write_tensors(tmp_path / "ck" / "model.safetensors", {n: t.contiguous() for n, t in state.items()})
+    if bare:
+        shutil.move(tmp_path / "ck" / "model.safetensors", tmp_path / "bare.safetensors")
+    before = load(str(tmp_path / ("bare.safetensors" if bare else "ck")))
+    clip = torch.randn(2, 3, 8, 32, 32)
+    parts = parts_of(before.model.forward_features(clip), 4)
+    seen = torch.nn.functional.normalize((parts - state["head.centre"]) / state["head.scale"], dim=1)
+    near = (seen @ state["head.known"].T).topk(3, dim=1).values.mean(dim=1)
+    logits = model.head.fc(parts)
+    classes = logits[:, :-1]
+    none = torch.logaddexp(logits[:, -1], classes.logsumexp(1) + 20.0 * (0.1 - near))
+    torch.testing.assert_close(before.model(clip), torch.cat([classes, none[:, None]], dim=1))
+    assert not torch.allclose(before.model(clip), model(clip))
+    before.save(tmp_path / "again")
+    assert read_tensors(tmp_path / "again" / "model.safetensors")["head.known"].shape == (5, 64)
+
+
+def test_a_head_takes_the_memory_that_it_is_given() -> None:
+    model, other = taught(), create_model(CONFIG, num_classes=4, head_parts=4, head_memory=5)
+    clip = torch.randn(1, 3, 8, 32, 32)
+    other.load_state_dict(_as_before(model))
+    assert other.head.known.shape == (5, 64)
+    other.load_state_dict(model.state_dict())  # and back
+    torch.testing.assert_close(other.eval()(clip), model(clip))
+    wrong = {**model.state_dict(), "head.known": torch.zeros(5, 70)}
+    with pytest.raises(RuntimeError, match=r"size mismatch for head\.known"):
+        other.load_state_dict(wrong)
+
+
+def test_the_course_counts_whatever_the_room_looks_like() -> None:
+    """Clips of two movements, each in a room that shifts all times alike: a known one in a new room is nearer than it backwards."""
+    torch.manual_seed(0)
+    moves = torch.linspace(-1, 1, 4)[:, None] * torch.randn(2, 1, 16)  # (2, T, C)
+    rooms = 5 * torch.randn(12, 1, 16)
+    memory = remember((moves.repeat(6, 1, 1) + 0.1 * torch.randn(12, 4, 16) + rooms).flatten(1), torch.ones(12, 2), 4)
+    room = 5 * torch.randn(16)
+    known, backwards = ((move + room).flatten()[None] for move in (moves[0], (-moves.sum(0))))
+    scores = torch.ones(1, 2)
+    assert nearness(known, scores, memory) > nearness(backwards, scores, memory) + 0.5
+
+
+def test_the_scores_count_whatever_they_are_multiplied_by() -> None:
+    torch.manual_seed(0)
+    parts, scores = torch.randn(9, 8), torch.eye(3).repeat(3, 1)
+    memory = remember(parts, scores, 2)
+    like, unlike = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+    alike = nearness(parts[:1], like, memory)
+    assert alike > nearness(parts[:1], unlike, memory) + 0.1
+    torch.testing.assert_close(nearness(parts[:1], 7 * like + 3, memory), alike)
+    two = remember(parts, scores[:, :2], 2)  # of two classes the scores say nothing
+    torch.testing.assert_close(nearness(parts, scores[:, :2], two), nearness(parts, -scores[:, :2], two))
+
+
+def test_clips_in_which_nothing_moves_have_no_course() -> None:
+    """Rounding alone is no course that clips could share."""
+    torch.manual_seed(0)
+    still = torch.randn(5, 1, 8).expand(5, 4, 8)
+    noisy = (still + 1e-6 * torch.randn(5, 4, 8)).flatten(1)
+    memory = remember(noisy, torch.randn(5, 3), 4)
+    course = memory.known[:, 32:64]
+    assert course.norm(dim=1).max() < 0.1

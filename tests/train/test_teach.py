@@ -15,7 +15,7 @@ from videoswin.errors import ConfigError
 from videoswin.interface.ordered_head import OrderedHead, nearness
 from videoswin.train.features import extract
 from videoswin.train.few_shot import NONE, OrderedFewShot, PlainFewShot, few_shot_for
-from videoswin.train.novelty import HeldOut, Nearness
+from videoswin.train.novelty import HeldOut, Nearness, look_from_outside, memory_of
 from videoswin.train.teach import teach
 from videoswin.train.varied import varied
 
@@ -207,13 +207,49 @@ def test_what_is_reported_is_what_the_model_does(rows: list[Clip], tmp_path: Pat
     parts = shot.features.times[2].flatten(1)
     held = HeldOut(
         model.head.fc(parts).detach(),
-        nearness(parts, model.head.known, model.head.centre, model.head.scale),
+        nearness(parts, model.head.fc(parts)[:, :-1], model.head.memory).detach(),
         torch.ones(len(known), dtype=torch.bool),
     )
     fitted = Nearness(*model.head.near.tolist())
     torch.testing.assert_close(held.scores(fitted), model.head.answer(parts).softmax(1).detach(), rtol=1e-4, atol=1e-5)
     video = start.model.forward_features(torch.zeros(1, 3, 8, 32, 32))
     assert model.classify(video).shape == (1, 4)
+
+
+def test_a_class_that_is_left_out_is_left_out_of_head_and_memory(rows: list[Clip], tmp_path: Path) -> None:
+    """The estimate does not leak: what other clips of the class look like changes nothing for those that are asked about."""
+    known = [row for row in rows if row.label != NONE]
+    start = tiny_classifier()
+    shot = few_shot_for(start)(extract(start, known, tmp_path), varied(start, known, 2, 2, tmp_path), known, LABELS)
+    assert isinstance(shot, OrderedFewShot)
+    torch.manual_seed(0)
+    shot._read.copy_(torch.randn_like(shot._read))  # nothing repeats
+    fold = shot.folds[0]
+    fitted: list[int] = []
+
+    def fit(learn: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        layer = shot._layer_of(learn, number)
+        fitted.append(len(layer[1]))
+        return layer
+
+    before = look_from_outside(shot._read, shot.targets, shot.known, [fold], fit, 4)
+    assert before.shape == (3,)
+    assert fitted == [len(LABELS) - 1] * 3  # the class has no answer of its own
+    shot._read[(shot.targets == 1) & ~fold] += 1.0
+    after = look_from_outside(shot._read, shot.targets, shot.known, [fold], fit, 4)
+    assert after[1] == before[1]
+    assert not torch.isclose(after[[0, 2]], before[[0, 2]]).any()
+
+
+def test_held_out_nearness_is_by_heads_that_have_not_learnt_the_clip(rows: list[Clip], tmp_path: Path) -> None:
+    known = [row for row in rows if row.label != NONE]
+    start = tiny_classifier()
+    shot = few_shot_for(start)(extract(start, known, tmp_path), varied(start, known, 2, 2, tmp_path), known, LABELS)
+    assert isinstance(shot, OrderedFewShot)
+    for held, layer in zip(shot.folds, shot._layers, strict=True):
+        asked, learnt = shot._read[held], shot._read[~held]
+        expected = nearness(asked, asked @ layer[0].T + layer[1], memory_of(learnt, layer, 4))
+        torch.testing.assert_close(shot._held_out.near[held], expected)
 
 
 def test_one_place_for_all_clips_is_told(rows: list[Clip], tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def require_fitting_weights(folder: Path, config: ModelConfig) -> VideoModel:
         counts = f"the model has {blocks} blocks, the file {len(found)} tensors"
         raise WeightsError(path, f"the tensors do not fit the model of {CONFIG_FILE} ({counts})", _hint())
     try:
-        model = empty_model(config)
+        model = empty_model(config, found)
     except (RuntimeError, OverflowError, MemoryError) as error:
         reason = f'the field "model" is too large to build ({error})'
         raise WeightsError(folder / CONFIG_FILE, reason, _COPY_AGAIN) from error

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.annotations import Clip
-from videoswin.interface.ordered_head import NEVER, nearness, remember
+from videoswin.interface.ordered_head import NEVER, nearness
 from videoswin.interface.video_model import VideoModel
 from videoswin.predict.answers import NONE
 from videoswin.predict.calibration import auroc, fit_temperature
@@ -22,7 +22,7 @@ from videoswin.train import probe
 from videoswin.train.features import Features
 from videoswin.train.frozen_heads import linear, linear_weights
 from videoswin.train.measured import cool
-from videoswin.train.novelty import HeldOut, Nearness, fit_nearness, look_from_outside, set_memory
+from videoswin.train.novelty import HeldOut, Layer, Nearness, fit_nearness, look_from_outside, memory_of, set_memory
 from videoswin.train.split import k_folds
 from videoswin.train.start import adopt
 from videoswin.train.varied import Varied
@@ -92,10 +92,14 @@ class FewShot:
     @cached_property
     def _logits(self) -> Tensor:
         logits = torch.zeros(len(self.rows), self.classes)
-        for held, decay in zip(self.folds, self.decays, strict=True):
-            weight, bias = self._layer(~held, decay)
+        for held, (weight, bias) in zip(self.folds, self._layers, strict=True):
             logits[held] = self._read[held] @ weight.T + bias
         return logits
+
+    @cached_property
+    def _layers(self) -> list[Layer]:
+        """One for each fold, which has not learnt from its clips."""
+        return [self._layer(~held, decay) for held, decay in zip(self.folds, self.decays, strict=True)]
 
     @property
     def _read(self) -> Tensor:
@@ -112,15 +116,17 @@ class FewShot:
         parts = len(self.folds)
         return probe.choose(self.features, rows, self.rows, self.targets, self.classes, self.settings, parts, 0)
 
-    def _layer(self, learn: Tensor, decay: float) -> tuple[Tensor, Tensor]:
+    def _layer(self, learn: Tensor, decay: float) -> Layer:
         """(classes, D) and (classes,), from all views of the clips of ``learn``."""
+        return self._regression(learn, self.targets[learn], self.classes, decay)
+
+    def _regression(self, learn: Tensor, targets: Tensor, classes: int, decay: float) -> Layer:
+        """The same for other ``targets``, one for each clip of ``learn``."""
         views = torch.cat([self._read[None], self._read_more])[:, learn]
-        weights, bias = linear_weights(
-            views.flatten(0, 1), self.targets[learn].repeat(len(views)), self.classes, [decay]
-        )
+        weights, bias = linear_weights(views.flatten(0, 1), targets.repeat(len(views)), classes, [decay])
         return weights[0].T.contiguous(), bias[0]
 
-    def _fitted(self) -> tuple[Tensor, Tensor]:
+    def _fitted(self) -> Layer:
         return self._layer(torch.ones(len(self.rows), dtype=torch.bool), self.setting.value)
 
 
@@ -184,7 +190,7 @@ class OrderedFewShot(FewShot):
         return (auroc(inside, self._outside), "classes left out") if len(self._outside) else (None, "")
 
     def model(self, start: Classifier) -> VideoModel:
-        changes = {"head_parts": self.features.times[self.last].shape[1], "head_memory": int(self.known.sum())}
+        changes = {"head_parts": self._steps, "head_memory": int(self.known.sum())}
         model, _ = adopt(start, self.outputs, **changes)
         weight, bias = self._fitted()
         if not self.others:  # a row for "none" that the layer itself never chooses
@@ -208,16 +214,28 @@ class OrderedFewShot(FewShot):
         outside = self._held_out.near[~self.known] if self.others else self._outside
         return fit_nearness(self._held_out, outside)
 
+    @property
+    def _steps(self) -> int:
+        return self.features.times[self.last].shape[1]
+
     @cached_property
     def _outside(self) -> Tensor:
-        return look_from_outside(self._read, self.targets, self.known, self.folds)
+        return look_from_outside(self._read, self.targets, self.known, self.folds, self._layer_of, self._steps)
+
+    def _layer_of(self, learn: Tensor, fold: int) -> Layer:
+        """For the classes of the clips ``learn`` alone."""
+        present, targets = self.targets[learn].unique(return_inverse=True)
+        return self._regression(learn, targets, len(present), self.decays[fold])
 
     @cached_property
     def _held_out(self) -> HeldOut:
-        near = torch.zeros(len(self.rows))
-        for held in self.folds:
+        near, kinds = torch.zeros(len(self.rows)), len(self.labels)
+        for held, (weight, bias) in zip(self.folds, self._layers, strict=True):
+            of_classes = weight[:kinds], bias[:kinds]
             if (learnt := self.known & ~held).any():
-                near[held] = nearness(self._read[held], *remember(self._read[learnt]))
+                asked = self._read[held]
+                memory = memory_of(self._read[learnt], of_classes, self._steps)
+                near[held] = nearness(asked, asked @ of_classes[0].T + of_classes[1], memory)
         logits = self.logits
         if not self.others:
             logits = torch.cat([logits, torch.full((len(logits), 1), NEVER)], dim=1)

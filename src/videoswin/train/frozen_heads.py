@@ -14,6 +14,7 @@ __all__ = ["attentive", "linear", "linear_weights", "nearest"]
 
 _STEPS = 80
 _SPREAD = 1e-6
+_ROUNDING = 1e-12  # of the largest square
 _CHANNELS, _QUERIES = 48, 2
 _ATTENTIVE_STEPS, _ATTENTIVE_LR = 80, 0.03
 _SHARPNESS = 10.0
@@ -38,8 +39,8 @@ def linear_weights(features: Tensor, targets: Tensor, classes: int, decays: list
     mean, std = features.mean(0), features.std(0, correction=0).clamp(min=_SPREAD)
     x = ((features - mean) / std).double()
     n = len(x)
-    u, s, vt = torch.linalg.svd(x, full_matrices=False)  # weights of least norm lie in the span of the clips
-    z = u * s  # (n, r)
+    s, vt = _span(x)  # weights of least norm lie in the span of the clips
+    z = x @ vt.T  # (n, r)
     decay = torch.tensor(decays, dtype=torch.float64)[:, None]
     curvature = 0.5 * s.square() / n + decay  # (S, r), diagonal in this basis
     onehot = F.one_hot(targets, classes).double()
@@ -55,6 +56,18 @@ def linear_weights(features: Tensor, targets: Tensor, classes: int, decays: list
         b = b_next - 2 * error.sum(1)
     weights = (vt.T @ w) / std.double()[:, None]  # (S, C, K), for features as they come
     return weights.float(), (b - (mean.double() @ weights)).float()
+
+
+def _span(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The singular values (r,) of float64 (n, C), and the directions (r, C) of those that are more than rounding.
+
+    From the smaller one of the two products of ``x`` with itself, several times as fast as the decomposition of ``x``.
+    """
+    wide = x.shape[0] <= x.shape[1]
+    squares, vectors = torch.linalg.eigh(x @ x.T if wide else x.T @ x)
+    kept = squares > squares[-1].clamp(min=1e-300) * _ROUNDING
+    s, vectors = squares[kept].sqrt(), vectors[:, kept]
+    return s, (x.T @ (vectors / s) if wide else vectors).T
 
 
 def nearest(features: Tensor, targets: Tensor, classes: int, learn: Tensor, neighbours: list[int]) -> Tensor:

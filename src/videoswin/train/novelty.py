@@ -1,16 +1,16 @@
 """What is none of the taught classes: clips that are like none of those that taught.
 
-A linear layer is sure of much that it has never seen. How near a clip's features are to the nearest of the clips that taught
-says more: of gestures that are none of ten taught ones, it told .94 apart where the layer's best score told .78 (docs/log.md).
+A linear layer is sure of much that it has never seen. How near a clip is to the nearest of the clips that taught says more: of
+gestures that are none of ten taught ones, it told .94 apart where the layer's best score told .78 (docs/log.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from videoswin.interface.ordered_head import NEVER, OrderedHead, nearness, remember
+from videoswin.interface.ordered_head import NEVER, Memory, OrderedHead, nearness, remember
 
 __all__ = ["HeldOut", "Nearness", "fit_nearness", "look_from_outside"]
 
@@ -48,17 +48,39 @@ class Nearness:
     middle: float
 
 
-def look_from_outside(parts: Tensor, targets: Tensor, known: Tensor, folds: Sequence[Tensor]) -> Tensor:
-    """Nearness of clips whose class is left out of the memory: what a class that was never taught will look like. (M,)
+Layer = tuple[Tensor, Tensor]
+"""Weights (K, D) and bias (K,)."""
 
-    ``parts`` (N, D); ``targets`` (N,); ``known`` bool (N,): of a class at all; ``folds``: bool (N,) each, held out in turn.
+
+def memory_of(parts: Tensor, layer: Layer, steps: int) -> Memory:
+    """Of clips (N, D) that a linear layer learnt from."""
+    weight, bias = layer
+    return remember(parts, parts @ weight.T + bias, steps)
+
+
+def look_from_outside(
+    parts: Tensor,
+    targets: Tensor,
+    known: Tensor,
+    folds: Sequence[Tensor],
+    fit: Callable[[Tensor, int], Layer],
+    steps: int,
+) -> Tensor:
+    """Nearness of clips whose class is left out of memory and head: what a class that was never taught will look like. (M,)
+
+    A head that had learnt the class would place its clips by themselves, and they would look too far away, or too near.
+
+    ``parts`` (N, D), of ``steps`` stretches of time; ``targets`` (N,); ``known`` bool (N,): of a class at all; ``folds``: bool
+    (N,) each, held out in turn; ``fit(learn, fold)``: the layer of the clips ``learn``, bool (N,), for their classes alone.
     """
     found = [torch.zeros(0)]
-    for held in folds:
+    for fold, held in enumerate(folds):
         for target in targets[held & known].unique().tolist():
             others = known & ~held & (targets != target)
             if others.any():
-                found.append(nearness(parts[held & known & (targets == target)], *remember(parts[others])))
+                weight, bias = fit(others, fold)
+                asked = parts[held & known & (targets == target)]
+                found.append(nearness(asked, asked @ weight.T + bias, memory_of(parts[others], (weight, bias), steps)))
     return torch.cat(found)
 
 
@@ -76,14 +98,15 @@ def fit_nearness(held_out: HeldOut, outside: Tensor) -> Nearness:
     return Nearness(slope, float(latest.quantile(1 - _PASS)))
 
 
+@torch.no_grad()
 def set_memory(head: OrderedHead, parts: Tensor, fitted: Nearness) -> None:
-    """Let ``head`` remember the clips ``parts`` (N, D)."""
-    known, centre, scale = remember(parts)
-    with torch.no_grad():
-        head.known.copy_(known)
-        head.centre.copy_(centre)
-        head.scale.copy_(scale)
-        head.near.copy_(torch.tensor([fitted.slope, fitted.middle]))
+    """Let ``head``, which has its weights, remember the clips ``parts`` (N, D)."""
+    memory = memory_of(parts, (head.fc.weight[:-1], head.fc.bias[:-1]), head.parts)
+    head.suit_memory(tuple(memory.known.shape))
+    head.known.copy_(memory.known)
+    head.centre.copy_(memory.centre)
+    head.scale.copy_(memory.scale)
+    head.near.copy_(torch.tensor([fitted.slope, fitted.middle]))
 
 
 def without_none(weights: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

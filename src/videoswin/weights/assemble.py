@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from videoswin.errors import WeightsError
 from videoswin.interface.model_config import ModelConfig
+from videoswin.interface.ordered_head import OrderedHead
 from videoswin.interface.video_model import VideoModel
 from videoswin.model import SwinConfig, VideoSwin
 from videoswin.weights.load_report import first_few
@@ -21,14 +22,24 @@ __all__ = ["empty_model", "fill", "require_same_tensors", "shapes_of"]
 _Model = TypeVar("_Model", bound=VideoModel)
 
 
+Shapes = Mapping[str, tuple[int, ...]]
+
+
 @overload
-def empty_model(config: SwinConfig) -> VideoSwin: ...
+def empty_model(config: SwinConfig, found: Shapes | None = None) -> VideoSwin: ...
 @overload
-def empty_model(config: ModelConfig) -> VideoModel: ...
-def empty_model(config: ModelConfig) -> VideoModel:
-    """The model on the device "meta": shapes without numbers, which would be overwritten at once."""
+def empty_model(config: ModelConfig, found: Shapes | None = None) -> VideoModel: ...
+def empty_model(config: ModelConfig, found: Shapes | None = None) -> VideoModel:
+    """The model on the device "meta": shapes without numbers, which would be overwritten at once.
+
+    ``found``: the shapes of the numbers that are to come, under our names; a head whose memory is of an earlier layout gets that.
+    """
     with torch.device("meta"), _NothingDrawn():
-        return build(config)
+        model = build(config)
+        for name, head in model.named_modules():
+            if isinstance(head, OrderedHead) and found is not None and f"{name}.known" in found:
+                head.suit_memory(found[f"{name}.known"])
+    return model
 
 
 class _NothingDrawn(TorchFunctionMode):

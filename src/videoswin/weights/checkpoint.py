@@ -162,7 +162,7 @@ def read_checkpoint(
     if own_config is not None:
         config = _agreed(path, own_config, config)
     try:
-        expected = expected_shapes(config, family.dims)
+        expected = expected_shapes(config, family.dims, ours)
     except (RuntimeError, OverflowError) as error:  # of PyTorch, about sizes that no tensor can have
         raise WeightsError(path, f"its tensors describe a model that cannot be built ({error})", _ANOTHER) from error
     report = LoadReport(
@@ -214,9 +214,12 @@ def build(checkpoint: Checkpoint, config: SwinConfig, reshaped: tuple[str, ...])
     return model, report
 
 
-def expected_shapes(config: SwinConfig, dims: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of our model's tensors; of a 2D model, whose patches have no time, with ``dims`` 2."""
-    shapes = shapes_of(empty_model(config))
+def expected_shapes(
+    config: SwinConfig, dims: int, found: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of our model's tensors; of a 2D model, whose patches have no time, with ``dims`` 2. ``found``: see
+    :func:`~videoswin.weights.assemble.empty_model`."""
+    shapes = shapes_of(empty_model(config, found))
     if dims == 2:
         patch = "backbone.patch_embed.proj.weight"
         shapes[patch] = shapes[patch][:2] + shapes[patch][3:]
