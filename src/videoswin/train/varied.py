@@ -53,7 +53,7 @@ def varied(
     for row in rows:
         path = store.path(row)
         kept = store.read(path)
-        if kept is None or len(kept["times"]) < views:
+        if kept is None or not {"times", "pooled"} <= kept.keys() or len(kept["times"]) < views:
             parts = _draws(classifier, row, views, int(path.stem[:12], 16))
             maps = [look(classifier, part, [stage])[stage] for part in parts]
             times = torch.cat([one.mean(dim=(3, 4)).transpose(1, 2).cpu() for one in maps])  # (views, T, C)
