@@ -19,7 +19,7 @@ from videoswin.export import FORMATS, TOLERANCES, Exported, default_path, export
 from videoswin.export.check import compare, real_clips
 from videoswin.export.graph import FixedAttention, inference_graph
 from videoswin.export.runtime import ExportedClassifier, load_exported, read_metadata
-from videoswin.interface.ordered_head import parts_of
+from videoswin.interface.ordered_head import OrderedHead, parts_of
 from videoswin.model import SwinConfig, create_model
 from videoswin.predict.answers import NONE
 from videoswin.train.novelty import Nearness, set_memory
@@ -123,6 +123,7 @@ def test_a_taught_head_keeps_its_memory(to: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     preprocessing = Preprocessing(clip_len=8, sampling="uniform", size=(36, 32), short_side=40)
     model = create_model(SMALL.replace(num_classes=4, head_parts=4, head_memory=6)).eval()
+    assert isinstance(model.head, OrderedHead)
     model.head.fc.weight.data.mul_(100)
     clips = torch.randn(6, 3, 8, 36, 32)
     with torch.no_grad():

@@ -142,7 +142,7 @@ def test_a_file_without_its_memory_is_refused(tmp_path: Path) -> None:
 
 def _as_before(model: VideoSwin) -> dict[str, torch.Tensor]:
     """The tensors of a head whose memory holds the parts alone."""
-    width = model.head.fc.in_features
+    width = 4 * 16
     state = model.state_dict()
     for name, size in (("known", width), ("centre", width), ("scale", width)):
         state[f"head.{name}"] = state[f"head.{name}"][..., :size].clone()
@@ -165,7 +165,7 @@ def test_heads_taught_by_parts_alone_answer_as_they_did(tmp_path: Path, bare: bo
     parts = parts_of(before.model.forward_features(clip), 4)
     seen = torch.nn.functional.normalize((parts - state["head.centre"]) / state["head.scale"], dim=1)
     near = (seen @ state["head.known"].T).topk(3, dim=1).values.mean(dim=1)
-    logits = model.head.fc(parts)
+    logits = parts @ state["head.fc.weight"].T + state["head.fc.bias"]
     classes = logits[:, :-1]
     none = torch.logaddexp(logits[:, -1], classes.logsumexp(1) + 20.0 * (0.1 - near))
     torch.testing.assert_close(before.model(clip), torch.cat([classes, none[:, None]], dim=1))
@@ -177,6 +177,7 @@ def test_heads_taught_by_parts_alone_answer_as_they_did(tmp_path: Path, bare: bo
 def test_a_head_takes_the_memory_that_it_is_given() -> None:
     model, other = taught(), create_model(CONFIG, num_classes=4, head_parts=4, head_memory=5)
     clip = torch.randn(1, 3, 8, 32, 32)
+    assert isinstance(other.head, OrderedHead)
     other.load_state_dict(_as_before(model))
     assert other.head.known.shape == (5, 64)
     other.load_state_dict(model.state_dict())  # and back

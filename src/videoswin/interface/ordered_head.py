@@ -142,8 +142,8 @@ def remember(parts: Tensor, classes: Tensor, steps: int) -> Memory:
     centre, spread = both.mean(dim=0), both.std(dim=0, correction=0).clamp(min=_LEAST)
     of_parts, of_course = spread.chunk(2)
     scale = torch.cat([of_parts, of_course.maximum(_STILL * of_parts)])
-    known = torch.cat(_directions(*((both - centre) / scale).chunk(2, dim=1), classes), dim=1)
-    return Memory(known, centre, scale, steps)
+    of_parts, of_course = ((both - centre) / scale).chunk(2, dim=1)
+    return Memory(torch.cat(_directions(of_parts, of_course, classes), dim=1), centre, scale, steps)
 
 
 def _with_course(parts: Tensor, steps: int) -> Tensor:
