@@ -13,7 +13,7 @@ from videoswin.errors import ConfigError, WeightsError
 from videoswin.interface.ordered_head import NEVER, OrderedHead, nearness, parts_of, remember
 from videoswin.model import create_model
 from videoswin.model.video_swin import VideoSwin
-from videoswin.train.novelty import HeldOut, Nearness, fit_nearness, set_memory
+from videoswin.train.novelty import HeldOut, Nearness, fit_nearness, look_from_outside, set_memory
 from videoswin.train.start import adopt
 from videoswin.weights.convert import convert_model
 
@@ -86,6 +86,21 @@ def test_nearly_all_held_out_clips_keep_their_class() -> None:
     refused = int((held.scores(fitted).argmax(1) == 3).sum())
     assert 1 <= refused <= 5  # 2 of 100
     assert fit_nearness(held, torch.zeros(0)).slope == 1
+
+
+def test_of_many_classes_some_are_left_out() -> None:
+    torch.manual_seed(0)
+    targets = torch.arange(60).repeat(2)
+    fold = torch.arange(120) < 60
+    learnt: list[int] = []
+
+    def fit(learn: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        learnt.append(int(learn.sum()))
+        return torch.randn(59, 8), torch.zeros(59)
+
+    known = torch.ones(120, dtype=torch.bool)
+    assert len(look_from_outside(torch.randn(120, 8), targets, known, [fold, ~fold], fit, 2)) == 40
+    assert learnt == [59] * 40
 
 
 def test_a_saved_one_answers_the_same(tmp_path: Path) -> None:
