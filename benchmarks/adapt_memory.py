@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import resource
 from itertools import accumulate
+from typing import Any
 
 
 def step(
@@ -36,7 +37,7 @@ def step(
     optimizer.zero_grad()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         F.cross_entropy(model(video), labels).backward()
-    results = seen.profiler.kineto_results.events()  # type: ignore[union-attr]
+    results: Any = seen.profiler.kineto_results.events()  # type: ignore[union-attr]
     changes = sorted((event.start_ns(), event.nbytes()) for event in results if event.name() == "[memory]")
     queue.put((max(accumulate(size for _, size in changes)) / 2**20, resident))
 
