@@ -48,13 +48,14 @@ def test_how_far_to_believe_it_is_tried():
     steps: list[int] = []
     tried = trial([features], rows, labels, range(len(rows)), lambda: steps.append(1))
     assert tried is not None
-    assert tried.named >= 0.8
-    assert tried.right >= 0.7
+    assert tried.changed == round(0.1 * len(rows))
+    assert tried.found >= 0.8 * tried.changed
+    assert tried.found >= 0.7 * tried.named
     assert len(steps) == fits(len(rows))
     noise = Features({1: torch.randn(len(rows), 16, generator=torch.Generator().manual_seed(1))}, {}, 0)
     nothing = trial([noise], rows, labels, range(len(rows)))
     assert nothing is not None
-    assert nothing.right < 0.4  # features that know nothing of the classes
+    assert nothing.found <= 0.4 * nothing.named  # features that know nothing of the classes
     assert trial([features], rows[:20], labels, range(20)) is None  # two changed labels say nothing
 
 
@@ -182,7 +183,7 @@ def test_the_command(data: Path, capsys: pytest.CaptureFixture[str]):
     assert "<script" not in page
     assert main(["audit", "l.csv", "--no-labels"]) == 1
     said = capsys.readouterr()
-    assert "1 pairs of clips are copies of each other." in said.out
+    assert "Copies of each other: 1 pair of clips." in said.out
     assert "bad.mp4" in said.err
 
 

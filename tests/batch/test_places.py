@@ -17,7 +17,7 @@ from videoswin.batch.work import _content
 from videoswin.cli.main import main
 from videoswin.data.folders import VIDEO_SUFFIXES
 from videoswin.errors import ConfigError, OutputError, VideoError
-from videoswin.storage.addresses import listed, shown, without_secrets
+from videoswin.storage.addresses import listed, require_no_password, shown, without_secrets
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -147,3 +147,24 @@ def test_a_store_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(OutputError, match=r"cannot be reached \(denied") as caught:
         place.write_job("{}")
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "sftp://me:hidden@host/x", "sftp://me:hid/den@host/x", "sftp://me:hid@den@host/x", "zip://f.zip::sftp://me:hidden@host/x",
+        "sftp://me@host/x",
+    ],
+)  # fmt: skip
+def test_a_password_is_refused_wherever_it_stands(address: str) -> None:
+    with pytest.raises(ConfigError, match="user or a password") as caught:
+        require_no_password(address)
+    assert not any(word in str(caught.value) for word in ("hidden", "hid", "den@"))
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/a:b@c", "s3://bucket/key@2x", "hdfs://node:8020/key@2x", "s3://bucket/x?token=abc"]
+)
+def test_keys_that_look_like_passwords(address: str) -> None:
+    require_no_password(address)
+    assert shown(address) == address.partition("?")[0]

@@ -7,6 +7,7 @@ import pytest
 
 from tests.train.helpers import make_videos, tiny_classifier
 from videoswin.cli.main import main
+from videoswin.cli.train_options import TrainOptions, read_options
 from videoswin.errors import ConfigError
 from videoswin.train.augments import AUGMENTS
 from videoswin.train.optim import rate_factor
@@ -94,7 +95,7 @@ def test_a_published_recipe_says_what_it_starts_from(tmp_path: Path, capsys: pyt
     )
     tiny_classifier().save(tmp_path / "ck")
     assert main([*command, "kinetics400_t", "--weights", str(tmp_path / "ck")]) == 2
-    assert "is for swin3d_t (embed_dim 96), and these weights have embed_dim 8" in capsys.readouterr().err
+    assert "is for swin3d_t (embed_dim 96), and this model has embed_dim 8" in capsys.readouterr().err
 
 
 def test_what_was_not_published_says_so():
@@ -145,7 +146,19 @@ def test_the_recipes_of_systems_trained_by_sgd(tmp_path: Path, capsys: pytest.Ca
     assert main([*command, "kinetics400_i3d", "--model", "r2plus1d_micro"]) == 2
     assert "is for i3d, and the model of this run is of another system" in capsys.readouterr().err
     assert main([*command, "kinetics400_vivit_b", "--model", "vivit_b_16x2_model2", "--plan"]) == 2
-    assert "(model 1), and these weights have model 2" in capsys.readouterr().err
+    assert "(model 1), and this model has model 2" in capsys.readouterr().err
+
+
+def test_another_schedule_or_optimiser_leaves_the_numbers_of_the_first_behind(tmp_path: Path):
+    assert _settings(get_recipe("kinetics400_i3d"), 1000, 0, {"schedule": "step"}, 1).lr_drops == ()
+    path = tmp_path / "settings.toml"
+    path.write_text('optimizer = "sgd"\nmomentum = 0.8\nschedule = "drops"\nlr_drops = "0.5,0.9"\n')
+    kept = read_options(path)
+    assert TrainOptions(schedule="step").over(kept).lr_drops is None
+    assert TrainOptions(optimizer="adamw").over(kept).momentum is None
+    assert TrainOptions(lr=0.1).over(kept).lr_drops == "0.5,0.9"
+    with pytest.raises(ConfigError, match="momentum is for optimizer"):
+        _settings(get_recipe("motion"), 1000, 0, {"momentum": 0.5}, 1)
 
 
 def test_a_precision_that_costs_time():

@@ -34,11 +34,12 @@ _FINE = 56  # pixels of a frame at the end of the check
 _COMPARED = 8  # frames that are compared while a fit is looked for
 _BLUR = 7  # pixels
 _HOPELESS, _PROMISING = 0.4, 0.55
-_MOTION, _STILL = 0.52, 0.7  # correlations that a copy reaches
+_MOTION, _STILL = 0.6, 0.7  # correlations that a copy reaches
 _CLEAR, _AHEAD = (
     0.68,
     0.12,
 )  # motion that is enough by itself; below it, nothing else may be nearly as alike to either clip
+_SURE = 0.75
 _WHOLE, _MOTION_OF_PART = 0.8, 0.85  # of the shorter clip; with less in common, they have to agree better
 _LEAST_S = 0.5  # seconds; less than that is no evidence
 
@@ -61,6 +62,11 @@ class Copy:
     still: float
 
     @property
+    def sure(self) -> bool:
+        """Whether it can hardly be anything else: two people at the same pace in one place agree up to .8, and rarely more than this."""
+        return self.motion >= _SURE
+
+    @property
     def words(self) -> str:
         """What was done to one to get the other."""
         found = ["mirrored"] * self.mirrored
@@ -68,7 +74,8 @@ class Copy:
             found.append("cropped")
         if abs(self.delay_s) >= 0.15:
             found.append(f"{abs(self.delay_s):.1f} s apart")
-        return ", ".join(found) or "the same picture"
+        words = ", ".join(found) or "the same picture"
+        return words if self.sure else f"perhaps: {words}"
 
 
 def find_copies(films: Sequence[Tensor], step: Callable[[], None] = lambda: None) -> list[Copy]:

@@ -40,6 +40,8 @@ class Findings:
     """Clips of one place that stand in several splits, without a group that says so."""
     doubts: tuple[Doubt, ...] | None
     """None: not looked for."""
+    trial: Trial | None
+    """How far the doubts can be believed; None: not tried."""
     odd: tuple[tuple[int, str], ...]
     unreadable: tuple[tuple[int, str], ...]
 
@@ -66,6 +68,7 @@ class Findings:
             "copies": copies,
             "places": [[name(n) for n in place] for place in self.places],
             "doubts": doubted,
+            "trial": None if self.trial is None else self.trial._asdict(),
             "odd": [{"path": name(n), "why": why} for n, why in self.odd],
             "unreadable": [{"path": name(n), "why": why} for n, why in self.unreadable],
         }
@@ -103,12 +106,15 @@ def audit(
             f"{named} clips of {len(places)} places stand in several splits: give the clips of a place one group."
         )
     odd_lines, odd = odd_ones(rows, prints)
-    doubted = None
-    if classifier is not None:
-        cluster = joined(len(rows), [(c.first, c.second) for c in copies])
+    doubted = tried = None
+    if classifier is not None and (why := _why_not(index.labels, len(known))):
+        lines.append(f"Doubtful labels were not looked for: {why}.")
+    elif classifier is not None:
+        cluster = joined(len(rows), [(c.first, c.second) for c in copies if c.sure])
         doubted, tried = _doubts(classifier, rows, index.labels, known, cluster, stage, features)
-        if doubted:
-            lines.append(f"{len(doubted)} of {len(rows)} labels are doubtful.{_in_words(tried)}")
+        lines.append(
+            f"{len(doubted)} of {len(rows)} labels {'is' if len(doubted) == 1 else 'are'} doubtful.{_in_words(tried)}"
+        )
     return Findings(
         rows=rows,
         labels=index.labels,
@@ -116,6 +122,7 @@ def audit(
         copies=tuple(copies),
         places=tuple(places),
         doubts=None if doubted is None else tuple(doubted),
+        trial=tried,
         odd=tuple(odd),
         unreadable=tuple(unreadable),
     )
@@ -145,8 +152,13 @@ def _prints(
 def _about_copies(rows: Sequence[Clip], copies: Sequence[Copy]) -> list[str]:
     if not copies:
         return []
+    sure = sum(copy.sure for copy in copies)
+    lines = [f"Copies of each other: {_pairs(sure)}."] if sure else []
+    if sure < len(copies):
+        lines.append(
+            f"Perhaps copies: {_pairs(len(copies) - sure)}, or people who do the same in one place. Look before you act."
+        )
     pairs = [(rows[c.first], rows[c.second]) for c in copies]
-    lines = [f"{len(copies)} pairs of clips are copies of each other."]
     if across := sum(a.split != b.split for a, b in pairs):
         lines.append(f"{across} of these pairs stand in two splits: figures on one of them look too good.")
     if apart := sum(bool(a.group and b.group and a.group != b.group) for a, b in pairs):
@@ -154,6 +166,10 @@ def _about_copies(rows: Sequence[Clip], copies: Sequence[Copy]) -> list[str]:
     if unlike := sum(set(a.classes) != set(b.classes) for a, b in pairs):
         lines.append(f"{unlike} of these pairs have different labels: one of them is wrong.")
     return lines
+
+
+def _pairs(number: int) -> str:
+    return "1 pair of clips" if number == 1 else f"{number} pairs of clips"
 
 
 def _places(rows: Sequence[Clip], index: ClipList, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:
@@ -180,8 +196,6 @@ def _doubts(
 ) -> tuple[list[Doubt], Trial | None]:
     """Among the clips that can be read."""
     readable = [rows[n] for n in known]
-    if len(readable) < 2 * len(labels) or len(labels) < 2:
-        return [], None
     ways = _ways(classifier, readable)
     step = stage("Features", len(readable) * len(ways))
     looks = [extract(way, readable, store, step) for way in ways]
@@ -200,10 +214,16 @@ def _ways(classifier: Classifier, rows: Sequence[Clip]) -> list[Classifier]:
     return [Classifier(classifier.model, way, classifier.labels, classifier.name) for way in ways]
 
 
+def _why_not(labels: Sequence[str], clips: int) -> str:
+    if len(labels) < 2:
+        return "there is one class"
+    return "there are fewer than two clips a class" if clips < 2 * len(labels) else ""
+
+
 def _in_words(tried: Trial | None) -> str:
     if tried is None:
-        return ""
+        return " How far to believe that was not tried, with so few clips."
     return (
-        f" Of labels changed here to try it, {tried.named:.0%} were named, and of the named {tried.right:.0%} had been"
-        " changed: believe the list as far as that."
+        f" To try it, {tried.changed} labels were changed on purpose: {tried.found} of them were named, and {tried.named - tried.found}"
+        " others (your own mistakes among them)."
     )

@@ -44,11 +44,12 @@ class Doubt:
 
 
 class Trial(NamedTuple):
-    """Of labels that were changed to try it: the share that was named, and the share of the named that had been changed. The
-    list's own mistakes count as false here, so the second is rather too low."""
+    """``changed`` labels were changed to try it; ``named``: how many were named then, and ``found``: how many of these had been
+    changed. The list's own mistakes are among the rest."""
 
-    named: float
-    right: float
+    changed: int
+    named: int
+    found: int
 
 
 def fits(clips: int) -> int:
@@ -119,7 +120,7 @@ def trial(
         for n, row in enumerate(rows)
     ]
     named = {d.number for d in doubts(held_out_scores(looks, tried, labels, together, step), tried, labels)}
-    return Trial(len(named & changed) / len(changed), len(named & changed) / max(len(named), 1))
+    return Trial(len(changed), len(named), len(named & changed))
 
 
 def _in_order(look: Features) -> Tensor:

@@ -158,6 +158,8 @@ def _read(data: Path, split: str | None, classifier: "VideoClassifier", none: st
     from videoswin.predict.evaluation import may_say_none
 
     says_none, labels = may_say_none(classifier), classifier.labels
+    if not none:
+        raise ConfigError("--none is empty. Name the label of videos that show none of the classes, or leave it out.")
     if none != NONE and not says_none:
         raise ConfigError(
             f'--none "{none}": {classifier.name} never answers "{NONE}", it has no threshold and was taught no such label. '
@@ -167,9 +169,8 @@ def _read(data: Path, split: str | None, classifier: "VideoClassifier", none: st
         raise ConfigError(
             f'--none "{none}" is one of the classes of {classifier.name}. Name the label of other things.'
         )
-    if says_none:
-        labels = tuple(dict.fromkeys((*labels, NONE, none)))
-    index = read_index(data, split=split, labels=labels, cells=classifier.answer.cells)
+    others = (NONE, none) if says_none else ()
+    index = read_index(data, split=split, labels=labels, others=others, cells=classifier.answer.cells)
     found = {row.label for row in index.rows}
     if none != NONE and none not in found:
         raise ConfigError(f'--none "{none}": no video here has this label. {nearest(none, sorted(found))}')

@@ -298,6 +298,8 @@ def _kept_options(plan: "Plan", options: TrainOptions) -> dict[str, Any]:
     values = {**options.only("name", "like", "num_heads"), **plan.resolved}
     if plan.parts and options.epochs is None:  # the parts choose
         del values["epochs"]
+    if values["optimizer"] != "sgd":
+        del values["momentum"]
     return values
 
 

@@ -188,7 +188,11 @@ class TrainOptions:
     tensorboard: Switch = False
 
     def over(self, base: "TrainOptions") -> "TrainOptions":
-        """``base``, with what is given here instead."""
+        """``base``, with what is given here instead. Numbers of another schedule or optimiser than the one that is given go."""
+        if self.schedule not in (None, "drops"):
+            base = dataclasses.replace(base, lr_drops=None)
+        if self.optimizer not in (None, "sgd"):
+            base = dataclasses.replace(base, momentum=None)
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return dataclasses.replace(
             base,

@@ -60,6 +60,7 @@ def read_index(
     *,
     split: str | None = None,
     labels: Sequence[str] | None = None,
+    others: Sequence[str] = (),
     cells: LabelCells = _ONE_LABEL,
 ) -> ClipList:
     """Read a CSV file, a folder of class folders, or segments of other tools (docs/annotations.md), and check all of it.
@@ -67,6 +68,7 @@ def read_index(
     Args:
         split: only these clips; None: all of them, except those with an empty split.
         labels: the class names to use, in this order; a row with another label is then a bad row.
+        others: further labels that rows may have, which are no classes.
         cells: how the cells of the column ``label`` are read; :class:`~videoswin.data.label_cells.SeveralLabelCells` for lists in
             which a clip may have several labels.
 
@@ -99,7 +101,7 @@ def read_index(
         else:
             rows, has_splits, notes = clips_of_csv(text, source, root, named_folder, problems)
     rows = cells.read(rows, problems, labels)
-    _check_labels(rows, labels, has_splits, problems)
+    _check_labels(rows, labels, others, has_splits, problems)
     problems.raise_if_any()
     notes += _files_in_splits(rows)
     if labels is None:
@@ -197,7 +199,9 @@ def _files_in_splits(rows: Iterable[Clip]) -> list[str]:
 # Labels ---------------------------------------------------------------------------------------------------------------
 
 
-def _check_labels(rows: list[Clip], labels: Sequence[str] | None, has_splits: bool, problems: Problems) -> None:
+def _check_labels(
+    rows: list[Clip], labels: Sequence[str] | None, others: Sequence[str], has_splits: bool, problems: Problems
+) -> None:
     for row in rows:
         if has_controls(row.label):
             problems.add(row.line, f"the label {row.label!r} has a line break or other control character in it")
@@ -212,7 +216,7 @@ def _check_labels(rows: list[Clip], labels: Sequence[str] | None, has_splits: bo
     for row in rows:
         if row.split or not has_splits:
             for name in row.classes:
-                if name not in known:
+                if name not in known and name not in others:
                     foreign.setdefault(name, []).append(row)
     for label, found in foreign.items():  # one line each: a list for another model has hundreds of such rows
         hint = nearest(label, known) if len(known) <= 20 else _did_you_mean(label, known)

@@ -267,8 +267,9 @@ def _best_of_a_class(result: RowResult) -> float:
 def _check_labels(rows: Sequence[Clip], labels: Sequence[str], says_none: bool) -> None:
     if not rows:
         raise ConfigError("There are no videos to evaluate. Check the data and the split.")
+    known = [label for label in labels if label != NONE]
     if says_none and all(row.label == NONE for row in rows):
-        raise ConfigError(f'All of these videos are of "{NONE}". Add some of the classes: {", ".join(labels[:5])}.')
+        raise ConfigError(f'All of these videos are of "{NONE}". Add some of the classes: {", ".join(known[:5])}.')
     for row in rows:
         if row.label not in labels and not (says_none and row.label == NONE):
             where = f" (line {row.line})" if row.line else ""

@@ -14,6 +14,9 @@ _SECRET = re.compile(
     r"(?i)((?:key|token|secret|password|passwd|signature|sig|credential)s?['\"]?\s*[=:]\s*)['\"]?[^\s'\",;&)]+"
 )
 
+_USER = re.compile(r"[^/@:?]+:(?!\d+/)[^?]*@|[^/@?]*@")
+"""user@ or user:password@ at the beginning; a password may hold a slash or an @."""
+
 
 def is_address(text: str) -> bool:
     """Rather than a path of this machine."""
@@ -22,16 +25,21 @@ def is_address(text: str) -> bool:
 
 def shown(address: str) -> str:
     """Without user, password, and what stands behind a question mark: signatures and tokens do."""
-    scheme, found, rest = address.partition("://")
+    return "::".join(_shown(part) for part in address.split("::"))  # chains, such as zip://file::sftp://host
+
+
+def _shown(part: str) -> str:
+    scheme, found, rest = part.partition("://")
     if not found:
-        return address
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+        return part
+    if user := _USER.match(rest):
+        rest = rest[user.end() :]
+    return f"{scheme}://{rest.partition('?')[0]}"
 
 
 def require_no_password(address: str) -> None:
     """A :class:`ConfigError` if it holds one: the table and the shell's history would keep it."""
-    if "@" in address.partition("://")[2].partition("/")[0]:
+    if any(_USER.match(part.partition("://")[2]) for part in address.split("::")):
         raise ConfigError(
             f"{shown(address)}: the address holds a user or a password. Leave them out, and give them to the store's library "
             "(its environment variables or its configuration; fsspec reads ~/.config/fsspec)."
@@ -84,7 +92,14 @@ def file_system(address: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:  # it names the library: "Install s3fs to access S3"
-        raise ConfigError(f"{shown(address)}: {without_secrets(error, address)}.") from error
+        hint = "Install the library that it names, beside videoswin" if isinstance(error, ImportError) else _known()
+        raise ConfigError(f"{shown(address)}: {without_secrets(error, address)}. {hint}.") from error
+
+
+def _known() -> str:
+    import fsspec
+
+    return f"Addresses begin with one of: {', '.join(sorted(fsspec.available_protocols()))}"
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from videoswin.train.loop import Trainer
 from videoswin.train.place import require_place
 from videoswin.train.preferences import Preferences
 from videoswin.train.processes import Processes
+from videoswin.train.published_recipes import PUBLISHED
 from videoswin.train.recipes import Recipe, get_recipe
 from videoswin.train.settings import TrainSettings
 from videoswin.train.split import hold_out, k_folds
@@ -254,6 +255,10 @@ def _mirrored(wanted: Preferences, recipe: Recipe, labels: tuple[str, ...], vari
 def _settings(recipe: Recipe, clips: int, seed: int, given: Mapping[str, Any], world: int) -> TrainSettings:
     names = ("batch_size", "lr", "backbone_lr_ratio", "weight_decay", "warmup_epochs", "label_smoothing")
     values: dict[str, Any] = {name: getattr(recipe, name) for name in names} | dict(recipe.settings) | dict(given)
+    if values.get("schedule") != "drops" and "lr_drops" not in given:
+        values.pop("lr_drops", None)  # the recipe's, for its own schedule
+    if "momentum" in given and values.get("optimizer") != "sgd":
+        raise ConfigError('momentum is for optimizer="sgd". Give that too (--optimizer sgd), or leave it out.')
     per_step = values["batch_size"] * values.get("accumulate", 1) * world
     if recipe.clips_per_step and "lr" not in given:
         values["lr"] = recipe.lr * per_step / recipe.clips_per_step
@@ -274,10 +279,12 @@ def _require_its_model(name: str, recipe: Recipe, classifier: Classifier) -> Non
     for field_name in ("embed_dim", "depths", "depth", "window_size", "patch_size", "version", "model"):
         expected, found = getattr(published, field_name, None), getattr(here, field_name, None)
         if expected != found:
-            start = f"weights {recipe.start}" if recipe.start else f"--model {recipe.model}"
+            start = f"weights {recipe.start} or --model {recipe.model}" if recipe.start else f"--model {recipe.model}"
+            others = [other for other, known in PUBLISHED.items() if known.model and get_config(known.model) == here]
+            other = f"or --recipe {others[0]}" if others else "or another recipe"
             raise ConfigError(
-                f'recipe="{name}" is for {recipe.model} ({field_name} {expected}), and these weights have {field_name} {found}. '
-                f"Give {start}, or another recipe."
+                f'recipe="{name}" is for {recipe.model} ({field_name} {expected}), and this model has {field_name} {found}. '
+                f"Give {start}, {other}."
             )
 
 

@@ -108,8 +108,14 @@ class TrainSettings:
         object.__setattr__(self, "lr_drops", _shares(self.lr_drops))
         if any(not 0 < share < 1 for share in self.lr_drops) or list(self.lr_drops) != sorted(self.lr_drops):
             raise ConfigError(f"lr_drops={list(self.lr_drops)} must be shares of the run between 0 and 1, rising.")
-        if (self.schedule == "drops") != bool(self.lr_drops):
-            raise ConfigError('lr_drops belongs to schedule="drops", and it to lr_drops. Give both, or neither.')
+        if self.lr_drops and self.schedule != "drops":
+            raise ConfigError(
+                f'lr_drops={list(self.lr_drops)} is for schedule="drops", not "{self.schedule}". Give both.'
+            )
+        if self.schedule == "drops" and not self.lr_drops:
+            raise ConfigError(
+                'schedule="drops" needs lr_drops, such as 0.5,0.9: the shares of the run after which it drops.'
+            )
 
     def what_shapes_the_weights(self) -> dict[str, Any]:
         """The fields that a resumed run has to share with the one it continues."""
