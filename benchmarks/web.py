@@ -70,7 +70,7 @@ def served(folder: Path, isolated: bool) -> Iterator[str]:
 
 def in_the_browser(address: str, rows: Sequence[Clip]) -> dict[str, Any]:
     """Of each clip the label, the page's words, milliseconds of the model and seconds in all; and what the page complained of."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import sync_playwright  # pyright: ignore[reportMissingImports]  # no part of the test extra
 
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     found: dict[str, Any] = {"labels": [], "words": [], "model_ms": [], "seconds": []}
