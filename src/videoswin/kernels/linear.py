@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoswin.kernels.choose import chosen_engine
+from videoswin.kernels.operator import wanted_gradients
 from videoswin.kernels.ordinary import as_made, ordinary, watched
 
 __all__ = ["linear", "mlp"]
@@ -109,9 +110,7 @@ def _differentiable_gradients(d_y, x, weight, bias, gelu, wanted):  # type: igno
     """The same gradients as functions of all inputs: oneDNN's product cannot be differentiated again."""
     with torch.enable_grad():
         y = F.linear(F.gelu(x) if gelu else x, weight, bias)
-        asked = [tensor for tensor, want in zip((x, weight, bias), wanted, strict=False) if want]
-        found = iter(torch.autograd.grad(y, asked, d_y, create_graph=True))
-    return [next(found) if want else None for want in wanted[:3]]
+        return wanted_gradients(y, (x, weight, bias), d_y, wanted[:3])
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from videoswin.kernels import gpu
 from videoswin.kernels.choose import chosen_engine
-from videoswin.kernels.operator import register_operator
+from videoswin.kernels.operator import register_operator, wanted_gradients
 from videoswin.kernels.ordinary import as_made, ordinary, transformed, watched
 
 __all__ = ["layer_norm"]
@@ -127,9 +127,7 @@ def _differentiable_gradients(d_out, x, weight, bias, eps, wanted):  # type: ign
     """The same gradients as functions of all inputs, by PyTorch's own operators."""
     with torch.enable_grad():
         out = F.layer_norm(x.to(d_out.dtype), x.shape[-1:], weight.to(d_out.dtype), bias.to(d_out.dtype), eps)
-        asked = [tensor for tensor, want in zip((x, weight, bias), wanted, strict=False) if want]
-        found = iter(torch.autograd.grad(out, asked, d_out, create_graph=True))
-    return [next(found) if want else None for want in wanted[:3]]
+        return wanted_gradients(out, (x, weight, bias), d_out, wanted[:3])
 
 
 def _sizes(x: Tensor, values: int) -> dict[str, int]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from videoswin.kernels.boxes import BoxGroup, Partition
+from videoswin.kernels.operator import wanted_gradients
 from videoswin.kernels.ordinary import transformed
 
 __all__ = ["attend", "bias_of", "differentiable_gradients"]
@@ -45,9 +46,7 @@ def differentiable_gradients(
     of the other engines gives where a second derivative may be asked for. None where a gradient is not ``wanted``."""
     with torch.enable_grad():
         out = attend(qkv, pad, table, boxes, num_heads, explicit=True)
-        asked = [tensor for tensor, want in zip((qkv, pad, table), wanted, strict=True) if want]
-        found = iter(torch.autograd.grad(out, asked, d_out, create_graph=True, allow_unused=True))
-    return [next(found) if want else None for want in wanted]
+        return wanted_gradients(out, (qkv, pad, table), d_out, wanted)
 
 
 def bias_of(table: Tensor, group: BoxGroup) -> Tensor:

@@ -53,27 +53,36 @@ _NO_DECAY = "the decay is not published with it, and none is taken"
 _HALF = (127.5, 127.5, 127.5)  # pixels in [-1, 1]
 
 
-def _vivit(which: str, model: str, lr: float) -> Recipe:
+def _by_sgd(about: str, model: str, start: str, lr: float, preprocessing: Preprocessing, **others: Any) -> Recipe:
+    """30 epochs of 64 clips a step with a warm-up, unless ``others`` says otherwise."""
+    numbers: dict[str, Any] = {
+        "epochs": (30, 30),
+        "batch_size": 8,
+        "clips_per_step": 64,
+        "warmup_epochs": 2.5,
+        "settings": {"accumulate": 8},
+    }
+    numbers |= others
+    numbers["settings"] = {**_SGD, **numbers["settings"]}
     return Recipe(
-        about=f"ViViT-B/16x2{which} on Kinetics-400 ({_NO_DECAY})",
+        about=f"{about} on Kinetics-400 ({_NO_DECAY})",
         steps=0,
-        epochs=(30, 30),
-        batch_size=8,
-        clips_per_step=64,
         lr=lr,
         backbone_lr_ratio=1.0,
         weight_decay=0.0,
-        warmup_epochs=2.5,
         label_smoothing=0.0,
         augment="strong",
         flip=True,
         drop_path=None,
-        settings={**_SGD, "accumulate": 8},
         model=model,
-        start="of image models (ViT-B/16, ImageNet-21K)",
-        preprocessing=Preprocessing(clip_len=32, frame_interval=2, mean=_HALF, std=_HALF),
+        start=start,
+        preprocessing=preprocessing,
+        **numbers,
     )
 
+
+_VIT = "of image models (ViT-B/16, ImageNet-21K)"
+_VIVIT = Preprocessing(clip_len=32, frame_interval=2, mean=_HALF, std=_HALF)
 
 PUBLISHED: Mapping[str, Recipe] = {
     "kinetics400_t": _kinetics("Swin-T on Kinetics-400", "swin3d_t", 1e-3, 0.02, 0.1, _IN_1K),
@@ -136,43 +145,29 @@ PUBLISHED: Mapping[str, Recipe] = {
         model="mvit_v1_b",
         preprocessing=Preprocessing(clip_len=16, frame_interval=4),
     ),
-    "kinetics400_i3d": Recipe(
-        about=f"I3D on Kinetics-400, from image weights ({_NO_DECAY})",
-        steps=0,
+    "kinetics400_i3d": _by_sgd(
+        "I3D, from image weights,",
+        "i3d",
+        "of image models (Inception-v1, ImageNet), inflated",
+        0.1,
+        Preprocessing(clip_len=64, sampling="time", fps=25.0, mean=_HALF, std=_HALF),
         epochs=(184, 184),  # 115,000 steps of 384 of the 240,000 clips
         batch_size=6,
         clips_per_step=384,
-        lr=0.1,
-        backbone_lr_ratio=1.0,
-        weight_decay=0.0,
         warmup_epochs=0,
-        label_smoothing=0.0,
-        augment="strong",
-        flip=True,
-        drop_path=None,
-        settings={**_SGD, "accumulate": 64, "schedule": "drops", "lr_drops": (97 / 115, 108 / 115)},
-        model="i3d",
-        start="of image models (Inception-v1, ImageNet), inflated",
-        preprocessing=Preprocessing(clip_len=64, sampling="time", fps=25.0, mean=_HALF, std=_HALF),
+        settings={"accumulate": 64, "schedule": "drops", "lr_drops": (97 / 115, 108 / 115)},
     ),
-    "kinetics400_vtn_b": Recipe(
-        about=f"VTN on Kinetics-400 ({_NO_DECAY}; neither are the clips of a step)",
-        steps=0,
+    "kinetics400_vtn_b": _by_sgd(
+        "VTN, in steps whose clips are not published,",
+        "vtn_b",
+        _VIT,
+        1e-3,
+        Preprocessing(clip_len=16, sampling="time", fps=25 / 8, mean=(114.75,) * 3, std=(57.375,) * 3),
         epochs=(25, 25),
-        batch_size=8,
-        lr=1e-3,
-        backbone_lr_ratio=1.0,
-        weight_decay=0.0,
+        clips_per_step=0,
         warmup_epochs=0,
-        label_smoothing=0.0,
-        augment="strong",
-        flip=True,
-        drop_path=None,
-        settings={**_SGD, "schedule": "drops", "lr_drops": (13 / 25, 24 / 25)},
-        model="vtn_b",
-        start="of image models (ViT-B/16, ImageNet-21K)",
-        preprocessing=Preprocessing(clip_len=16, sampling="time", fps=25 / 8, mean=(114.75,) * 3, std=(57.375,) * 3),
+        settings={"schedule": "drops", "lr_drops": (13 / 25, 24 / 25)},
     ),
-    "kinetics400_vivit_b": _vivit("", "vivit_b_16x2_model1", 0.1),
-    "kinetics400_vivit_b_fe": _vivit(", factorised encoder", "vivit_b_16x2_model2", 0.05),
+    "kinetics400_vivit_b": _by_sgd("ViViT-B/16x2", "vivit_b_16x2_model1", _VIT, 0.1, _VIVIT),
+    "kinetics400_vivit_b_fe": _by_sgd("ViViT-B/16x2, factorised encoder,", "vivit_b_16x2_model2", _VIT, 0.05, _VIVIT),
 }
