@@ -35,10 +35,8 @@ _COMPARED = 8  # frames that are compared while a fit is looked for
 _BLUR = 7  # pixels
 _HOPELESS, _PROMISING = 0.4, 0.55
 _MOTION, _STILL = 0.6, 0.7  # correlations that a copy reaches
-_CLEAR, _AHEAD = (
-    0.68,
-    0.12,
-)  # motion that is enough by itself; below it, nothing else may be nearly as alike to either clip
+_CLEAR = 0.68  # motion that is enough by itself
+_AHEAD = 0.12  # with less, nothing else may come so near to either clip
 _SURE = 0.75
 _WHOLE, _MOTION_OF_PART = 0.8, 0.85  # of the shorter clip; with less in common, they have to agree better
 _LEAST_S = 0.5  # seconds; less than that is no evidence

@@ -154,14 +154,14 @@ def _facts(manifest: Manifest, work: Work, weights: str, part_rows: int) -> dict
 def _same_batch(place: Place, facts: dict[str, Any]) -> None:
     """Write what the batch is, or compare it with what it was when it began."""
     kept = place.read_job()
-    if kept is None:
-        place.write_job(json.dumps(facts, indent=1) + "\n")
-        return
-    try:
-        began: dict[str, Any] = json.loads(kept)
-    except ValueError as error:  # cut off: a store may keep what was written of an object when its writer died
-        if place.parts():
-            raise ConfigError(f"{place.name}: its batch.json is damaged. Give a new folder.") from error
+    began: dict[str, Any] | None = None
+    if kept is not None:
+        try:
+            began = json.loads(kept)
+        except ValueError as error:  # cut off: a store may keep what was written of an object when its writer died
+            if place.parts():
+                raise ConfigError(f"{place.name}: its batch.json is damaged. Give a new folder.") from error
+    if began is None:
         place.write_job(json.dumps(facts, indent=1) + "\n")
         return
     changed = [name for name in facts if facts[name] != began.get(name)]

@@ -69,7 +69,7 @@ class Partition:
         slots = list(accumulate((count * n for count, n in counts), initial=0))
         entries = list(accumulate((n * n for _, n in counts), initial=0))
         rows = list(accumulate((n for _, n in counts), initial=0))
-        whole = list(zip(counts, slots, entries, rows, strict=False))
+        whole = list(zip(counts, slots, entries, rows, strict=False))  # sums have one more: the end
         places = [(n, slot + box * n, row) for (count, n), slot, _, row in whole for box in range(count)]
         by_group = [(n, entry, row, count, slot) for (count, n), slot, entry, row in whole]
         sizes = torch.tensor(

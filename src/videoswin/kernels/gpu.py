@@ -233,8 +233,8 @@ class _Call:
         self.longest = max(groups[1::2], default=0)
         self.bias_rows = sum(groups[1::2])
         self.widest = _up_to_power_of_two(self.d)
-        most = _up_to_power_of_two(min(self.longest, 128))
-        self.stride = -(-self.longest // most) * most  # of the bias: whole blocks of any kernel
+        self.piece = _up_to_power_of_two(min(self.longest, 128))
+        self.stride = -(-self.longest // self.piece) * self.piece  # of the bias: whole blocks of any kernel
 
     def tiles(self, kernel: str) -> _Tiles:
         tiles = _TILES[kernel]
@@ -257,11 +257,10 @@ class _Call:
         bias = table.new_empty(self.num_heads, self.bias_rows, self.stride, dtype=self.dtype)
         kernel: Any = triton_kernels.spread_bias
         grid = (self.longest, shapes.shape[0])
-        piece = _up_to_power_of_two(min(self.longest, 128))
         with torch.cuda.device_of(table):
             kernel[grid](
                 table.detach().contiguous(), index, shapes, bias, self.num_heads, self.bias_rows, _LOG2E,
-                STRIDE=self.stride, PIECE=piece, num_warps=4,
+                STRIDE=self.stride, PIECE=self.piece, num_warps=4,
             )  # fmt: skip
         return bias
 

@@ -37,8 +37,8 @@ def build_optimizer(
     optimizer: str = "adamw",
     momentum: float = 0.9,
 ) -> Optimizer:
-    """AdamW, or SGD with ``momentum``, over groups of parameters: the head learns with ``lr``, the backbone with ``lr * backbone_lr_ratio`` (paper: 0.1
-    from image weights, table 7), with ``layer_decay`` below 1 the less, the earlier the block.
+    """AdamW, or SGD with ``momentum``, over groups of parameters: the head learns with ``lr``, the backbone with
+    ``lr * backbone_lr_ratio`` (paper: 0.1 from image weights, table 7), with ``layer_decay`` below 1 the less, the earlier the block.
 
     ``rule`` says what else differs:
 
