@@ -110,7 +110,7 @@ def audit(
     if classifier is not None and (why := _why_not(index.labels, len(known))):
         lines.append(f"Doubtful labels were not looked for: {why}.")
     elif classifier is not None:
-        cluster = joined(len(rows), [(c.first, c.second) for c in copies if c.sure])
+        cluster = joined(len(rows), [(c.first, c.second) for c in copies])
         doubted, tried = _doubts(classifier, rows, index.labels, known, cluster, stage, features)
         lines.append(
             f"{len(doubted)} of {len(rows)} labels {'is' if len(doubted) == 1 else 'are'} doubtful.{_in_words(tried)}"
