@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from videoswin.audit.films import SMALL, Film
+from videoswin.audit.parallel import in_parallel
 from videoswin.data.fingerprints import resampled
 
 __all__ = ["COARSE", "Start", "starts"]
@@ -46,8 +47,9 @@ def starts(films: Sequence[Film], step: Callable[[], None]) -> Iterator[list[Sta
     """For each pair that is worth a closer look, from where to begin. ``step`` is called after each film was searched for."""
     moments, stills = _Moments(films), _Stills(films)
     found: dict[tuple[int, int], list[_Scored]] = {}
-    for number in range(len(films)):
-        for other, some in _candidates(moments, stills, number):
+    chosen = in_parallel(lambda number: list(_candidates(moments, stills, number)), range(len(films)))
+    for number, candidates in enumerate(chosen):
+        for other, some in candidates:
             found.setdefault((min(number, other), max(number, other)), []).extend(some)
         step()
     # A crop is found from either side, and only the whole frame can hold it.
@@ -56,8 +58,9 @@ def starts(films: Sequence[Film], step: Callable[[], None]) -> Iterator[list[Sta
         for first, second in (pair, pair[::-1]):
             if all(one.start.first != first for one in some):
                 reverse[first].append(second)
-    for number, others in enumerate(reverse):
-        for other, some in stills.starts(number, others):
+    turned = in_parallel(lambda number: list(stills.starts(number, reverse[number])), range(len(films)))
+    for number, candidates in enumerate(turned):
+        for other, some in candidates:
             found[min(number, other), max(number, other)].extend(some)
     for some in found.values():
         best = max(one.still for one in some)

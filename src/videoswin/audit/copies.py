@@ -12,6 +12,7 @@ from torch import Tensor
 from videoswin.audit.candidates import starts
 from videoswin.audit.films import Film
 from videoswin.audit.fits import best_fit
+from videoswin.audit.parallel import in_parallel
 from videoswin.data.fingerprints import RATE
 
 __all__ = ["Copy", "find_copies"]
@@ -62,8 +63,8 @@ def find_copies(films: Sequence[Tensor], step: Callable[[], None] = lambda: None
     """All pairs among films, uint8 (T, SIDE, SIDE) each, surest first. ``step`` is called after each film was searched for."""
     found = []
     known = [Film.of(film) for film in films]
-    for some in starts(known, step):
-        if fit := best_fit(known, some):
+    for fit in in_parallel(lambda some: best_fit(known, some), starts(known, step)):
+        if fit:
             box = tuple(fit.box.tolist())
             copy = Copy(
                 fit.first, fit.second, box, fit.mirrored, fit.delay / RATE, fit.frames / RATE, fit.motion, fit.still
