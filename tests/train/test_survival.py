@@ -393,7 +393,7 @@ def test_settings_that_cannot_be_right(tmp_path: Path, text: str, words: str):
 
 def test_what_is_written_is_what_is_read(tmp_path: Path):
     values = {"name": 'a "b" \\ é', "lr": 1e-4, "epochs": 3, "causal": True, "flip": False}
-    write_options(tmp_path / "x.toml", values, "one\ntwo")
+    write_options(tmp_path / "x.toml", values, "one\ntwo", {"data": "clips", "limits": None})
     assert read_options(tmp_path / "x.toml") == TrainOptions(**values)  # type: ignore[arg-type]
 
 

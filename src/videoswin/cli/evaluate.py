@@ -120,7 +120,7 @@ def evaluate(
     if isinstance(classifier.answer, SeveralLabels):
         evaluation = SeveralEvaluation(classifier.labels, classifier.answer.thresholds, chosen_views, tuple(rows))
     else:
-        evaluation = Evaluation(classifier.labels, chosen_views, tuple(rows), may_say_none(classifier))
+        evaluation = Evaluation(classifier.labels, chosen_views, tuple(rows), may_say_none(classifier), none)
     if json_only:
         print(json_text(evaluation.to_dict()))
     elif isinstance(evaluation, SeveralEvaluation):
