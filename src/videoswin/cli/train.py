@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from videoswin.cli.output import DONE, counted, quiet, say, steps
+from videoswin.cli.output import DONE, counted, quiet, say, steps, waiting
 from videoswin.cli.train_command import Command, continued, keep_command
 from videoswin.cli.train_figures import conclude, show_fold, show_measured, show_plan
 from videoswin.cli.train_options import TrainOptions, read_options
 from videoswin.cli.weights_argument import told_of
-from videoswin.errors import ConfigError
+from videoswin.errors import ConfigError, OutOfMemoryError, VideoError
 
 if TYPE_CHECKING:
     import torch
@@ -176,10 +176,11 @@ def _train(
     allowed = Limits.parse(command.limits or "")
 
     def planned(preferences: "Preferences") -> "Plan":
-        return make_plan(
-            data, out, options.model, options.weights, preferences, options.seed or 0, resume, allowed, settings,
-            options.like, told_of(None, options.num_heads), processes,
-        )  # fmt: skip
+        with waiting("Reading the list and the start"):
+            return make_plan(
+                data, out, options.model, options.weights, preferences, options.seed or 0, resume, allowed, settings,
+                options.like, told_of(None, options.num_heads), processes,
+            )  # fmt: skip
 
     plan = planned(preferences)
     plan.classifier.model.to(device)
@@ -257,6 +258,7 @@ def _way_of_looking(plan: "Plan", preferences: "Preferences", processes: "Proces
         return Way({}, "")
     if not processes.first:
         processes.wait()  # what the first process sees is kept, and read by the others
+    say(f"trying {len(ways)} ways to look at the clips, by what the start sees of {counted(len(rows), 'clip')} each.")
     with steps(len(ways) * len(rows), "Trying two ways to look at the clips") as step:
         way = choose_way(plan.classifier, ways, rows, [part.kept for part in plan.parts], step, allowed)
     if processes.first:
@@ -307,16 +309,28 @@ def _decided(plan: "Plan", options: TrainOptions) -> tuple[dict[str, Any], int |
 
 def _prepare(plan: "Plan", skip_bad: bool) -> None:
     """Open every clip once; bad ones surface here, before the first step."""
-    _prepare_part("training", plan.train_clips, "skip" if skip_bad else "error")
+    _prepare_part("training", plan.train_clips, "skip" if skip_bad else "error", own_validation=False)
     if plan.val_clips is not None:
         # A list's own validation is never made easier by leaving out what cannot be read.
-        lent = not any(name in plan.index.splits for name in ("val", "valid", "validation"))
-        _prepare_part("validation", plan.val_clips, "skip" if skip_bad and lent else "error")
+        own = any(name in plan.index.splits for name in ("val", "valid", "validation"))
+        _prepare_part("validation", plan.val_clips, "skip" if skip_bad and not own else "error", own_validation=own)
 
 
-def _prepare_part(name: str, clips: "ClipDataset", on_bad: str) -> None:
-    with steps(len(clips), f"Reading {name} clips") as step:
-        done = clips.prepare(on_bad, lambda *_: step())
+def _about_bad(own_validation: bool) -> str:
+    if own_validation:
+        return "Or take it out of the list: --skip-bad leaves out no clip of a list's own validation, which would become easier"
+    return "Or add --skip-bad, which leaves such clips out and lists them"
+
+
+def _prepare_part(name: str, clips: "ClipDataset", on_bad: str, own_validation: bool) -> None:
+    try:
+        with steps(len(clips), f"Reading {name} clips") as step:
+            done = clips.prepare(on_bad, lambda *_: step())
+    except OutOfMemoryError:
+        raise
+    except VideoError as error:
+        hint = f"{error.hint}. " if error.hint else ""
+        raise VideoError(error.path, error.reason, f"{hint}{_about_bad(own_validation)}") from error
     left_out = f"; {counted(len(done.skipped), 'unreadable clip')} left out, listed above" if done.skipped else ""
     say(f"{counted(done.clips, name + ' clip')}, {done.cached} of them kept in memory{left_out}")
 
