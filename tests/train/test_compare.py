@@ -106,7 +106,10 @@ def test_a_stopped_comparison_goes_on(
     assert run(videos, tmp_path / "parts", models + ",tiny_deit", "--resume") == 0  # models may be added
     assert len(calls) == 7
     assert run(videos, tmp_path / "parts", models, "--resume", "--lr", "0.1") == 2
-    assert "begun with lr the default, not 0.1. Go on as it was begun: videoswin compare --resume" in capsys.readouterr().err
+    assert (
+        "begun with lr the default, not 0.1. Go on as it was begun: videoswin compare --resume"
+        in capsys.readouterr().err
+    )
     assert main(["compare", "--resume", "--out", "parts", "--recipe", "finetune", "--json"]) == 2
     assert "its runs so far had the recipe scratch, not finetune" in capsys.readouterr().err
     assert main(["compare", "--out", "new", "--models", models]) == 2

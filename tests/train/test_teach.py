@@ -74,7 +74,12 @@ def test_other_things_keep_the_name_that_the_caller_gave_them(rows: list[Clip], 
     taught = teach(tiny_classifier(), named, none="idle", features=tmp_path)
     assert taught.classifier.labels == (*LABELS, NONE)
     assert taught.clips == {**dict.fromkeys(LABELS, 5), "idle": 5}
-    mixed = teach(tiny_classifier(), [replace(row, group=str(n % 3)) for n, row in enumerate(named)], none="idle", features=tmp_path)
+    mixed = teach(
+        tiny_classifier(),
+        [replace(row, group=str(n % 3)) for n, row in enumerate(named)],
+        none="idle",
+        features=tmp_path,
+    )
     assert NONE not in [label for pair in mixed.confused for label in pair]
 
 

@@ -102,9 +102,20 @@ def compare(
 
     asked = {
         "data": None if data is None else os.path.abspath(data),
-        **{"models": models, "folds": folds, "seeds": seeds, "recipe": recipe, "epochs": epochs, "batch_size": batch_size},
-        **{"lr": lr, "clip_len": clip_len, "sampling": sampling, "fps": fps, "size": size, "augment": augment},
-        **{"limits": limits, "device": device},
+        "models": models,
+        "folds": folds,
+        "seeds": seeds,
+        "recipe": recipe,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "clip_len": clip_len,
+        "sampling": sampling,
+        "fps": fps,
+        "size": size,
+        "augment": augment,
+        "limits": limits,
+        "device": device,
     }
     asked = {name: value for name, value in asked.items() if value is not None}
     if resume:
@@ -119,7 +130,12 @@ def compare(
     settings = {name: asked[name] for name in ("epochs", "batch_size", "lr") if name in asked}
     limited = Limits.parse(asked.get("limits", ""))
     terms = Terms(
-        Path(asked["data"]), wanted, asked.get("seeds", 3), settings, limited, choose_device(asked.get("device", "auto"))
+        Path(asked["data"]),
+        wanted,
+        asked.get("seeds", 3),
+        settings,
+        limited,
+        choose_device(asked.get("device", "auto")),
     )
     comparison = Comparison(
         contenders,

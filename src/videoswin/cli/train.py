@@ -120,7 +120,9 @@ def _going_on(command: Command, out: Path) -> Command:
     require_place(out, resume=True)  # that there is none is said first
     found = continued(command, out)
     if found.data is None:
-        raise ConfigError(f"{out}: the run does not say where its clips are: it was begun by an older version. Name DATA.")
+        raise ConfigError(
+            f"{out}: the run does not say where its clips are: it was begun by an older version. Name DATA."
+        )
     return found
 
 

@@ -109,7 +109,7 @@ def _differences(given: TrainOptions, begun: TrainOptions) -> list[str]:
         now, then = getattr(given, name), getattr(begun, name)
         if now is None or (now is False and name != "flip") or name in _MAY_DIFFER or _same(name, now, then):
             continue
-        if then in (None, False) and name != "flip" or (name == "folds" and not then):
+        if then is None or (then is False and name != "flip") or (name == "folds" and not then):
             found.append(f"without {_written(name, now)}")
         else:
             found.append(f"with {_written(name, then)}, not {_written(name, now).removeprefix(f'--{_option(name)} ')}")

@@ -18,7 +18,9 @@ class Layout:
     """What a run writes beside the store: ``written``, relative names of its files, and ``facts``, what must be the same for
     another run's files of the same stages to stay."""
 
-    def __init__(self, written: Iterable[str], stages: Iterable[int], table: str | None, facts: Mapping[str, Any]) -> None:
+    def __init__(
+        self, written: Iterable[str], stages: Iterable[int], table: str | None, facts: Mapping[str, Any]
+    ) -> None:
         self.written = frozenset(written)
         self.stages = frozenset(f"stage{stage}" for stage in stages)
         self.table = table

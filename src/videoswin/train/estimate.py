@@ -52,7 +52,10 @@ def estimate(plan: Plan, out: Path, told: Callable[[str], None] = lambda line: N
     times = _seconds(trainer, steps)
     counted = times[1:] or times
     noun = "step" if len(counted) == 1 else "steps"
-    return Estimate(sum(counted) / len(counted), f"{len(counted)} {noun} of {sum(counted) / len(counted):.2g} s (the first ones decode)")
+    return Estimate(
+        sum(counted) / len(counted),
+        f"{len(counted)} {noun} of {sum(counted) / len(counted):.2g} s (the first ones decode)",
+    )
 
 
 def _seconds(trainer: Trainer, steps: list[list[Batch]]) -> list[float]:
