@@ -70,6 +70,8 @@ def test_the_checkpoint_knows_what_it_learnt_from(trained: Path, tmp_path: Path,
     assert training is not None
     assert (training.start, training.data, training.classes) == ("ck", "data", 2)
     assert training.settings["epochs"] == 2
+    assert (training.settings["flip"], training.settings["val_share"]) == (True, 0.2)
+    assert "momentum" not in training.settings  # of another optimiser
     assert training.clip_seconds == pytest.approx(10 / 12, abs=0.1)
     assert len(training.sums) == training.clips < 8
     page = (trained / "report.html").read_text(encoding="utf-8")

@@ -38,7 +38,7 @@ def show_plan(plan: "Plan", out: Path) -> int:
     add_row(
         rows,
         "steps",
-        f"{sum(-(-n * settings.repeat // per_step) * settings.epochs for n in runs):,} in {counted(len(runs), 'run')} of {settings.epochs} epochs",
+        f"{sum(-(-n * settings.repeat // per_step) * settings.epochs for n in runs):,} in {counted(len(runs), 'run')} of {counted(settings.epochs, 'epoch')}",
     )
     add_row(rows, "learning rate", f"{settings.lr:g}, backbone {settings.lr * settings.backbone_lr_ratio:g}")
     with waiting("Measuring"):
