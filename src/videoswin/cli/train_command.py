@@ -120,7 +120,7 @@ def _same(name: str, now: Any, then: Any) -> bool:
     if name in ("weights", "model") and now and then:
         return now == then or os.path.realpath(now) == os.path.realpath(then)
     if name == "lr_drops" and now and then:
-        return [float(part) for part in now.split(",")] == [float(part) for part in then.split(",")]
+        return now.replace(" ", "") == then.replace(" ", "")
     return now == then
 
 

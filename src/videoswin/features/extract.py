@@ -86,7 +86,7 @@ def extract_features(
 
     Raises:
         ConfigError: the settings do not fit the checkpoint; another process fills the same address; ``out`` holds a folder
-            ``stageN`` of somebody else.
+            ``stageN`` that no such run wrote.
         OutputError: ``out`` cannot be written to.
     """
     folder = local_folder(out)
