@@ -374,7 +374,7 @@ def test_a_plan_writes_nothing(
     assert "8 in 1 run of 4 epochs" in out
     assert "about" in out
     assert "by 1 step of" in out
-    assert "measuring one clip of 4 frames of 32 x 32 pixels, forward and backward, on cpu" in err
+    assert "measuring one clip of 4 frames of 16 x 16 pixels, forward and backward, on cpu" in err
     assert "now whole steps" in err
     assert "accumulate = 3" in err
     assert not Path("run").exists()
