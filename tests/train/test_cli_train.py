@@ -159,7 +159,7 @@ def test_clips_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(command) == 2
     err = capsys.readouterr().err
     assert err.count(str(Path("nod") / "0.mp4")) == 1  # once, with what can be done
-    assert err.splitlines()[-1].endswith("Or add --skip-bad, which leaves such clips out and lists them.")
+    assert err.splitlines()[-1].endswith("Or add --skip-bad, which leaves such clips out and lists them")
     assert main([*command, "--skip-bad"]) == 0
     err = capsys.readouterr().err
     assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 0
