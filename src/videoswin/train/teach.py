@@ -155,7 +155,9 @@ def teach(
         clips={none if label == NONE else label: count for label, count in counts.items()},
         groups=groups,
         held_out=(len(asked), len({row.group for row in asked if row.group})),
-        confused=_confused([none if o == NONE else o for o in few_shot.outputs], few_shot.targets, answers),
+        confused=_confused(
+            tuple([none if output == NONE else output for output in few_shot.outputs]), few_shot.targets, answers
+        ),
         seconds=time.perf_counter() - began,
         notes=notes,
     )
@@ -185,7 +187,7 @@ def _groups_can_be_held_out(rows: Sequence[Clip], labels: Sequence[str]) -> bool
     return 2 * answered > sum(row.label != NONE for row in rows)
 
 
-def _confused(labels: Sequence[str], targets: Tensor, answers: Tensor) -> tuple[tuple[str, str, int], ...]:
+def _confused(labels: tuple[str, ...], targets: Tensor, answers: Tensor) -> tuple[tuple[str, str, int], ...]:
     pairs = Counter((labels[t], labels[a]) for t, a in zip(targets.tolist(), answers.tolist(), strict=True) if t != a)
     return tuple((true, taken, count) for (true, taken), count in pairs.most_common(5))
 
