@@ -1,5 +1,6 @@
 """The command line as its users meet it: outputs, exit codes and the lines on stderr."""
 
+import csv
 import json
 import os
 import signal
@@ -203,10 +204,13 @@ def test_evaluate_tells_answers_of_none(tmp_path: Path, place: Path, capsys: pyt
     assert figures["n"] == 2
     told = {"answered": 2, "top1": 0.0, "others": 1, "others_refused": 1}
     assert told.items() <= figures["none"].items()
-    assert main(["evaluate", index, *command, "--none", "cat"]) == 0
+    more = ["--out", str(tmp_path / "out"), "--report", str(tmp_path / "page.html")]
+    assert main(["evaluate", index, *command, "--none", "cat", *more]) == 0
     out = capsys.readouterr().out
-    for words in ("said none", "right, and not none", "other things", "told apart (AUROC)"):
+    for words in ("said none", "right, and not none", "other things (cat)", "told apart (AUROC)"):
         assert words in out
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        assert [row["label"] for row in csv.DictReader(file)] == [*LABELS[:2], "cat"]
     assert main(["evaluate", index, *command]) == 2
     assert '"cat"' in capsys.readouterr().err
 

@@ -177,6 +177,66 @@ def test_the_layouts(video: Path, tmp_path: Path):
     np.testing.assert_array_equal(np.load(out / "stage2" / f"{names[0]}.npy"), arrays[0])
 
 
+def written(folder: Path) -> list[str]:
+    """What stands beside the store."""
+    return sorted(
+        name for path in folder.rglob("*") if path.is_file() and "store" not in (name := str(path.relative_to(folder)))
+    )
+
+
+def test_a_folder_holds_one_run(video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Whatever was asked for before; what is not of a run stays."""
+    tiny_classifier(preprocessing=TIME).save(tmp_path / "m")
+    other = write_video(tmp_path / "other.mp4", frames=12, fps=12, seed=5)
+    out = tmp_path / "o"
+
+    def run(*options: str) -> str:
+        assert main(["features", *options, "--weights", str(tmp_path / "m"), "--out", str(out)]) == 0
+        return capsys.readouterr().err
+
+    beside = ["activitynet.json", "features.json", "index.jsonl"]
+    assert "removed" not in run(str(video), str(other), "--stages", "1-2", "--parquet")
+    (out / "stage1" / "mine.txt").write_text("mine")
+    assert "removed 3 files of an earlier run" in run(str(video), str(other))
+    assert written(out) == [*beside, "stage1/mine.txt", "stage2/other.npy", "stage2/v.npy"]
+    assert "removed" not in run(str(video))  # the same kind: the other video's file is what it was
+    assert written(out) == [*beside, "stage1/mine.txt", "stage2/other.npy", "stage2/v.npy"]
+    assert "removed 1 file of" in run(str(video), "--pool", "spatial")
+    assert written(out) == [*beside, "stage1/mine.txt", "stage2/v.npy"]
+    another = tiny_classifier(preprocessing=TIME)
+    torch.nn.init.normal_(next(another.model.parameters()))
+    another.save(tmp_path / "m")
+    assert "removed 1 file of" in run(str(other), "--pool", "spatial")
+    assert written(out) == [*beside, "stage1/mine.txt", "stage2/other.npy"]
+
+
+def test_a_run_that_is_stopped_leaves_no_folder_of_features(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    classifier, out = tiny_classifier(preprocessing=TIME), tmp_path / "o"
+    extract_features(classifier, [Clip(video, "a")], Job((1, 2)), out)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("videoswin.features.layouts.copy_as_npy", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            extract_features(classifier, [Clip(video, "a")], Job((1,)), out)
+    with pytest.raises(ConfigError, match="no features"):
+        read_features_index(out)
+    assert extract_features(classifier, [Clip(video, "a")], Job((1,)), out).computed == 0
+    assert written(out)[3:] == ["stage1/v.npy"]
+
+
+def test_a_folder_of_somebody_else_is_not_filled(video: Path, tmp_path: Path):
+    (tmp_path / "stage2").mkdir()
+    (tmp_path / "stage2" / "v.npy").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"stage2: videoswin features did not write this.*Give another --out"):
+        extract_features(tiny_classifier(preprocessing=TIME), [Clip(video, "a")], Job((2,)), tmp_path)
+    assert (tmp_path / "stage2" / "v.npy").read_bytes() == b"mine"
+
+
 def test_names_are_short_and_never_two_alike(tmp_path: Path):
     rows = [Clip(tmp_path / p, "") for p in ("a/1.mp4", "b/1.mp4", "b/1.avi", "c.mp4")]
     names = video_names([*rows, Clip(tmp_path / "c.mp4", "", start=1, end=2.5)])

@@ -98,6 +98,17 @@ def test_what_is_there_is_neither_computed_nor_put_again(
         read_features_index(tmp_path / "out")
 
 
+def test_an_address_holds_one_run(rows: list[Clip], tmp_path: Path, cache: Path) -> None:
+    """As a folder does."""
+    address, both = f"bucket://{tmp_path}/out", Job((1, 2))
+    assert extract_features(CLASSIFIER, rows, both, address).removed == ()
+    assert extract_features(CLASSIFIER, rows, CLIPS, address).removed == ("stage1/0.npy", "stage1/1.npy")
+    assert extract_features(CLASSIFIER, rows[:1], Job((2,), "spatial"), address).removed == ("stage2/1.npy",)
+    extract_features(CLASSIFIER, rows[:1], Job((2,), "spatial"), tmp_path / "folder")
+    layouts = {name: data for name, data in contents(tmp_path / "out").items() if not name.startswith("store/")}
+    assert layouts.items() <= contents(tmp_path / "folder").items()
+
+
 def test_the_verb_at_an_address(
     rows: list[Clip], tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

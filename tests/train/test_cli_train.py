@@ -1,5 +1,6 @@
 """``videoswin train`` from a folder of videos to a checkpoint that predicts."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -14,7 +15,9 @@ from tests.tiny import write_video
 from tests.train.helpers import LABELS, figures, make_videos, same, tiny_classifier
 from videoswin.classifier.loading import load
 from videoswin.cli.main import main
+from videoswin.errors import Interrupted
 from videoswin.train.metrics import read_rows
+from videoswin.train.recipes import RECIPES
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +70,8 @@ def test_the_checkpoint_knows_what_it_learnt_from(trained: Path, tmp_path: Path,
     assert training is not None
     assert (training.start, training.data, training.classes) == ("ck", "data", 2)
     assert training.settings["epochs"] == 2
+    assert (training.settings["flip"], training.settings["val_share"]) == (True, 0.2)
+    assert "momentum" not in training.settings  # of another optimiser
     assert training.clip_seconds == pytest.approx(10 / 12, abs=0.1)
     assert len(training.sums) == training.clips < 8
     page = (trained / "report.html").read_text(encoding="utf-8")
@@ -117,15 +122,19 @@ def refused(capsys: pytest.CaptureFixture[str], *command: str) -> str:
 def test_refusals(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert "holds a run already" in refused(capsys, *arguments(trained))
     assert "no run to resume" in refused(capsys, *arguments(tmp_path / "new", "--resume"))
-    assert "epochs 2 -> 3" in refused(capsys, *arguments(trained, "--epochs", "3", "--resume"))
+    changed = refused(capsys, *arguments(trained, "--epochs", "3", "--resume"))
+    assert "the run was begun with --epochs 2, not 3. Go on as it was begun: videoswin train --resume --out" in changed
     other = [word.replace("ck", "ck2") for word in arguments(trained, "--epochs", "2", "--resume")]
     shutil.copytree("ck", "ck2")
-    assert "The run was begun with --weights ck, not ck2." in refused(capsys, *other)
-    changed = refused(
-        capsys, *arguments(trained, "--epochs", "2", "--resume", "--augment", "gentle", "--clip-len", "8")
+    assert f"begun with --weights {Path('ck').resolve()}, not ck2." in refused(capsys, *other)
+    more = ("--augment", "gentle", "--clip-len", "8", "--causal", "--folds", "3", "--no-flip", "--workers", "1")
+    changed = refused(capsys, *arguments(trained, "--resume", *more))
+    assert changed.endswith(
+        "the run was begun without --folds 3, without --causal, with --clip-len 4, not 8, with --augment strong, not gentle, "
+        f"with --flip, not --no-flip. Go on as it was begun: videoswin train --resume --out {trained}, or give another --out."
     )
-    assert "augment 'Augment(" in changed
-    assert "preprocessing.clip_len 4 -> 8" in changed
+    assert "DATA is missing" in refused(capsys, "train", "--out", str(tmp_path / "new"))
+    assert "no run to resume" in refused(capsys, "train", "--resume", "--out", str(tmp_path / "new"))
     assert "not both" in refused(capsys, *arguments(tmp_path / "new", "--model", "swin3d_micro"))
     assert f"seed={2**70} must be" in refused(capsys, *arguments(tmp_path / "new", "--seed", str(2**70)))
     assert "epochs=0" in refused(capsys, *arguments(tmp_path / "new", "--epochs", "0"))
@@ -147,14 +156,20 @@ def test_clips_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture
         write_video(tmp_path / "data" / "val" / label / f"{number}.mp4", frames=6, size=(32, 40), seed=number)
     (tmp_path / "data" / "train" / "nod" / "0.mp4").write_bytes(b"no video")
     command = ["train", str(tmp_path / "data"), "--weights", "ck", "--out", str(tmp_path / "run"), "--epochs", "1"]
-    assert str(Path("nod") / "0.mp4") in refused(capsys, *command)
+    assert main(command) == 2
+    err = capsys.readouterr().err
+    assert err.count(str(Path("nod") / "0.mp4")) == 1  # once, with what can be done
+    assert err.splitlines()[-1].endswith("Or add --skip-bad, which leaves such clips out and lists them")
     assert main([*command, "--skip-bad"]) == 0
     err = capsys.readouterr().err
+    assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 0
+    assert "1 unreadable clip left out" in capsys.readouterr().err
     assert "3 training clips, 3 of them kept in memory" in err
     assert "1 unreadable clip left out" in err
     (tmp_path / "data" / "val" / "wave" / "1.mp4").write_bytes(b"no video")
     line = refused(capsys, *command[:-4], "--out", str(tmp_path / "again"), "--skip-bad")
     assert str(Path("val") / "wave" / "1.mp4") in line
+    assert "leaves out no clip of a list's own validation" in line
 
 
 def test_ctrl_c_saves_and_resume_goes_on(
@@ -180,7 +195,8 @@ def test_ctrl_c_saves_and_resume_goes_on(
     assert "Traceback" not in err
     assert load(cut / "last").labels == LABELS
     capsys.readouterr()
-    assert main(arguments(cut, *options, "--resume")) == 0
+    monkeypatch.chdir(tmp_path)  # where neither the clips nor the start are found by their names
+    assert main(["train", "--resume", "--out", "cut"]) == 0
     assert f"going on in epoch {last.split('epoch ')[1].split()[0]}" in capsys.readouterr().err
     assert figures(read_rows(cut / "metrics.csv")) == figures(read_rows(whole / "metrics.csv"))
     assert same(load(cut / "last").model.state_dict(), load(whole / "last").model.state_dict())
@@ -235,7 +251,7 @@ def test_folds_and_a_test_split(place: Path, tmp_path: Path, capsys: pytest.Capt
     last = shown.splitlines()[-1]
     assert last.startswith("Once, at the end (2 clips: one clip is 50.0 points):")
     assert last.endswith(f"videoswin evaluate {tmp_path / 'list.csv'} --split test --weights {out / 'best'}")
-    assert main([*command, "--resume"]) == 0
+    assert main(["train", "--resume", "--out", str(out)]) == 0
     assert "all epochs were done" in capsys.readouterr().err
 
 
@@ -251,7 +267,37 @@ def test_settings_are_compared_before_a_clip_is_decoded(
 
     monkeypatch.setattr("videoswin.data.dataset.ClipDataset.prepare", decoded)
     capsys.readouterr()
-    assert " -> 0.1." in refused(capsys, *command, "--lr", "0.1", "--resume")
+    assert "begun with --lr 0.001, not 0.1." in refused(capsys, *command, "--lr", "0.1", "--resume")
+    shutil.copytree("data", tmp_path / "other")
+    next((tmp_path / "other").glob("*/*.mp4")).unlink()
+    moved = ["train", str(tmp_path / "other"), "--resume", "--out", str(tmp_path / "run")]
+    assert "train_clips '6 clips, list" in refused(capsys, *moved)
+
+
+@pytest.mark.usefixtures("general")
+def test_epochs_that_the_parts_choose_are_those_of_the_beginning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """A recipe of today's version, or another number of devices, may lead to others."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    shutil.copytree("data", tmp_path / "clips")
+    recipe = RECIPES["motion"]
+    monkeypatch.setattr("videoswin.train.plan.get_recipe", lambda name: dataclasses.replace(recipe, epochs=(3, 3)))
+    assert main(["train", str(tmp_path / "clips"), "--out", str(whole), "--device", "cpu"]) == 0
+
+    def stopped(*_: object) -> None:
+        raise Interrupted("Stopped.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("videoswin.train.loop.Trainer._finish_epoch", stopped)
+        assert main(["train", str(tmp_path / "clips"), "--out", str(cut), "--device", "cpu"]) == 130
+    monkeypatch.setattr("videoswin.train.plan.get_recipe", lambda name: recipe)
+    capsys.readouterr()
+    (tmp_path / "clips").rename(tmp_path / "moved")
+    assert "the clips of the run are not there any more" in refused(capsys, "train", "--resume", "--out", str(cut))
+    assert main(["train", str(tmp_path / "moved"), "--resume", "--out", str(cut)]) == 0
+    assert "epoch   3/3" in capsys.readouterr().err
+    assert same(load(cut / "best").model.state_dict(), load(whole / "best").model.state_dict())
 
 
 @pytest.mark.usefixtures("general")

@@ -99,13 +99,21 @@ def test_a_stopped_comparison_goes_on(
     half = json.loads((tmp_path / "parts" / "compare.json").read_text())
     assert [len(entry["runs"]) for entry in half["models"].values()] == [1, 1]
     capsys.readouterr()
-    assert run(videos, tmp_path / "parts", models, "--resume") == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "--resume", "--out", "parts", "--json"]) == 0
     assert without_times(json.loads(capsys.readouterr().out)) == without_times(whole)
     assert len(calls) == 5  # two before, the one that was stopped, and two after
     assert run(videos, tmp_path / "parts", models + ",tiny_deit", "--resume") == 0  # models may be added
     assert len(calls) == 7
     assert run(videos, tmp_path / "parts", models, "--resume", "--lr", "0.1") == 2
-    assert "started with another lr" in capsys.readouterr().err
+    assert (
+        "begun with lr the default, not 0.1. Go on as it was begun: videoswin compare --resume"
+        in capsys.readouterr().err
+    )
+    assert main(["compare", "--resume", "--out", "parts", "--recipe", "finetune", "--json"]) == 2
+    assert "its runs so far had the recipe scratch, not finetune" in capsys.readouterr().err
+    assert main(["compare", "--out", "new", "--models", models]) == 2
+    assert "Name DATA" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

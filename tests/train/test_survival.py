@@ -26,6 +26,7 @@ from videoswin.cli.train_options import TrainOptions, read_options, write_option
 from videoswin.data.dataset import ClipDataset
 from videoswin.errors import ConfigError, Interrupted, OutputError, TrainingError, WeightsError
 from videoswin.train.lock import locked_run
+from videoswin.train.loop import Trainer
 from videoswin.train.mishaps import as_one_line
 from videoswin.train.place import require_place
 from videoswin.weights.safetensors import read_tensors
@@ -366,13 +367,28 @@ def test_a_plan_writes_nothing(
     monkeypatch.chdir(tmp_path)
     tiny_classifier().save("ck")
     options = ["--weights", "ck", "--batch-size", "2", "--accumulate", "3", "--epochs", "4", "--val-share", "0"]
+    monkeypatch.setattr("videoswin.train.estimate._LONGEST", float("inf"))
     assert main(["train", str(videos), "--out", "run", "--plan", *options]) == 0
     out, err = capsys.readouterr()
     assert "6 = 1 device x batch 2 x accumulate 3" in out
     assert "8 in 1 run of 4 epochs" in out
     assert "about" in out
+    assert "by 1 step of" in out
+    assert "measuring one clip of 4 frames of 16 x 16 pixels, forward and backward, on cpu" in err
+    assert "now whole steps" in err
     assert "accumulate = 3" in err
     assert not Path("run").exists()
+    monkeypatch.setattr("videoswin.train.estimate._LONGEST", 0.0)  # a large model
+    taken: list[int] = []
+    real = Trainer.learn
+    monkeypatch.setattr(
+        Trainer, "learn", lambda self, step, batches: (taken.append(len(step[0].draws)), real(self, step, batches))[1]
+    )
+    assert main(["train", str(videos), "--out", "run", "--plan", *options]) == 0
+    out, err = capsys.readouterr()
+    assert "without waiting for a step" in out
+    assert "a step is reckoned from that" in err
+    assert taken == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -393,7 +409,7 @@ def test_settings_that_cannot_be_right(tmp_path: Path, text: str, words: str):
 
 def test_what_is_written_is_what_is_read(tmp_path: Path):
     values = {"name": 'a "b" \\ é', "lr": 1e-4, "epochs": 3, "causal": True, "flip": False}
-    write_options(tmp_path / "x.toml", values, "one\ntwo")
+    write_options(tmp_path / "x.toml", values, "one\ntwo", {"data": "clips", "limits": None})
     assert read_options(tmp_path / "x.toml") == TrainOptions(**values)  # type: ignore[arg-type]
 
 

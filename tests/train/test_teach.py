@@ -39,7 +39,8 @@ def test_the_checkpoint_answers_and_the_estimate_is_of_held_out_clips(rows: list
     assert taught.accuracy > 0.5
     assert taught.interval[0] <= taught.accuracy <= taught.interval[1]
     assert taught.none_from == "classes left out"
-    assert taught.groups == 5
+    assert (taught.groups, taught.held_out) == (5, (15, 5))
+    assert "of 15 held-out clips right, of 5 persons or scenes (" in taught.estimate
     assert taught.classifier.none_threshold is not None
     assert (
         sum(taught.classifier(row.path).label is None for row in rows if row.label != NONE) <= 3
@@ -68,19 +69,45 @@ def test_other_things_become_a_class(rows: list[Clip], tmp_path: Path) -> None:
     assert 0 <= taught.none_auroc <= 1
 
 
+def test_other_things_keep_the_name_that_the_caller_gave_them(rows: list[Clip], tmp_path: Path) -> None:
+    named = [replace(row, label="idle") if row.label == NONE else row for row in rows]
+    taught = teach(tiny_classifier(), named, none="idle", features=tmp_path)
+    assert taught.classifier.labels == (*LABELS, NONE)
+    assert taught.clips == {**dict.fromkeys(LABELS, 5), "idle": 5}
+    mixed = teach(
+        tiny_classifier(),
+        [replace(row, group=str(n % 3)) for n, row in enumerate(named)],
+        none="idle",
+        features=tmp_path,
+    )
+    assert NONE not in [label for pair in mixed.confused for label in pair]
+
+
 def test_two_persons_are_enough(rows: list[Clip], tmp_path: Path) -> None:
     """Of two folds, each learns from one of them alone."""
     two = [replace(row, group=f"person {number % 2}") for number, row in enumerate(rows) if row.label != NONE]
     taught = teach(tiny_classifier(), two, features=tmp_path)
     assert taught.groups == 2
     assert "2 parts" in taught.notes[0]
+    assert taught.held_out == (15, 2)
+    assert "of 15 held-out clips right, of 2 persons or scenes: too few to say what it is on others" in taught.estimate
 
 
-def test_one_clip_of_another_person_is_enough(rows: list[Clip], tmp_path: Path) -> None:
-    """A fold learns from that clip alone, of which nothing can be held out to choose by."""
+@pytest.mark.parametrize("others", [1, 2])
+def test_a_clip_or_two_of_another_person_make_no_figure_for_new_ones(
+    rows: list[Clip], tmp_path: Path, others: int
+) -> None:
+    """What these alone would teach says nothing of what all clips do. Single clips are held out, and the line says so."""
     known = [row for row in rows if row.label != NONE]
-    two = [replace(row, group="other" if number == 0 else "one") for number, row in enumerate(known)]
-    assert teach(tiny_classifier(), two, features=tmp_path).groups == 2
+    two = [replace(row, group="other" if number < others else "one") for number, row in enumerate(known)]
+    taught = teach(tiny_classifier(), two, features=tmp_path)
+    assert (taught.groups, taught.held_out) == (2, (15, 0))
+    alone = teach(tiny_classifier(), [replace(row, group="") for row in known], features=tmp_path)
+    assert (taught.accuracy, taught.classifier.none_threshold) == (alone.accuracy, alone.classifier.none_threshold)
+    assert "of 15 held-out clips right (" in taught.estimate
+    assert "of new ones nothing is known" in taught.estimate
+    assert f'"one" has {15 - others} of 15 clips' in taught.notes[0]
+    assert "add some clips of each class by others" in taught.notes[0]
 
 
 def test_parts_of_one_file_are_held_out_one_by_one(tmp_path: Path) -> None:

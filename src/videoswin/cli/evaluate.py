@@ -120,7 +120,7 @@ def evaluate(
     if isinstance(classifier.answer, SeveralLabels):
         evaluation = SeveralEvaluation(classifier.labels, classifier.answer.thresholds, chosen_views, tuple(rows))
     else:
-        evaluation = Evaluation(classifier.labels, chosen_views, tuple(rows), may_say_none(classifier))
+        evaluation = Evaluation(classifier.labels, chosen_views, tuple(rows), may_say_none(classifier), none)
     if json_only:
         print(json_text(evaluation.to_dict()))
     elif isinstance(evaluation, SeveralEvaluation):
@@ -234,7 +234,8 @@ def _show(evaluation: "Evaluation") -> None:
         add_row(summary, "said none", f"{none.answered:,}")
         add_row(summary, "right, and not none", percent(none.top1))
     if none and none.others:
-        add_row(summary, "other things", f"{none.others:,}")
+        named = f" ({evaluation.others_label})" if evaluation.others_label != NONE else ""
+        add_row(summary, f"other things{named}", f"{none.others:,}")
         add_row(summary, "of them said none", f"{none.others_refused:,}")
     if none and none.auroc is not None:
         add_row(summary, "told apart (AUROC)", f"{none.auroc:.3f}")

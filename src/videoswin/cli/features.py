@@ -104,6 +104,8 @@ def features(
         )
     seconds = time.perf_counter() - began
     say(f"features of {counted(len(found.entries), 'video')}, {found.computed} of them computed, {seconds:.1f} s")
+    if found.removed:
+        say(f"removed {counted(len(found.removed), 'file')} of an earlier run with other stages or settings.")
     if annotations is not None and form is not None:
         write_tracks(annotations, form, tracks_of(found.entries, allowed))
         say(f"wrote {annotations}")

@@ -13,7 +13,7 @@ from rich.text import Text
 __all__ = [
     "DONE", "FAILED", "INTERRUPTED", "SOME_UNREADABLE",
     "add_row", "bar", "counted", "duration", "percent", "printable", "progress", "quiet", "say", "say_error", "set_debug", "show", "steps",
-    "table",
+    "table", "waiting",
 ]  # fmt: skip
 
 DONE, SOME_UNREADABLE, FAILED, INTERRUPTED = 0, 1, 2, 130
@@ -136,3 +136,18 @@ def steps(total: int, what: str) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as shown:
         task = shown.add_task(what, total=total)
         yield lambda: shown.advance(task)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A person at a terminal sees on stderr that it goes on, and since when."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as shown:
+        shown.add_task(what, total=None)
+        yield

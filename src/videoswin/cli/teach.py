@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from videoswin.cli.output import DONE, counted, percent, say, show, steps
+from videoswin.cli.output import DONE, counted, say, show, steps
 
 if TYPE_CHECKING:
     from videoswin.train.teach import Taught
@@ -53,8 +53,6 @@ def teach(
     device
         auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
     """
-    from dataclasses import replace
-
     from videoswin.classifier.device import choose_device
     from videoswin.classifier.loading import load
     from videoswin.data.annotations import read_index
@@ -76,29 +74,25 @@ def teach(
         raise ConfigError(f'--none "{none}": no clip to learn from has this label{unsplit}. {nearest(none, labels)}')
     if left := len(index.rows) - len(rows):
         say(f'{counted(left, "clip")} of the split "test" left alone.')
-    rows = [replace(row, label=NONE) if row.label == none else row for row in rows]
     start = load(weights or DEFAULT_START)
     store = store_of_clips(features, start) if features else None
     start.model.to(choose_device(device))
     with steps(len(rows), "Looking at clips") as step:
-        taught = fit(start, rows, out.resolve().name, features=store, step=step)
+        taught = fit(start, rows, out.resolve().name, none=none, features=store, step=step)
     taught.classifier.save(out)
     if json_only:
         print(json.dumps(taught.to_dict()))
     else:
-        _show(taught)
+        _show(taught, none)
         say(f"wrote the checkpoint {out}")
     return DONE
 
 
-def _show(taught: "Taught") -> None:
-    low, high = taught.interval
-    show(
-        f"{percent(taught.accuracy)} of held-out clips right ({percent(low)} to {percent(high)} on others of this kind)"
-    )
+def _show(taught: "Taught", none: str) -> None:
+    show(taught.estimate)
     if taught.none_auroc is not None:
         by = "clips of other things" if taught.none_from == "clips" else "leaving each class out"
-        show(f"none of these: told apart with an AUROC of {taught.none_auroc:.3f} (by {by})")
+        show(f"{none}: told apart with an AUROC of {taught.none_auroc:.3f} (by {by})")
     for true, taken, count in taught.confused:
         show(f"  {true} was taken for {taken}: {count}")
     for note in taught.notes:

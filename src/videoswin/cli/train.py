@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from videoswin.cli.output import DONE, counted, quiet, say, steps
+from videoswin.cli.output import DONE, counted, quiet, say, steps, waiting
+from videoswin.cli.train_command import Command, continued, keep_command
 from videoswin.cli.train_figures import conclude, show_fold, show_measured, show_plan
-from videoswin.cli.train_options import TrainOptions, read_options, write_options
+from videoswin.cli.train_options import TrainOptions, read_options
 from videoswin.cli.weights_argument import told_of
+from videoswin.errors import ConfigError, OutOfMemoryError, VideoError
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +34,7 @@ _NOTHING_GIVEN = TrainOptions()
 
 
 def train(
-    data: Annotated[Path, Parameter(name="DATA")],
+    data: Annotated[Path | None, Parameter(name="DATA")] = None,
     /,
     *,
     out: Path,
@@ -40,7 +42,7 @@ def train(
     config: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     plan_only: Annotated[bool, Parameter(name="--plan", **_NO_NEGATIVE)] = False,
     limits: str | None = None,
-    device: str = "auto",
+    device: str | None = None,
     keep_adapter: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
     skip_bad: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
     resume: Annotated[bool, Parameter(**_NO_NEGATIVE)] = False,
@@ -60,13 +62,14 @@ def train(
         videoswin train videos.csv --out runs/mine --folds 5
         videoswin train videos/ --out runs/mine --plan
         videoswin train videos/ --weights swin3d_t_k400 --adapt lora --out runs/mine
-        videoswin train videos/ --out runs/mine --resume
+        videoswin train --resume --out runs/mine
         videoswin train videos/ --out runs/next --config runs/mine/settings.toml --lr 1e-4
 
     Parameters
     ----------
     data
-        A folder of class folders, or a CSV file with the columns path,label[,split,group,start,end].
+        A folder of class folders, or a CSV file with the columns path,label[,split,group,start,end]. With --resume it may be left
+        out.
     out
         The folder of the run.
     config
@@ -76,16 +79,27 @@ def train(
     limits
         What one file may cost: none, or limits such as seconds=50000,frames=100000,bytes=8e9,timeout=600 (docs/video.md).
     device
-        auto (a GPU if there is one), cpu, cuda, cuda:1 and so on.
+        auto (a GPU if there is one, the default), cpu, cuda, cuda:1 and so on.
     keep_adapter
         With --adapt lora, also write the matrices alone, as peft reads them, into the folder adapter.
     skip_bad
         Leave out clips that cannot be decoded, and list them, instead of stopping.
     resume
-        Continue the run in --out.
+        Go on with the run in --out, by the options that it was begun with.
     """
     if config is not None:
         options = options.over(read_options(config))
+    command = Command(
+        data=data,
+        options=_head_alone(options),
+        limits=limits,
+        device=device,
+        keep_adapter=keep_adapter,
+        skip_bad=skip_bad,
+    )
+    if resume:
+        command = _going_on(command, out)
+    data, options = command.require_data(), command.options
     if options.weights is not None:
         from videoswin.classifier.resolve import resolve
 
@@ -94,9 +108,30 @@ def train(
     from videoswin.train.processes import joined
 
     _require_apart(data, out)
-    where = choose_device(_own_device(device))
+    where = choose_device(_own_device(command.device or "auto"))
     with joined(options.strategy or "ddp", where) as processes, _speaking(processes.first):
-        return _train(data, out, options, plan_only, limits, where, keep_adapter, skip_bad, resume, processes)
+        return _train(command, out, plan_only, where, resume, processes)
+
+
+def _going_on(command: Command, out: Path) -> Command:
+    """As the run in ``out`` was begun; what is given must not differ."""
+    from videoswin.train.place import require_place
+
+    require_place(out, resume=True)  # that there is none is said first
+    found = continued(command, out)
+    if found.data is None:
+        raise ConfigError(
+            f"{out}: the run does not say where its clips are: it was begun by an older version. Name DATA."
+        )
+    return found
+
+
+def _head_alone(options: TrainOptions) -> TrainOptions:
+    """``--backbone-lr-ratio 0`` is the usual way elsewhere to say that only the head learns."""
+    if options.backbone_lr_ratio != 0:
+        return options
+    say("--backbone-lr-ratio 0: the head alone learns, as with --adapt head.")
+    return dataclasses.replace(options, adapt="head", backbone_lr_ratio=None)
 
 
 def _own_device(device: str) -> str:
@@ -120,16 +155,7 @@ def _speaking(first: bool) -> Iterator[None]:
 
 
 def _train(
-    data: Path,
-    out: Path,
-    options: TrainOptions,
-    plan_only: bool,
-    limits: str | None,
-    device: "torch.device",
-    keep_adapter: bool,
-    skip_bad: bool,
-    resume: bool,
-    processes: "Processes",
+    command: Command, out: Path, plan_only: bool, device: "torch.device", resume: bool, processes: "Processes"
 ) -> int:
     from videoswin.audit.quick import quick_look
     from videoswin.data.containers import Limits
@@ -138,23 +164,25 @@ def _train(
     from videoswin.train.adapt import describe, save_adapter
     from videoswin.train.folds import keep, measure
     from videoswin.train.lock import locked_run
-    from videoswin.train.place import SETTINGS_FILE, require_place
+    from videoswin.train.place import require_place
     from videoswin.train.plan import make_plan
     from videoswin.train.run_page import write_run_page
     from videoswin.train.spent import about_precision, seconds_by_name
     from videoswin.train.watching import TensorBoard, Watches
 
+    data, options, skip_bad = command.require_data(), command.options, command.skip_bad
     board = TensorBoard(out / "tensorboard") if options.tensorboard else None  # first: it may have to be installed
     preferences, settings = _asked(options)
-    allowed = Limits.parse(limits or "")
-    if resume and (out / SETTINGS_FILE).is_file():
-        preferences = _as_begun(preferences, options, read_options(out / SETTINGS_FILE))
+    if options.epochs is None and command.part_epochs is not None:
+        settings["epochs"] = command.part_epochs
+    allowed = Limits.parse(command.limits or "")
 
     def planned(preferences: "Preferences") -> "Plan":
-        return make_plan(
-            data, out, options.model, options.weights, preferences, options.seed or 0, resume, allowed, settings,
-            options.like, told_of(None, options.num_heads), processes,
-        )  # fmt: skip
+        with waiting("Reading the list and the start"):
+            return make_plan(
+                data, out, options.model, options.weights, preferences, options.seed or 0, resume, allowed, settings,
+                options.like, told_of(None, options.num_heads), processes,
+            )  # fmt: skip
 
     plan = planned(preferences)
     plan.classifier.model.to(device)
@@ -174,7 +202,7 @@ def _train(
         if resume:
             plan.check_resume(out, skip_bad)
         elif processes.first:
-            write_options(out / SETTINGS_FILE, _kept_options(plan, options), f"videoswin train {data} --out {out}")
+            keep_command(out, command, *_decided(plan, options))
         processes.wait()
         _prepare(plan, skip_bad)
         for line in quick_look(plan.index.rows):
@@ -212,7 +240,7 @@ def _train(
             trainer.run(Watches(watch, board) if board is not None else watch)
         if measured is not None:
             keep(trainer, measured, out)
-        if keep_adapter and processes.first:
+        if command.keep_adapter and processes.first:
             save_adapter(trainer.model, plan.adaptation, out / "adapter")
         if processes.first:
             epochs = [row for part in (measured.folds if measured else ()) for row in part.epochs] + trainer.rows
@@ -232,6 +260,7 @@ def _way_of_looking(plan: "Plan", preferences: "Preferences", processes: "Proces
         return Way({}, "")
     if not processes.first:
         processes.wait()  # what the first process sees is kept, and read by the others
+    say(f"trying {len(ways)} ways to look at the clips, by what the start sees of {counted(len(rows), 'clip')} each.")
     with steps(len(ways) * len(rows), "Trying two ways to look at the clips") as step:
         way = choose_way(plan.classifier, ways, rows, [part.kept for part in plan.parts], step, allowed)
     if processes.first:
@@ -239,32 +268,11 @@ def _way_of_looking(plan: "Plan", preferences: "Preferences", processes: "Proces
     return way
 
 
-def _as_begun(preferences: "Preferences", options: TrainOptions, begun: TrainOptions) -> "Preferences":
-    """With the way of looking at clips that the run was begun with, where the caller names none; from the same start."""
-    from videoswin.errors import ConfigError
-
-    for name in ("model", "weights"):
-        now, then = getattr(options, name), getattr(begun, name)
-        if now != then and not (now and then and os.path.realpath(now) == os.path.realpath(then)):
-            raise ConfigError(
-                f"The run was begun {f'with --{name} {then}' if then else f'without --{name}'}"
-                f"{f', not {now}' if now else ''}. Go on with the same command, or give another --out."
-            )
-    names = ("clip_len", "sampling", "fps")
-    if any(getattr(preferences, name) is not None for name in names):
-        return preferences
-    return dataclasses.replace(preferences, **{name: getattr(begun, name) for name in names})
-
-
 def _asked(options: TrainOptions) -> tuple["Preferences", dict[str, Any]]:
     """What the options say about the data and the start, and what about the optimisation."""
     from videoswin.train.preferences import Preferences
     from videoswin.train.settings import TrainSettings
 
-    adapt, ratio = options.adapt or "full", options.backbone_lr_ratio
-    if ratio == 0:  # the usual way elsewhere to say that only the head learns
-        say("--backbone-lr-ratio 0: the head alone learns, as with --adapt head.")
-        adapt, ratio = "head", None
     preferences = Preferences(
         clip_len=options.clip_len,
         sampling=options.sampling,
@@ -280,7 +288,7 @@ def _asked(options: TrainOptions) -> tuple["Preferences", dict[str, Any]]:
         causal=options.causal,
         channels=options.channels,
         recipe=options.recipe,
-        adapt=adapt,
+        adapt=options.adapt or "full",
         name=options.name,
         multi_label=options.multi_label,
     )
@@ -288,33 +296,43 @@ def _asked(options: TrainOptions) -> tuple["Preferences", dict[str, Any]]:
     settings = options.only(*(name for name in fields if hasattr(options, name) and name != "seed"))
     if not options.checkpointing:
         settings.pop("checkpointing", None)
-    if ratio is None:
-        settings.pop("backbone_lr_ratio", None)
     return preferences, settings
 
 
-def _kept_options(plan: "Plan", options: TrainOptions) -> dict[str, Any]:
-    """All of them, as they were decided."""
-    values = {**options.only("name", "like", "num_heads"), **plan.resolved}
-    if plan.parts and options.epochs is None:  # the parts choose
-        del values["epochs"]
+def _decided(plan: "Plan", options: TrainOptions) -> tuple[dict[str, Any], int | None]:
+    """All options as they were decided, and the epochs of the parts where these choose those of the model that is kept."""
+    values = dict(plan.resolved)
     if values["optimizer"] != "sgd":
         del values["momentum"]
-    return values
+    if not plan.parts or options.epochs is not None:
+        return values, None
+    return values, values.pop("epochs")
 
 
 def _prepare(plan: "Plan", skip_bad: bool) -> None:
     """Open every clip once; bad ones surface here, before the first step."""
-    _prepare_part("training", plan.train_clips, "skip" if skip_bad else "error")
+    _prepare_part("training", plan.train_clips, "skip" if skip_bad else "error", own_validation=False)
     if plan.val_clips is not None:
         # A list's own validation is never made easier by leaving out what cannot be read.
-        lent = not any(name in plan.index.splits for name in ("val", "valid", "validation"))
-        _prepare_part("validation", plan.val_clips, "skip" if skip_bad and lent else "error")
+        own = any(name in plan.index.splits for name in ("val", "valid", "validation"))
+        _prepare_part("validation", plan.val_clips, "skip" if skip_bad and not own else "error", own_validation=own)
 
 
-def _prepare_part(name: str, clips: "ClipDataset", on_bad: str) -> None:
-    with steps(len(clips), f"Reading {name} clips") as step:
-        done = clips.prepare(on_bad, lambda *_: step())
+def _about_bad(own_validation: bool) -> str:
+    if own_validation:
+        return "Or take it out of the list: --skip-bad leaves out no clip of a list's own validation, which would become easier"
+    return "Or add --skip-bad, which leaves such clips out and lists them"
+
+
+def _prepare_part(name: str, clips: "ClipDataset", on_bad: str, own_validation: bool) -> None:
+    try:
+        with steps(len(clips), f"Reading {name} clips") as step:
+            done = clips.prepare(on_bad, lambda *_: step())
+    except OutOfMemoryError:
+        raise
+    except VideoError as error:
+        hint = f"{error.hint}. " if error.hint else ""
+        raise VideoError(error.path, error.reason, f"{hint}{_about_bad(own_validation)}") from error
     left_out = f"; {counted(len(done.skipped), 'unreadable clip')} left out, listed above" if done.skipped else ""
     say(f"{counted(done.clips, name + ' clip')}, {done.cached} of them kept in memory{left_out}")
 
@@ -328,8 +346,6 @@ def _watch(plan: "Plan", number: int, trainer: "Trainer"):
 
 def _require_apart(data: Path, out: Path) -> None:
     """The next run would read what this one writes."""
-    from videoswin.errors import ConfigError
-
     folder = (data if data.is_dir() else data.parent).resolve()
     if out.resolve() == folder:
         raise ConfigError(f"--out {out} is the folder of the clips. Give another one, such as runs/mine.")

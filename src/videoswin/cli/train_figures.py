@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videoswin.cli.evaluate_several import show_labels
-from videoswin.cli.output import DONE, add_row, counted, duration, percent, say, show, table
+from videoswin.cli.output import DONE, add_row, counted, duration, percent, say, show, table, waiting
 
 if TYPE_CHECKING:
     from videoswin.data.clips import Clip
@@ -38,14 +38,13 @@ def show_plan(plan: "Plan", out: Path) -> int:
     add_row(
         rows,
         "steps",
-        f"{sum(-(-n * settings.repeat // per_step) * settings.epochs for n in runs):,} in {counted(len(runs), 'run')} of {settings.epochs} epochs",
+        f"{sum(-(-n * settings.repeat // per_step) * settings.epochs for n in runs):,} in {counted(len(runs), 'run')} of {counted(settings.epochs, 'epoch')}",
     )
     add_row(rows, "learning rate", f"{settings.lr:g}, backbone {settings.lr * settings.backbone_lr_ratio:g}")
-    seconds, steps = estimate(plan, out)
-    total = sum(-(-n * settings.repeat // per_step) * settings.epochs for n in runs) * seconds
-    add_row(
-        rows, "time", f"about {duration(total)}, by {counted(steps, 'step')} of {seconds:.2g} s (the first ones decode)"
-    )
+    with waiting("Measuring"):
+        measured = estimate(plan, out, say)
+    total = sum(-(-n * settings.repeat // per_step) * settings.epochs for n in runs) * measured.step_s
+    add_row(rows, "time", f"about {duration(total)}, by {measured.by}")
     show(rows)
     for name, value in plan.resolved.items():
         say(f"{name} = {value!r}")
@@ -132,7 +131,7 @@ def conclude(
             if several
             else ("accuracy", percent(progress.best))
         )
-        held_out = f", held-out {noun} {figure} at best"
+        held_out = f", held-out {noun} {figure} at best (the last *)"
     show(f"Trained {counted(progress.epoch, 'epoch')}{held_out}. The checkpoint: {best}")
     evaluation = measured.evaluation() if measured else None
     confusion = evaluation.confusion if isinstance(evaluation, Evaluation) else None

@@ -14,7 +14,9 @@ from cyclopts import Parameter
 from videoswin.errors import ConfigError, nearest
 from videoswin.storage.atomic import replace_file
 
-__all__ = ["TrainOptions", "read_options", "write_options"]
+__all__ = ["TrainOptions", "read_options", "read_run", "write_options"]
+
+_RUN = "run"
 
 _NO_NEGATIVE = {"negative": "", "show_default": False}
 Switch = Annotated[bool, Parameter(**_NO_NEGATIVE)]
@@ -204,11 +206,13 @@ class TrainOptions:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-def write_options(path: Path, values: Mapping[str, Any], about: str) -> None:
-    """As TOML, which :func:`read_options` reads. ``about``: lines of a comment at the top."""
+def write_options(path: Path, values: Mapping[str, Any], about: str, run: Mapping[str, Any]) -> None:
+    """As TOML, which :func:`read_options` reads. ``about``: lines of a comment at the top. ``run``: what belongs to one run alone,
+    for :func:`read_run`; None is left out."""
     lines = [*(f"# {line}" for line in about.splitlines()), ""]
     known = [f.name for f in dataclasses.fields(TrainOptions)]
     lines += [f"{name} = {_toml(values[name])}" for name in known if name in values and values[name] != ()]
+    lines += ["", f"[{_RUN}]", *(f"{name} = {_toml(value)}" for name, value in run.items() if value is not None)]
     with replace_file(path) as new:
         new.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -219,14 +223,8 @@ def read_options(path: Path) -> TrainOptions:
     Raises:
         ConfigError: it cannot be read, or a name or a value in it cannot be right.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}). Give a settings.toml, such as a run's."
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: is no TOML ({error}). Write lines such as lr = 0.0005.") from error
+    values = _read(path)
+    values.pop(_RUN, None)
     kinds = {f.name: _kind(f.type) for f in dataclasses.fields(TrainOptions)}
     for name, value in values.items():
         if name not in kinds:
@@ -237,6 +235,27 @@ def read_options(path: Path) -> TrainOptions:
         elif type(value) is not kind:
             raise ConfigError(f"{path}: {name} = {value!r} must be {_WORDS[kind]}.")
     return TrainOptions(**values)
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """What a run's ``settings.toml`` says of it alone; nothing in files of before 2026-11-26.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    found = _read(path).get(_RUN, {})
+    return found if isinstance(found, dict) else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}). Give a settings.toml, such as a run's."
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: is no TOML ({error}). Write lines such as lr = 0.0005.") from error
 
 
 _WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}

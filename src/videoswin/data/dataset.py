@@ -252,7 +252,7 @@ class ClipDataset(Dataset[tuple[Tensor, "int | Tensor", int]]):
     def prepare(self, on_bad: str = "error", progress: Callable[[int, int], None] | None = None) -> Preparation:
         """Open every file once, before the first step and before workers start, and fill the cache.
 
-        ``on_bad="error"``: VideoError about the first bad file, after all were tried and logged. ``"skip"``:
+        ``on_bad="error"``: VideoError about the first bad file, after all were tried and the others logged. ``"skip"``:
         bad rows are dropped from :attr:`rows`, logged and returned; ConfigError if none is left.
         ``progress(done, total)`` is called after each file. A file that does not fit in the cache is opened
         and its first frame decoded; damage further inside shows when it is drawn, as a VideoError.
@@ -268,9 +268,10 @@ class ClipDataset(Dataset[tuple[Tensor, "int | Tensor", int]]):
                 raise
             except VideoError as error:
                 bad[number] = error
-                logger.warning("unreadable clip: %s", error)
             if progress is not None:
                 progress(number + 1, len(self.rows))
+        for error in list(bad.values())[1 if on_bad == "error" else 0 :]:  # the first one is raised
+            logger.warning("unreadable clip: %s", error)
         if bad and on_bad == "error":
             raise _summary(list(bad.values()), len(self.rows))
         if bad and len(bad) == len(self.rows):

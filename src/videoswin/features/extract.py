@@ -20,7 +20,8 @@ from videoswin.errors import ConfigError, VideoError
 from videoswin.features.clips import clip_features
 from videoswin.features.dense import DenseFacts, DenseSettings, dense_features
 from videoswin.features.folder import STORE
-from videoswin.features.layouts import Entry, write_layouts
+from videoswin.features.layouts import INDEX, SETTINGS, Entry, write_layouts
+from videoswin.features.leftovers import Layout, require_own
 from videoswin.features.look import Pool
 from videoswin.features.mirror import local_folder, mirrored
 from videoswin.features.rows_file import RowsFile
@@ -48,6 +49,8 @@ class Extracted:
     """Their ``store`` is gone if the features went to an address."""
     computed: int
     failures: tuple[VideoError, ...]
+    removed: tuple[str, ...] = ()
+    """Files of an earlier run with other stages, another checkpoint or other settings, which are gone."""
 
 
 def rows_of(data: Sequence[str | Path]) -> list[Clip]:
@@ -82,17 +85,18 @@ def extract_features(
         step: called after each.
 
     Raises:
-        ConfigError: the settings do not fit the checkpoint; another process fills the same address.
+        ConfigError: the settings do not fit the checkpoint; another process fills the same address; ``out`` holds a folder
+            ``stageN`` that no such run wrote.
         OutputError: ``out`` cannot be written to.
     """
     folder = local_folder(out)
     if folder is not None:
-        return _extract(classifier, rows, job, _Place(folder), parquet, limits or Limits(), failed, step)
+        require_own(folder, (STORE, SETTINGS, INDEX))
+        return _extract(classifier, rows, job, _Place(folder), parquet, limits or Limits(), failed, step)[0]
     with mirrored(str(out)) as mirror:
         place = _Place(mirror.folder, mirror.fetch, mirror.keep)
-        found = _extract(classifier, rows, job, place, parquet, limits or Limits(), failed, step)
-        mirror.publish()
-        return found
+        found, layout = _extract(classifier, rows, job, place, parquet, limits or Limits(), failed, step)
+        return replace(found, removed=tuple(mirror.publish(layout)))
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def _extract(
     limits: Limits,
     failed: Callable[[VideoError], object],
     step: Callable[[], object],
-) -> Extracted:
+) -> tuple[Extracted, Layout]:
     passing = _clips if job.stride is None else _long_videos
     entries: list[Entry] = []
     failures: list[VideoError] = []
@@ -137,8 +141,8 @@ def _extract(
         "preprocessing": classifier.preprocessing.to_dict(),
         **{name: value for name, value in asdict(job).items() if name != "stages"},
     }
-    write_layouts(place.folder, entries, job.stages, job.pool, facts, failures, parquet=parquet)
-    return Extracted(tuple(entries), computed, tuple(failures))
+    layout = write_layouts(place.folder, entries, job.stages, job.pool, facts, failures, parquet=parquet)
+    return Extracted(tuple(entries), computed, tuple(failures), tuple(layout.removed)), layout
 
 
 def tracks_of(entries: Sequence[Entry], limits: Limits | None = None) -> list[Track]:

@@ -13,13 +13,14 @@ import numpy as np
 from videoswin.data.clips import Clip
 from videoswin.errors import ConfigError, VideoError
 from videoswin.features.dense import DenseFacts
+from videoswin.features.leftovers import Layout, remove_leftovers
 from videoswin.features.look import Pool
 from videoswin.features.rows_file import copy_as_npy
 from videoswin.predict.plain_text import json_text
 from videoswin.storage.atomic import replace_file
 from videoswin.storage.extras import require_pyarrow
 
-__all__ = ["INDEX", "SETTINGS", "Entry", "read_features_index", "video_names", "write_layouts"]
+__all__ = ["INDEX", "SETTINGS", "TABLE", "Entry", "read_features_index", "video_names", "write_layouts"]
 
 INDEX, SETTINGS, ACTIVITYNET, TABLE = "index.jsonl", "features.json", "activitynet.json", "features.parquet"
 _ROWS_AT_ONCE = 4096
@@ -48,12 +49,17 @@ def write_layouts(
     failures: Sequence[VideoError],
     *,
     parquet: bool = False,
-) -> None:
+) -> Layout:
     """Write ``stageN/NAME.npy``, ``activitynet.json``, ``features.json`` and ``index.jsonl`` (last) into ``out``; with ``parquet``
-    also ``features.parquet``. Files of videos that are no longer in the list stay.
+    also ``features.parquet``. Files of videos that are no longer in the list stay if they are of the same stages, checkpoint and
+    settings; what else an earlier run wrote is removed. Gives what was written.
     """
     out.mkdir(parents=True, exist_ok=True)
     names = video_names([entry.row for entry in entries])
+    written = (f"stage{stage}/{name}.npy" for stage in stages for name in names)
+    layout = Layout(written, stages, TABLE if parquet else None, facts)
+    layout.removed = remove_leftovers(out, layout, SETTINGS, TABLE)
+    (out / INDEX).unlink(missing_ok=True)  # until all is there again, this is no folder of features
     shapes: dict[int, tuple[int, ...]] = {}
     for stage in stages:
         (out / f"stage{stage}").mkdir(exist_ok=True)
@@ -68,6 +74,7 @@ def write_layouts(
     lines = [_line(out, name, entry) for name, entry in zip(names, entries, strict=True)]
     lines += [{"name": None, "path": str(error.path), "error": " ".join(str(error).split())} for error in failures]
     _write(out / INDEX, "".join(json_text(line) + "\n" for line in lines))
+    return layout
 
 
 def read_features_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from videoswin.errors import ConfigError
 from videoswin.features.folder import STORE
-from videoswin.features.layouts import INDEX
+from videoswin.features.layouts import INDEX, SETTINGS, TABLE
+from videoswin.features.leftovers import Layout
 from videoswin.storage.addresses import file_system, is_address, reaching, require_no_password, shown
 from videoswin.storage.atomic import replace_file
 from videoswin.storage.cache import cache_folder
@@ -83,8 +84,8 @@ class Mirror:
             if one.is_file() and (computed or self._size_there(one) != one.stat().st_size):
                 self._put_later(one)
 
-    def publish(self) -> None:
-        """Put the layouts, when all that was computed is there.
+    def publish(self, layout: Layout) -> list[str]:
+        """Put the layouts, when all that was computed is there. What an earlier run left there is removed; gives its names.
 
         Raises:
             OutputError: something cannot be put.
@@ -94,11 +95,32 @@ class Mirror:
         with reaching(self._address) as (store, root):
             if store.exists(self._name_there(root, index)):
                 store.rm_file(self._name_there(root, index))
+        removed = self._remove_leftovers(layout)
         for one in sorted(self.folder.rglob("*")):
             if one.is_file() and one != index and one.relative_to(self.folder).parts[0] != STORE:
                 self._put_later(one)
         self._settle()
         self._put(index)
+        return removed
+
+    def _remove_leftovers(self, layout: Layout) -> list[str]:
+        with reaching(self._address) as (store, root):
+            stages = [name for name in self._folders_there(store, root) if name.startswith("stage")]
+            names = [f"{stage}/{name}" for stage in stages for name in self._listed(stage)]
+            settings = self._name_there(root, self.folder / SETTINGS)
+            before = store.cat_file(settings) if store.exists(settings) else None
+            found = layout.leftovers([*names, *self._listed(".")], before, TABLE)
+            for name in found:
+                store.rm_file(f"{root}/{name}")
+        return found
+
+    def _folders_there(self, store: Any, root: str) -> list[str]:
+        store.invalidate_cache()
+        try:
+            found: list[dict[str, Any]] = store.ls(root, detail=True)
+        except FileNotFoundError:
+            return []
+        return [one["name"].rstrip("/").rpartition("/")[2] for one in found if one["type"] == "directory"]
 
     def close(self) -> None:
         """Nothing is put any more but what is on its way."""
@@ -135,7 +157,7 @@ class Mirror:
         with reaching(self._address) as (store, root):
             store.invalidate_cache()
             try:
-                found: list[dict[str, Any]] = store.ls(f"{root}/{folder}", detail=True)
+                found: list[dict[str, Any]] = store.ls(root if folder == "." else f"{root}/{folder}", detail=True)
             except FileNotFoundError:
                 return {}
         return {one["name"].rpartition("/")[2]: one["size"] for one in found if one["type"] == "file"}

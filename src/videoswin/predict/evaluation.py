@@ -105,6 +105,12 @@ class Evaluation:
     says_none: bool = False
     """Whether the classifier may answer "none of these" (:func:`may_say_none`). Videos with that label are then of no class: they
     count in :attr:`none` alone."""
+    others_label: str = NONE
+    """What the list calls videos of no class; shown wherever "none of these" is a label or an answer."""
+
+    def shown(self, label: str) -> str:
+        """A label, or an answer, as the list has it."""
+        return self.others_label if label == NONE and self.says_none else label
 
     @cached_property
     def known(self) -> tuple[RowResult, ...]:
@@ -198,7 +204,8 @@ class Evaluation:
             for r in self.rows:
                 seconds = [r.row.start, "" if r.row.end is None else r.row.end] if parts else []
                 score = f"{r.predictions[0].score:.6f}" if r.predictions else ""
-                texts = [csv_cell(text) for text in (r.row.path, r.row.label, r.predicted or "", r.error or "")]
+                labels = (self.shown(r.row.label), self.shown(r.predicted or ""))
+                texts = [csv_cell(text) for text in (r.row.path, *labels, r.error or "")]
                 said = [int(r.none)] if none else []
                 writer.writerow(
                     [texts[0], *seconds, *texts[1:3], score, *said, int(r.correct), int(r.in_top5), texts[3]]
@@ -210,7 +217,8 @@ class Evaluation:
             f"top-1 {self.top1:.1%}  ·  mean class {self.mean_class:.1%}  ·  {self.n} videos  ·  {self.views} views"
         )
         unreadable = [c.unreadable for c in self.per_class]
-        write_confusion(path, self.confusion, self.labels, unreadable, title, summary)
+        labels = [self.shown(label) for label in self.labels]
+        write_confusion(path, self.confusion, labels, unreadable, title, summary)
 
 
 def evaluate(
@@ -269,7 +277,7 @@ def _check_labels(rows: Sequence[Clip], labels: Sequence[str], says_none: bool) 
         raise ConfigError("There are no videos to evaluate. Check the data and the split.")
     known = [label for label in labels if label != NONE]
     if says_none and all(row.label == NONE for row in rows):
-        raise ConfigError(f'All of these videos are of "{NONE}". Add some of the classes: {", ".join(known[:5])}.')
+        raise ConfigError(f"None of these videos is of a class. Add some of the classes: {', '.join(known[:5])}.")
     for row in rows:
         if row.label not in labels and not (says_none and row.label == NONE):
             where = f" (line {row.line})" if row.line else ""

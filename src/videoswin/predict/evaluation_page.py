@@ -143,7 +143,7 @@ def _figures(e: Evaluation, classifier: VideoClassifier, limits: Limits) -> dict
         "chance": count / e.n,
         "commonest": commonest,
         "resolution": f"One clip is {100 / e.n:.1f} points." if e.n < 500 else "",
-        "wrong": [_wrong(r, classifier.preprocessing, limits) for r in wrong[:_MOST_WRONG]],
+        "wrong": [_wrong(e, r, classifier.preprocessing, limits) for r in wrong[:_MOST_WRONG]],
         "wrong_total": len(wrong),
         "matrix": _matrix(e) if len(e.labels) <= MOST_IN_MATRIX else None,
         "pairs": _pairs(e),
@@ -157,12 +157,12 @@ def _figures(e: Evaluation, classifier: VideoClassifier, limits: Limits) -> dict
     }
 
 
-def _wrong(result: RowResult, preprocessing: Preprocessing, limits: Limits) -> _Wrong:
+def _wrong(e: Evaluation, result: RowResult, preprocessing: Preprocessing, limits: Limits) -> _Wrong:
     row, best = result.row, result.predictions[0]
     right = next((f"{100 * p.score:.0f} %" for p in result.predictions if p.label == row.label), "below the best five")
     films = both_films(row, preprocessing, limits)
     size = f"{preprocessing.size[1]} × {preprocessing.size[0]}"
-    return _Wrong(name_of(row), row.group, row.label, best.label, best.score, right, films, size)
+    return _Wrong(name_of(row), row.group, e.shown(row.label), e.shown(best.label), best.score, right, films, size)
 
 
 def _matrix(e: Evaluation) -> dict[str, Any]:
@@ -180,8 +180,8 @@ def _matrix(e: Evaluation) -> dict[str, Any]:
         if lost:
             missing = e.per_class[i].unreadable
             cells.append({"n": missing, "share": missing / total})
-        rows.append({"label": e.labels[i], "number": number, "cells": cells})
-    columns = [e.labels[i] for i in used] + ["(unreadable)"] * lost
+        rows.append({"label": e.shown(e.labels[i]), "number": number, "cells": cells})
+    columns = [e.shown(e.labels[i]) for i in used] + ["(unreadable)"] * lost
     longest = max((len(label) for label in columns), default=0)
     return {
         "rows": rows,
@@ -201,7 +201,7 @@ def _pairs(e: Evaluation) -> list[dict[str, Any]]:
     for n, place in zip(best.tolist(), places.tolist(), strict=True):
         if n:
             i, j = divmod(place, len(e.labels))
-            found.append({"label": e.labels[i], "other": e.labels[j], "n": n, "of": e.per_class[i].n})
+            found.append({"label": e.shown(e.labels[i]), "other": e.shown(e.labels[j]), "n": n, "of": e.per_class[i].n})
     return found
 
 

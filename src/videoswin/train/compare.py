@@ -36,7 +36,7 @@ from videoswin.train.preferences import Preferences
 from videoswin.train.watching import Watch
 from videoswin.zoo import config_to_dict, count_macs
 
-__all__ = ["Comparison", "Terms", "answers_by_clip", "difference_of"]
+__all__ = ["Comparison", "Terms", "answers_by_clip", "begun_with", "difference_of"]
 
 RESULTS = "compare.json"
 _REPEATS = 7
@@ -64,6 +64,7 @@ class Comparison:
 
     Args:
         recipes: of each contender by its text; None is what suits its start.
+        asked: in words, for :func:`begun_with`.
         resume: go on with what ``out`` holds.
         say: told what is being done, for people.
         watch: looks on at a run, given its name and its trainer.
@@ -80,6 +81,7 @@ class Comparison:
         terms: Terms,
         out: Path,
         *,
+        asked: Mapping[str, Any] | None = None,
         resume: bool = False,
         say: Callable[[str], None] = lambda _: None,
         watch: Callable[[str, Trainer], Watch],
@@ -88,6 +90,7 @@ class Comparison:
         self.say, self.watch = say, watch
         wanted = {k: v for k, v in vars(terms.wanted).items() if v not in (None, False)}
         self.results: dict[str, Any] = {
+            "asked": dict(asked or {}),
             "terms": json.loads(json.dumps({**wanted, "seeds": terms.seeds, **terms.settings})),
             "machine": {"device": str(terms.device), "threads": torch.get_num_threads(), "torch": torch.__version__},
             "models": {},
@@ -101,10 +104,14 @@ class Comparison:
 
     def _continue(self, before: dict[str, Any]) -> None:
         now = self.results["terms"]
-        changed = [name for name in {**now, **before["terms"]} if now.get(name) != before["terms"].get(name)]
-        if changed:
-            reason = f"the comparison was started with another {', '.join(sorted(changed))}"
-            raise WeightsError(self.out / RESULTS, reason, "Use the same, or another --out")
+        then: dict[str, Any] = before["terms"]
+        if changed := sorted(name for name in {**now, **then} if now.get(name) != then.get(name)):
+            pairs = (f"{name} {_named(then.get(name))}, not {_named(now.get(name))}" for name in changed)
+            raise WeightsError(
+                self.out / RESULTS,
+                f"the comparison was begun with {'; '.join(pairs)}",
+                f"Go on as it was begun: videoswin compare --resume --out {self.out}; or give another --out",
+            )
         for name in ("models", "groups", "classes", "clips"):
             if name in before:
                 self.results[name] = before[name]
@@ -175,6 +182,11 @@ class Comparison:
         if self.results.setdefault("clips", clips) != clips:
             reason = f"the comparison was of {self.results['clips']}, and now there are {clips}"
             raise WeightsError(self.out / RESULTS, reason, "Use the same data, or another --out")
+        entry = self.results["models"][one.text]
+        if entry["runs"] and entry.get("recipe", plan.resolved["recipe"]) != plan.resolved["recipe"]:
+            raise ConfigError(
+                f"its runs so far had the recipe {entry['recipe']}, not {plan.resolved['recipe']}. Give that, or another --out."
+            )
         model, p = plan.classifier.model, plan.classifier.preprocessing
         clip = (p.clip_len, *p.size)
         self.results["models"][one.text] |= {
@@ -320,6 +332,20 @@ def _one_clip(plan: Plan, device: torch.device) -> Callable[[], object]:
             return model(clip)
 
     return call
+
+
+def begun_with(out: Path) -> dict[str, Any]:
+    """What the comparison in ``out`` was asked for in words, by the names of the command's options; nothing where there is none, or
+    one of before 2026-11-26.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
+    return dict(_read(out / RESULTS).get("asked", {})) if (out / RESULTS).exists() else {}
+
+
+def _named(value: Any) -> str:
+    return "the default" if value is None else str(value)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -27,9 +27,9 @@ from videoswin.train.split import k_folds
 from videoswin.train.start import adopt
 from videoswin.train.varied import Varied
 
-__all__ = ["NONE", "FewShot", "OrderedFewShot", "PlainFewShot", "can_read_order", "few_shot_for"]
+__all__ = ["FOLDS", "NONE", "FewShot", "OrderedFewShot", "PlainFewShot", "can_read_order", "few_shot_for"]
 
-_FOLDS = 5
+FOLDS = 5
 
 
 class FewShot:
@@ -49,7 +49,7 @@ class FewShot:
         self.last = max(features.pooled)
         place = {row: number for number, row in enumerate(rows)}
         self.folds = []
-        for part in k_folds(self.rows, min(_FOLDS, len({row.unit for row in rows}))):
+        for part in k_folds(self.rows, min(FOLDS, len({row.unit for row in rows}))):
             held = torch.zeros(len(rows), dtype=torch.bool)
             held[[place[row] for row in part]] = True
             self.folds.append(held)

@@ -188,7 +188,7 @@ class Trainer:
         where = "before its validation" if step == self.steps_per_epoch else f"after step {step}"
         raise Interrupted(
             f"Stopped in epoch {self.progress.epoch + 1} {where}; everything is saved in "
-            f"{self.out}. Continue with the same command and --resume."
+            f"{self.out}. Go on with --resume and the same --out."
         )
 
     def steps_ahead(self) -> list[list[Batch]]:

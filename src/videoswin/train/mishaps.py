@@ -11,7 +11,7 @@ from videoswin.errors import TrainingError, VideoSwinError
 
 __all__ = ["as_one_line"]
 
-_GO_ON = "Go on from what was saved last with the same command and --resume"
+_GO_ON = "Go on from what was saved last with --resume and the same --out"
 _WORKER = re.compile(r"DataLoader (worker|timed out)")
 _KILLED_BY = re.compile(r"killed by signal: (\w+)")
 _MEMORY = re.compile(

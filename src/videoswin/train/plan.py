@@ -221,12 +221,7 @@ def make_plan(
             classes=footage.classes,
             groups=footage.groups,
             clip_seconds=round(footage.longest, 3) or None,
-            settings={
-                "recipe": chosen,
-                "adapt": wanted.adapt,
-                "augment": wanted.augment or recipe.augment,
-                **asdict(full),
-            },
+            settings=_for_the_card(wanted, full, chosen, vary, flip),
         ),
         notes=tuple(note for note in notes if note),
         processes=processes,
@@ -286,6 +281,21 @@ def _require_its_model(name: str, recipe: Recipe, classifier: Classifier) -> Non
                 f'recipe="{name}" is for {recipe.model} ({field_name} {expected}), and this model has {field_name} {found}. '
                 f"Give {start}, {other}."
             )
+
+
+def _for_the_card(
+    wanted: Preferences, settings: TrainSettings, recipe: str, augment: str, flip: bool
+) -> dict[str, Any]:
+    """How the run learns, and how it was measured; numbers that have no say are left out."""
+    values: dict[str, Any] = {"recipe": recipe, "adapt": wanted.adapt, "augment": augment, "flip": flip}
+    values |= {"folds": wanted.folds} if wanted.folds else {}
+    values |= {"val_share": wanted.val_share} if wanted.val_share is not None else {}
+    values |= asdict(settings)
+    if settings.optimizer != "sgd":
+        del values["momentum"]
+    if not settings.lr_drops:
+        del values["lr_drops"]
+    return values
 
 
 def _resolved(

@@ -122,8 +122,7 @@ async function train() {
 
 function show(result) {
   $("taught").hidden = false;
-  const [low, high] = result.interval;
-  $("estimate").textContent = `${percent(result.accuracy)} of held-out clips right (${percent(low)} to ${percent(high)} on others of this kind)`;
+  $("estimate").textContent = result.estimate;
   const lines = result.confused.map(([truth, taken, count]) => `${truth} was taken for ${taken}: ${count}`);
   if (result.none_auroc !== null) lines.unshift(`Other things are told apart with an AUROC of ${result.none_auroc.toFixed(2)}, measured by ${result.none_from === "clips" ? "their clips" : "leaving each class out"}.`);
   $("teach-notes").replaceChildren(...[...lines, ...result.notes].map((line) => element("li", line)));
