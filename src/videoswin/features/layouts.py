@@ -14,12 +14,21 @@ from videoswin.data.clips import Clip
 from videoswin.errors import ConfigError, VideoError
 from videoswin.features.dense import DenseFacts
 from videoswin.features.look import Pool
-from videoswin.features.rows_file import copy_as_npy
+from videoswin.features.rows_file import copy_as_npy, sum_of_file
 from videoswin.predict.plain_text import json_text
 from videoswin.storage.atomic import replace_file
 from videoswin.storage.extras import require_pyarrow
 
-__all__ = ["INDEX", "SETTINGS", "Entry", "read_features_index", "video_names", "write_layouts"]
+__all__ = [
+    "INDEX",
+    "SETTINGS",
+    "Entry",
+    "no_features",
+    "parsed_index",
+    "read_features_index",
+    "video_names",
+    "write_layouts",
+]
 
 INDEX, SETTINGS, ACTIVITYNET, TABLE = "index.jsonl", "features.json", "activitynet.json", "features.parquet"
 _ROWS_AT_ONCE = 4096
@@ -55,17 +64,21 @@ def write_layouts(
     out.mkdir(parents=True, exist_ok=True)
     names = video_names([entry.row for entry in entries])
     shapes: dict[int, tuple[int, ...]] = {}
+    sums: dict[str, dict[str, str]] = {name: {} for name in names}
     for stage in stages:
         (out / f"stage{stage}").mkdir(exist_ok=True)
         for name, entry in zip(names, entries, strict=True):
             to = out / f"stage{stage}" / f"{name}.npy"
             rows = entry.facts is not None or pool == "spatial"
-            shapes[stage] = copy_as_npy(entry.store, entry.pattern.format(stage), to, rows)
+            shapes[stage], sums[name][f"stage{stage}"] = copy_as_npy(entry.store, entry.pattern.format(stage), to, rows)
+    for name, entry in zip(names, entries, strict=True):
+        if entry.facts is None:
+            sums[name]["store"] = sum_of_file(entry.store)
     if parquet:
         _write_table(out, names, entries, stages, pool)
     _write(out / ACTIVITYNET, json_text(_activitynet(names, entries), indent=1) + "\n")
     _write(out / SETTINGS, json_text({**facts, **_settings(entries, shapes)}, indent=1) + "\n")
-    lines = [_line(out, name, entry) for name, entry in zip(names, entries, strict=True)]
+    lines = [_line(out, name, entry) | {"sums": sums[name]} for name, entry in zip(names, entries, strict=True)]
     lines += [{"name": None, "path": str(error.path), "error": " ".join(str(error).split())} for error in failures]
     _write(out / INDEX, "".join(json_text(line) + "\n" for line in lines))
 
@@ -77,18 +90,33 @@ def read_features_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, An
         ConfigError: ``folder`` was not written by ``videoswin features``.
     """
     try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        lines = [json.loads(line) for line in (folder / INDEX).read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        hint = "Make them first: videoswin features DATA --weights CHECKPOINT --out FOLDER"
-        raise ConfigError(f"{folder}: holds no features that can be read. {hint}") from error
-    found = [line for line in lines if line["error"] is None]
-    if len(found) != settings.get("videos", len(found)):
+        texts = [(folder / name).read_bytes() for name in (SETTINGS, INDEX)]
+    except OSError as error:
+        raise no_features(str(folder)) from error
+    return parsed_index(*texts, name=str(folder))
+
+
+def parsed_index(settings: bytes, index: bytes, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The same from what the two files hold; ``name`` is what errors call the place."""
+    try:
+        facts: dict[str, Any] = json.loads(settings)
+        lines = [json.loads(line) for line in index.decode().splitlines()]
+        found = [line for line in lines if line["error"] is None]
+        count = facts.get("videos", len(found))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise no_features(name) from error
+    if len(found) != count:
         raise ConfigError(
-            f"{folder}: {INDEX} names {len(found)} videos, and {SETTINGS} counts {settings['videos']}: they are of different runs, or "
+            f"{name}: {INDEX} names {len(found)} videos, and {SETTINGS} counts {count}: they are of different runs, or "
             "were cut off. Repeat the command that made them."
         )
-    return settings, found
+    return facts, found
+
+
+def no_features(name: str) -> ConfigError:
+    """An error that says how they are made."""
+    hint = "Make them first: videoswin features DATA --weights CHECKPOINT --out FOLDER"
+    return ConfigError(f"{name}: holds no features that can be read. {hint}")
 
 
 def video_names(rows: Sequence[Clip]) -> list[str]:
