@@ -165,6 +165,7 @@ def test_the_layouts(video: Path, tmp_path: Path):
     assert database[names[0]]["subset"] == "train"
     assert [a["segment"] for a in database[names[0]]["annotations"]] == [[0.5, 1.25], [2.0, 4.0]]
     assert database[names[0]]["duration"] == pytest.approx(5.0)
+    assert pq.read_schema(out / "features.parquet").field("stage2").type.list_size == 16
     table = pq.read_table(out / "features.parquet").to_pydict()
     assert table["row"] == [*range(7), *range(5)]
     np.testing.assert_array_equal(np.array(table["stage2"][:7], np.float32), arrays[0])

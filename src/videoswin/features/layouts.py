@@ -75,7 +75,7 @@ def write_layouts(
         if entry.facts is None:
             sums[name]["store"] = sum_of_file(entry.store)
     if parquet:
-        _write_table(out, names, entries, stages, pool)
+        _write_table(out, names, entries, {stage: shapes[stage][-1] if shapes else -1 for stage in stages}, pool)
     _write(out / ACTIVITYNET, json_text(_activitynet(names, entries), indent=1) + "\n")
     _write(out / SETTINGS, json_text({**facts, **_settings(entries, shapes)}, indent=1) + "\n")
     lines = [_line(out, name, entry) | {"sums": sums[name]} for name, entry in zip(names, entries, strict=True)]
@@ -198,8 +198,11 @@ def _line(out: Path, name: str, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _write_table(out: Path, names: Sequence[str], entries: Sequence[Entry], stages: Sequence[int], pool: Pool) -> None:
-    """One row of the table for each row of features, its stages side by side."""
+def _write_table(
+    out: Path, names: Sequence[str], entries: Sequence[Entry], widths: Mapping[int, int], pool: Pool
+) -> None:
+    """One row of the table for each row of features, its stages side by side, each vector of a fixed length: vector databases
+    ask for that (-1: of any)."""
     if pool != "mean":
         raise ConfigError(f'A parquet table holds one vector a row: use pool="mean", not "{pool}".')
     require_pyarrow()
@@ -209,11 +212,11 @@ def _write_table(out: Path, names: Sequence[str], entries: Sequence[Entry], stag
     text, number = pa.string(), pa.float64()
     columns = [("name", text), ("path", text), ("label", text), ("split", text), ("row", pa.int32())]
     columns += [("start_s", number), ("end_s", number)]
-    columns += [(f"stage{stage}", pa.list_(pa.float32())) for stage in stages]
+    columns += [(f"stage{stage}", pa.list_(pa.float32(), width)) for stage, width in widths.items()]
     schema = pa.schema(columns)
     with replace_file(out / TABLE) as new, pq.ParquetWriter(new, schema, compression="zstd") as writer:
         for name, entry in zip(names, entries, strict=True):
-            files = [np.load(out / f"stage{stage}" / f"{name}.npy", mmap_mode="r") for stage in stages]
+            files = [np.load(out / f"stage{stage}" / f"{name}.npy", mmap_mode="r") for stage in widths]
             for first in range(0, len(files[0]), _ROWS_AT_ONCE):
                 writer.write_table(
                     _batch(name, entry, [f[first : first + _ROWS_AT_ONCE] for f in files], first, schema)
@@ -231,12 +234,7 @@ def _batch(name: str, entry: Entry, files: Sequence[Any], first: int, schema: An
     else:
         spans = [pa.array([row.start] * count, pa.float64()), pa.array([row.end] * count, pa.float64())]
     same = [pa.array([value] * count, pa.string()) for value in (name, str(row.path), row.label, row.split)]
-    vectors = [
-        pa.ListArray.from_arrays(
-            np.arange(0, values.size + 1, values.shape[1], dtype=np.int32), np.array(values).ravel()
-        )
-        for values in files
-    ]
+    vectors = [pa.FixedSizeListArray.from_arrays(np.array(values).ravel(), values.shape[1]) for values in files]
     return pa.Table.from_arrays([*same, pa.array(numbers), *spans, *vectors], schema=schema)
 
 
