@@ -204,3 +204,13 @@ def test_a_second_entry_of_a_video_adds_to_the_first(tmp_path: Path) -> None:
     path.write_text(FORMATS["label-studio"].write([FOLDERS[0], FOLDERS[0]]))
     (track,) = FORMATS["label-studio"].read(path)
     assert track.marks == FOLDERS[0].marks * 2
+
+
+def test_a_list_of_ours_is_no_table_of_another_tool(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", frames=36)
+    for header in ("path,label,start,end,group", "\nPath,Label,start,end,group", "video,label,start,end,path,group"):
+        cells = {"path": "v.mp4", "label": "nod", "start": "0.5", "end": "1.5", "group": "anna", "video": "w"}
+        row = ",".join(cells[name] for name in header.strip().lower().split(","))
+        (tmp_path / "l.csv").write_text(f"{header}\n{row}\n")
+        (clip,) = read_index(tmp_path / "l.csv").rows
+        assert (clip.label, clip.start, clip.end, clip.group) == ("nod", 0.5, 1.5, "anna")

@@ -169,7 +169,7 @@ def _clips(classifier: Classifier, rows: Sequence[Clip], job: Job, place: _Place
         if isinstance(result, VideoError):
             yield result, False
         else:
-            yield Entry(row, (row,), result.path, pattern, None), result.computed
+            yield Entry(row, (row,), result.path, pattern, None, result.seconds), result.computed
 
 
 def _long_videos(classifier: Classifier, rows: Sequence[Clip], job: Job, place: _Place, limits: Limits) -> _Results:

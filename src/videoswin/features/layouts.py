@@ -46,6 +46,21 @@ class Entry:
     """The tensor of stage N in the store is ``pattern.format(N)``."""
     facts: DenseFacts | None
     """What a row means; None: there is one, about the middle clip."""
+    seconds: float | None = None
+    """How long that is of which the middle clip was looked at: the video, or the part that ``row`` names."""
+
+    @property
+    def duration_s(self) -> float | None:
+        """Of the whole video, where it is known."""
+        if self.facts:
+            return self.facts.duration_s
+        return None if self.row.is_part else self.seconds
+
+    def end_of(self, row: Clip) -> float | None:
+        """Where a segment of it ends."""
+        if row.end is not None or self.facts:
+            return row.end if row.end is not None else self.duration_s
+        return None if self.seconds is None else row.start + self.seconds
 
 
 def write_layouts(
@@ -158,14 +173,14 @@ def _activitynet(names: Sequence[str], entries: Sequence[Entry]) -> dict[str, An
     numbers = {label: number for number, label in enumerate(labels)}
     database = {}
     for name, entry in zip(names, entries, strict=True):
-        duration = entry.facts.duration_s if entry.facts else None
         database[name] = {
+            "path": str(entry.row.path),
             "subset": entry.row.split or "unlabeled",
-            "duration": duration,
+            "duration": entry.duration_s,
             "fps": entry.facts.fps if entry.facts else None,
             "annotations": [
                 {
-                    "segment": [row.start, duration if row.end is None else row.end],
+                    "segment": [row.start, entry.end_of(row)],
                     "label": row.label,
                     "label_id": numbers[row.label],
                 }
@@ -192,7 +207,7 @@ def _line(out: Path, name: str, entry: Entry) -> dict[str, Any]:
         "fps": facts.fps if facts else None,
         "stride": facts.stride if facts else None,
         "span": facts.span if facts else None,
-        "duration_s": facts.duration_s if facts else None,
+        "duration_s": entry.duration_s,
         "repeated": facts.repeated if facts else None,
         "error": None,
     }

@@ -382,7 +382,7 @@ def format_of(path: Path) -> Format:
         content = read_json(path)
         found = next((f for f in (*FORMATS.values(), _TIMELINE) if f.fits(content)), None)
     elif suffix in (".csv", ".tsv"):
-        found = FORMATS[kind_of_table(text_of(path)) or "createml"]  # which says what columns are missing
+        found = FORMATS["boris" if kind_of_table(text_of(path)) == "boris" else "createml"]
     else:
         found = next((f for f in FORMATS.values() if f.suffix == suffix), None)
     if found is None:

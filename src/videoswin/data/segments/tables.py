@@ -24,13 +24,18 @@ _CREATEML: dict[str, Sequence[str]] = {
 _PREAMBLE = 50  # lines above the names of the columns
 
 
-def kind_of_table(text: str) -> Literal["boris", "createml"] | None:
-    """By the names of the columns, for which the beginning of a file is enough."""
+def kind_of_table(text: str) -> Literal["boris", "createml", "list"] | None:
+    """By the names of the columns, for which the beginning of a file is enough. A list of ours, with a column ``path``, can be
+    read as one of CreateML."""
     try:
         rows = _rows("\n".join(text.splitlines()[:_PREAMBLE]))
     except csv.Error:
         return None
-    return "boris" if _columns(rows, _BORIS) else "createml" if _columns(rows, _CREATEML) else None
+    if _columns(rows, _BORIS):
+        return "boris"
+    if found := _columns(rows, _CREATEML):
+        return "list" if "path" in [cell.strip().lower() for cell in rows[found[0]]] else "createml"
+    return None
 
 
 def _rows(text: str) -> list[list[str]]:
