@@ -45,7 +45,8 @@ class Fetched:
         self.name = shown(address)
         self._address = address.rstrip("/")
         self._notice = notice
-        self._folder = cache_folder() / "fetched" / hashlib.blake2b(self._address.encode(), digest_size=12).hexdigest()
+        name = hashlib.blake2b(self._address.encode(), digest_size=12).hexdigest()
+        self._folder = (cache_folder() / "fetched" / name).absolute()
         self._index = self._read(
             INDEX
         )  # first: it is what goes before features are made anew, and what comes back last

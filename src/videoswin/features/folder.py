@@ -1,7 +1,7 @@
 """What ``videoswin features`` filled, read: a folder, or an address of a store as if it were one."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from videoswin.classifier.classifier import Classifier
@@ -36,29 +36,24 @@ class FeaturesFolder:
     """
 
     def __init__(self, place: str | Path, notice: Callable[[str], object] = lambda line: None) -> None:
-        self._local = local_path(place)
-        self._fetched = Fetched(str(place), notice) if self._local is None else None
-        if self._fetched is not None:
-            self.name, self.settings, self.lines = self._fetched.name, self._fetched.settings, self._fetched.lines
+        local = local_path(place)
+        if local is None:
+            fetched = Fetched(str(place), notice)
+            self.name, self.settings, self.lines = fetched.name, fetched.settings, fetched.lines
+            self._files: Callable[[str], AbstractContextManager[Path]] = fetched.files
         else:
-            assert self._local is not None
-            self.name = str(self._local)
-            self.settings, self.lines = read_features_index(self._local)
+            self.name = str(local)
+            self.settings, self.lines = read_features_index(local)
+            self._files = lambda part: nullcontext(local)
 
-    @contextmanager
-    def files(self, part: str) -> Iterator[Path]:
+    def files(self, part: str) -> AbstractContextManager[Path]:
         """A folder of this machine that has ``stageN`` or ``store`` in it. At the end of the block an address may change it.
 
         Raises:
             ConfigError: files at the address are not what its index describes.
             OutputError: the store cannot be reached, or the cache cannot be written to.
         """
-        if self._fetched is not None:
-            with self._fetched.files(part) as folder:
-                yield folder
-        else:
-            assert self._local is not None
-            yield self._local
+        return self._files(part)
 
     def require_of(self, classifier: Classifier) -> None:
         """A :class:`ConfigError` if the features are of other weights or another preprocessing."""

@@ -47,21 +47,24 @@ def matched(truth: Sequence[Track], found: Sequence[Track]) -> tuple[Marks, Mark
     Raises:
         ConfigError: it cannot be told which video of the truth detections are about, or several are about one.
     """
-    names = distinct_names([track.path for track in truth], "/")
+    names = dict(zip(distinct_names([track.path for track in truth], "/"), truth, strict=True))
+    by_stem: dict[str, list[str]] = {}
+    for name in names:
+        by_stem.setdefault(PurePath(name).stem, []).append(name)
     marks: dict[str, Sequence[Mark]] = {}
     for track in found:
         own = PurePath(track.path)
         ends = {
             "/".join([*own.parts[start:-1], last]) for start in range(len(own.parts)) for last in (own.stem, own.name)
         }
-        meant = [name for name in names if name in ends]
-        alike = meant or [name for name in names if PurePath(name).stem == own.stem]
+        meant = [name for name in ends if name in names]
+        alike = meant or by_stem.get(own.stem, [])
         if len(alike) > 1 or (meant and meant[0] in marks):
             raise ConfigError(
                 f'"{track.path}": it cannot be told which video is meant; several are called "{own.stem}". Give paths.'
             )
         marks[meant[0] if meant else f"{track.path} (not of the truth)"] = track.marks
-    return {name: track.marks for name, track in zip(names, truth, strict=True)}, marks
+    return {name: track.marks for name, track in names.items()}, marks
 
 
 def detection_metrics(truth: Marks, found: Marks, thresholds: Sequence[float] = THRESHOLDS) -> Detection:
