@@ -53,9 +53,16 @@ def test_the_ending_says_the_format_and_what_is_there_stays(
     assert "--annotations FILE" in capsys.readouterr().err
 
 
-def test_features_writes_the_segments_of_its_list(place: Path, tmp_path: Path) -> None:
+def test_features_writes_the_segments_of_its_list(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (place / "list.csv").write_text("path,label,start,end\nv.mp4,nod,0.5,1.25\nv.mp4,wave,2,3.5\n")
     command = ["features", str(place / "list.csv"), "--weights", str(place / "m"), "--out", str(tmp_path / "f")]
     assert main([*command, "--device", "cpu", "--annotations", str(tmp_path / "a.eaf")]) == 0
     (track,) = format_of(tmp_path / "a.eaf").read(tmp_path / "a.eaf")
     assert [(m.start_s, m.end_s, m.label) for m in track.marks] == [(0.5, 1.25, "nod"), (2.0, 3.5, "wave")]
+    two = [str(place / "v.mp4"), str(write_video(tmp_path / "w.mp4", frames=24, fps=12))]
+    command = ["features", *two, "--weights", str(place / "m"), "--out", str(tmp_path / "g"), "--annotations"]
+    assert main([*command, str(tmp_path / "b.eaf")]) == 2
+    assert "about one video, and these are 2" in capsys.readouterr().err
+    assert not (tmp_path / "g").exists()  # asked for before the work

@@ -13,6 +13,7 @@ from videoswin.data.decode import open_video
 from videoswin.data.segments.formats import FORMATS, format_of
 from videoswin.data.segments.tracks import Mark, Track, frame_span
 from videoswin.errors import ConfigError
+from videoswin.features.extract import rows_of
 from videoswin.predict.segment_metrics import average_precision, detection_metrics
 
 LABELS = ("wave & <nod>", "clap", '=1+1, "q"', "é 手")
@@ -59,6 +60,18 @@ OUTSIDE = """<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]><ANNOTATION_D
         ("a.json", '{"other": 1}', "no known format"),
         ("a.vtt", "WEBVTT\n\n1\n00:01 --> 99\nx\n", "times"),
         ("a.csv", "a,b\n1,2\n", "no columns"),
+        ("a.csv", "video,label,start,end,note\nv.mp4,x,1,2,-\nv.mp4,x,3\n", "row 3 has 3 cells"),
+        ("a.csv", "video,label,start,end\nv.mp4," + "x" * 200_000 + ",1,2\n", "lacks"),
+        ("a.json", '{"results": {"v": [{"segment": [0, 1], "label": "x", "score": "nan"}]}}', "the score 'nan'"),
+        ("a.json", '{"results": {"v": [{"segment": [0, 1], "label": "x", "score": 1e999}]}}', "the score 'inf'"),
+        ("a.json", '{"database": {"v": {"duration": "long"}}}', "a duration is 'long'"),
+        ("a.json", '[{"data": {"sound": "a.wav"}, "annotations": []}]', "lacks"),
+        (
+            "a.json",
+            '{"classes": ["x"], "labels": {"v": [{"label": -1, "timestamps": [0, 1]}]}}',
+            "none of its 1 classes",
+        ),
+        ("a.vtt", f"WEBVTT\n\n{'9' * 5000}:00:00.000 --> 00:01.000\nx\n", "lacks"),
     ],
 )
 def test_hostile_and_broken_files_are_one_line(tmp_path: Path, name: str, text: str, reason: str) -> None:
@@ -82,14 +95,14 @@ def test_frame_numbers_are_exact_at_a_varying_rate(tmp_path: Path) -> None:
 def test_a_list_for_training_comes_from_any_of_them(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4", frames=36)
     track = Track("v.mp4", (Mark(0.5, 1.0, "clap"), Mark(1.5, 2.25, "nod")))
-    for name in ("activitynet", "elan", "webvtt", "via", "fiftyone", "label-studio"):
+    for name in FORMATS:
         path = tmp_path / f"{name}{FORMATS[name].suffix}"
         path.write_text(FORMATS[name].write([track]))
-        index = read_index(path)
-        assert [(row.path.name, row.label, row.start, row.end) for row in index.rows] == [
-            ("v.mp4", "clap", 0.5, 1.0),
-            ("v.mp4", "nod", 1.5, 2.25),
-        ]
+        for rows in (read_index(path).rows, rows_of([path])):
+            assert [(row.path.name, row.label, row.start, row.end) for row in rows] == [
+                ("v.mp4", "clap", 0.5, 1.0),
+                ("v.mp4", "nod", 1.5, 2.25),
+            ]
     away = tmp_path / "away.json"
     away.write_text(FORMATS["activitynet"].write([Track("../../etc/passwd", track.marks)]))
     with pytest.raises(ConfigError, match="is not below"):
@@ -129,3 +142,75 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["annotations", str(scored), "--truth", truth, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["mean"] == 1.0
     assert main(["annotations", str(path)]) == 2
+
+
+FOLDERS = [
+    Track("nod/1.mp4", (Mark(0.5, 1.0, "nod", 0.9),)),
+    Track("wave/1.mp4", (Mark(1.5, 2.0, "wave", 0.8),)),
+    Track("2.mp4", (Mark(0.0, 1.0, "wave", 0.7),)),
+]
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if not form.one_video])
+def test_videos_of_one_name_in_several_folders_are_all_written(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x{FORMATS[name].suffix}"
+    path.write_text(FORMATS[name].write(FOLDERS), encoding="utf-8")
+    found = FORMATS[name].read(path)
+    assert sorted(mark.label for track in found for mark in track.marks) == ["nod", "wave", "wave"]
+    for track in FOLDERS:
+        video = tmp_path / track.path
+        video.parent.mkdir(exist_ok=True)
+        video.touch()
+    index = read_index(path)
+    assert {(row.path.relative_to(tmp_path).as_posix(), row.label, row.start) for row in index.rows} == {
+        (track.path, mark.label, mark.start_s) for track in FOLDERS for mark in track.marks
+    }
+
+
+def test_detections_in_videos_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, found = tmp_path / "truth.json", tmp_path / "found.json"
+    truth.write_text(FORMATS["activitynet"].write(FOLDERS))
+    results = {str(tmp_path / track.path): track.marks for track in FOLDERS}
+
+    def write(results: dict[str, tuple[Mark, ...]]) -> None:
+        content = {
+            name: [{"segment": [m.start_s, m.end_s], "label": m.label, "score": m.score} for m in marks]
+            for name, marks in results.items()
+        }
+        found.write_text(json.dumps({"results": content}))
+
+    write(results)
+    assert main(["annotations", str(found), "--truth", str(truth), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean"] == 1.0
+    for wrong in ({"1": FOLDERS[0].marks}, {"a/2.mp4": FOLDERS[2].marks, "b/2.mp4": FOLDERS[2].marks}):
+        write(wrong)
+        assert main(["annotations", str(found), "--truth", str(truth), "--json"]) == 2
+        assert "cannot be told which video is meant" in capsys.readouterr().err
+    assert main(["annotations", str(truth), str(tmp_path / "eaf"), "--to", "elan"]) == 0
+    assert sorted(path.name for path in (tmp_path / "eaf").iterdir()) == ["2.eaf", "nod__1.eaf", "wave__1.eaf"]
+
+
+def test_a_file_that_elan_aligned_with_others_begins_later(tmp_path: Path) -> None:
+    """TIME_ORIGIN is how much of the file lies before ELAN's time 0."""
+    path = tmp_path / "x.eaf"
+    text = FORMATS["elan"].write([Track("v.mp4", (Mark(0.5, 1.0, "clap"),))])
+    path.write_text(text.replace("<MEDIA_DESCRIPTOR ", '<MEDIA_DESCRIPTOR TIME_ORIGIN="2000" '))
+    (track,) = FORMATS["elan"].read(path)
+    assert track.marks == (Mark(2.5, 3.0, "clap"),)
+
+
+def test_a_second_entry_of_a_video_adds_to_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(FORMATS["label-studio"].write([FOLDERS[0], FOLDERS[0]]))
+    (track,) = FORMATS["label-studio"].read(path)
+    assert track.marks == FOLDERS[0].marks * 2
+
+
+def test_a_list_of_ours_is_no_table_of_another_tool(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", frames=36)
+    for header in ("path,label,start,end,group", "\nPath,Label,start,end,group", "video,label,start,end,path,group"):
+        cells = {"path": "v.mp4", "label": "nod", "start": "0.5", "end": "1.5", "group": "anna", "video": "w"}
+        row = ",".join(cells[name] for name in header.strip().lower().split(","))
+        (tmp_path / "l.csv").write_text(f"{header}\n{row}\n")
+        (clip,) = read_index(tmp_path / "l.csv").rows
+        assert (clip.label, clip.start, clip.end, clip.group) == ("nod", 0.5, 1.5, "anna")

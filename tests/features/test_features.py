@@ -11,6 +11,7 @@ import torch
 from tests.tiny import PREPROCESSING, tiny_classifier, write_video
 from videoswin.classifier.classifier import Classifier
 from videoswin.cli.main import main
+from videoswin.data.annotations import read_index
 from videoswin.data.clips import Clip
 from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Preprocessing, Views
@@ -165,6 +166,7 @@ def test_the_layouts(video: Path, tmp_path: Path):
     assert database[names[0]]["subset"] == "train"
     assert [a["segment"] for a in database[names[0]]["annotations"]] == [[0.5, 1.25], [2.0, 4.0]]
     assert database[names[0]]["duration"] == pytest.approx(5.0)
+    assert pq.read_schema(out / "features.parquet").field("stage2").type.list_size == 16
     table = pq.read_table(out / "features.parquet").to_pydict()
     assert table["row"] == [*range(7), *range(5)]
     np.testing.assert_array_equal(np.array(table["stage2"][:7], np.float32), arrays[0])
@@ -235,6 +237,23 @@ def test_a_folder_of_somebody_else_is_not_filled(video: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"stage2: videoswin features did not write this.*Give another --out"):
         extract_features(tiny_classifier(preprocessing=TIME), [Clip(video, "a")], Job((2,)), tmp_path)
     assert (tmp_path / "stage2" / "v.npy").read_bytes() == b"mine"
+
+
+def test_the_json_of_clips_is_a_list_again(video: Path, tmp_path: Path) -> None:
+    """Clips that last to the end of their video have an end there as well."""
+    rows = [Clip(video, "nod"), Clip(video, "wave", start=1.0), Clip(video, "clap", start=0.5, end=1.25)]
+    extract_features(tiny_classifier(preprocessing=TIME), rows, Job((2,)), tmp_path / "f")
+    database = json.loads((tmp_path / "f" / "activitynet.json").read_text())["database"]
+    with open_video(video) as opened:
+        duration = opened.info.duration_s
+    assert [entry["duration"] for entry in database.values()] == [pytest.approx(duration), None, None]
+    found = read_index(tmp_path / "f" / "activitynet.json").rows
+    ends = {row.label: (row.path, row.start, row.end) for row in found}
+    assert ends == {
+        "nod": (video, 0.0, pytest.approx(duration)),
+        "wave": (video, 1.0, pytest.approx(duration, abs=0.05)),
+        "clap": (video, 0.5, 1.25),
+    }
 
 
 def test_names_are_short_and_never_two_alike(tmp_path: Path):

@@ -118,6 +118,19 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path: Path) -
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_folder_of_many_files_is_not_looked_through_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features of a million clips stand in one folder."""
+    (tmp_path / "files").mkdir()
+    if (tmp_path / "files").stat().st_nlink != 2:
+        pytest.skip("a file system that does not count the folders in a folder")
+    looked: list[object] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda place: (looked.append(place), scandir(place))[1])
+    with replace_file(tmp_path / "files" / "one") as new:
+        new.write_text("one")
+    assert not [place for place in looked if place == tmp_path / "files"]
+
+
 def test_a_writer_that_lives_is_not_disturbed(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     with replace_file(path) as slow:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from videoswin.batch.parts import TABLE, parts_named
 from videoswin.errors import ConfigError, OutputError
-from videoswin.storage.addresses import file_system, is_address, reaching, require_no_password, shown
+from videoswin.storage.addresses import file_system, local_path, reaching, shown
 from videoswin.storage.atomic import replace_file
 
 __all__ = ["Folder", "Place", "Store", "place_of"]
@@ -65,13 +65,10 @@ def place_of(out: str | os.PathLike[str]) -> Place:
         MissingExtraError: fsspec, or its library for such addresses, is not installed.
     """
     text = os.fspath(out)
-    if not is_address(text):
-        return Folder(Path(text))
-    require_no_password(text)
-    protocol = text.partition("://")[0]
-    if protocol in ("file", "local"):
-        return Folder(Path(file_system(text)[1]))
-    if protocol == "memory":
+    folder = local_path(text)
+    if folder is not None:
+        return Folder(folder)
+    if text.startswith("memory://"):
         raise ConfigError(f"{text}: the table would be gone with the process that wrote it. Give a folder or a store.")
     file_system(text)
     return Store(text.rstrip("/"))

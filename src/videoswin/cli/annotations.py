@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["annotations"]
 
-_ONE_VIDEO = ("elan", "webvtt")
-
 
 def annotations(
     source: Annotated[Path, Parameter(name="IN")],
@@ -50,17 +48,17 @@ def annotations(
         With --truth: print one JSON object and nothing else.
     """
     from videoswin.data.segments.formats import FORMATS
+    from videoswin.data.segments.tracks import distinct_names
     from videoswin.errors import ConfigError, OutputError
     from videoswin.predict.plain_text import json_text
-    from videoswin.predict.segment_metrics import detection_metrics
+    from videoswin.predict.segment_metrics import detection_metrics, matched
     from videoswin.storage.atomic import replace_file
 
     if (out is None) == (truth is None) or (out is None) != (to is None):
         raise ConfigError("Give OUT with --to FORMAT to write segments, or --truth FILE to judge them.")
     tracks = _read(source)
     if truth is not None:
-        marks = [{Path(track.path).stem: track.marks for track in some} for some in (_read(truth), tracks)]
-        found = detection_metrics(marks[0], marks[1])
+        found = detection_metrics(*matched(_read(truth), tracks))
         if json_only:
             rounded = {f"{t:g}": round(v, 4) for t, v in zip(found.thresholds, found.means, strict=True)}
             by_class = {name: [round(v, 4) for v in values] for name, values in found.by_class.items()}
@@ -74,19 +72,19 @@ def annotations(
         show(f"mean over the overlaps: {percent(found.mean)}")
         return DONE
     assert out is not None
-    if out.exists() and to not in _ONE_VIDEO:
+    form = FORMATS.get(str(to))
+    if out.exists() and not (form and form.one_video):
         raise OutputError(out, "there is a file already, and it is left alone", "Give another name, or remove it first")
-    if to in _ONE_VIDEO:
-        form = FORMATS[to]
+    if form and form.one_video:
         out.mkdir(parents=True, exist_ok=True)
-        for track in tracks:
-            path = out / f"{Path(track.path).stem or source.stem}{form.suffix}"
+        for name, track in zip(distinct_names([track.path for track in tracks], "__"), tracks, strict=True):
+            path = out / f"{name or source.stem}{form.suffix}"
             if path.exists():
                 raise OutputError(path, "there is a file already, and it is left alone", "Give another folder")
             with replace_file(path) as new:
                 new.write_text(form.write([track]), encoding="utf-8", newline="")
     else:
-        text = _list(tracks) if to == "list" else FORMATS[str(to)].write(tracks)
+        text = form.write(tracks) if form else _list(tracks)
         with replace_file(out) as new:
             new.write_text(text, encoding="utf-8", newline="")
     count = sum(len(track.marks) for track in tracks)

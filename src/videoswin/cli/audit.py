@@ -21,7 +21,7 @@ def audit(
     *,
     weights: Annotated[str | None, Parameter(metavar="CHECKPOINT")] = None,
     labels: Annotated[bool, Parameter(negative="--no-labels")] = True,
-    features: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
+    features: Annotated[str | None, Parameter(metavar="FOLDER|ADDRESS")] = None,
     multi_label: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     report: Annotated[Path | None, Parameter(metavar="PAGE.html")] = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
@@ -48,8 +48,8 @@ def audit(
     labels
         Look for labels that are probably wrong.
     features
-        A folder that videoswin features wrote with the same checkpoint: what is in it is not computed again. By default the
-        cache.
+        What videoswin features wrote with the same checkpoint, a folder or an address such as s3://bucket/features: what is
+        in it is not computed again. By default the cache.
     multi_label
         Take cells such as smile|talk for several labels of a clip, as train does. Doubtful labels are then not looked for.
     report
@@ -92,7 +92,7 @@ def audit(
         from videoswin.train.start import DEFAULT_START
 
         classifier = load(weights or DEFAULT_START)
-        store = store_of_clips(features, classifier) if features else None
+        store = store_of_clips(features, classifier, notice=say) if features else None
         classifier.model.to(choose_device(device))
     with _Stages() as stages:
         found = look(index, classifier, allowed, stages.begin, store)

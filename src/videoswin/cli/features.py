@@ -86,12 +86,12 @@ def features(
             raise ConfigError(f"--parquet holds one vector a row: use --pool mean, not {pool}.")
     if clip_seconds is not None and stride is None:
         raise ConfigError("--clip-seconds is about rows along a video; give --stride as well.")
-    form = require_annotations(annotations, format)
+    rows = rows_of(data)
+    form = require_annotations(annotations, format, len({row.path for row in rows}))
     folder = local_folder(out)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise OutputError(folder, "this is a file, and a folder is to be filled", "Give another name")
     allowed = Limits.parse(limits or "")
-    rows = rows_of(data)
     classifier = load(weights)
     classifier.model.to(choose_device(device))
     job = Job(chosen_stages(stages, num_stages(classifier.model)), pool, stride, clip_seconds)
@@ -106,7 +106,7 @@ def features(
     say(f"features of {counted(len(found.entries), 'video')}, {found.computed} of them computed, {seconds:.1f} s")
     if found.removed:
         say(f"removed {counted(len(found.removed), 'file')} of an earlier run with other stages or settings.")
-    if annotations is not None and form is not None:
+    if annotations is not None and form is not None and found.entries:
         write_tracks(annotations, form, tracks_of(found.entries, allowed))
         say(f"wrote {annotations}")
     show(shown(out) if folder is None else str(folder))

@@ -31,7 +31,7 @@ def probe(
     head: str = "linear",
     folds: int = 5,
     seeds: int = 3,
-    features: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
+    features: Annotated[str | None, Parameter(metavar="FOLDER|ADDRESS")] = None,
     out: Path | None = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     device: str = "auto",
@@ -68,8 +68,8 @@ def probe(
     seeds
         How many ways to part the clips.
     features
-        A folder that videoswin features wrote with the same checkpoint: what is in it is not computed again. By default the
-        cache.
+        What videoswin features wrote with the same checkpoint, a folder or an address such as s3://bucket/features: what is
+        in it is not computed again. By default the cache.
     out
         Also write the checkpoint with the linear head on the last stage, fitted on all clips, into OUT/best, and the figures
         into OUT/probe.json.
@@ -105,7 +105,7 @@ def probe(
     settings = probing.grid(head, numbers, count)
     if out is not None:
         probing.require_linear_heads(classifier.model)
-    store = store_of_clips(features, classifier) if features else None
+    store = store_of_clips(features, classifier, notice=say) if features else None
     classifier.model.to(choose_device(device))
     labels = tuple(sorted({row.label for row in rows}))
     if not any(row.group for row in rows):

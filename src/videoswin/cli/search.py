@@ -14,7 +14,7 @@ def search(
     query: Annotated[str, Parameter(name="QUERY")],
     /,
     *,
-    features: Annotated[Path, Parameter(name="--in", metavar="FEATURES")],
+    features: Annotated[str, Parameter(name="--in", metavar="FOLDER|ADDRESS")],
     weights: Annotated[str | None, Parameter(metavar="CHECKPOINT")] = None,
     top_k: int = 12,
     stage: int | None = None,
@@ -37,7 +37,7 @@ def search(
     query
         A video; its middle clip is looked at.
     features
-        A folder that videoswin features wrote, with --pool mean.
+        What videoswin features wrote, with --pool mean: a folder, or an address such as s3://bucket/features.
     weights
         The checkpoint of the features; needed where the name that they hold means nothing here. Another one is refused.
     top_k
@@ -59,8 +59,7 @@ def search(
     from videoswin.data.containers import Limits
     from videoswin.errors import ConfigError, VideoError
     from videoswin.features.clips import clip_features, mean_of
-    from videoswin.features.folder import require_features_of
-    from videoswin.features.layouts import read_features_index
+    from videoswin.features.folder import FeaturesFolder
     from videoswin.predict.plain_text import json_text
     from videoswin.search.index import FeatureIndex
     from videoswin.search.page import write_search_page
@@ -73,11 +72,11 @@ def search(
     if report is not None:
         require_writable_output(report, PAGE, inputs=[query])
     allowed = Limits.parse(limits or "")
-    settings, _ = read_features_index(features)
-    classifier = load(weights or settings["checkpoint"])
-    require_features_of(features, classifier)
+    place = FeaturesFolder(features, notice=say)
+    classifier = load(weights or place.settings["checkpoint"])
+    place.require_of(classifier)
     classifier.model.to(choose_device(device))
-    index = FeatureIndex(features, stage, notice=say)
+    index = FeatureIndex(place, stage, notice=say)
     (found,) = clip_features(classifier, [Clip(Path(query).absolute(), "")], limits=allowed)
     if isinstance(found, VideoError):
         raise found

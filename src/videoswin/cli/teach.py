@@ -21,7 +21,7 @@ def teach(
     out: Annotated[Path, Parameter(metavar="FOLDER")],
     weights: Annotated[str | None, Parameter(metavar="CHECKPOINT")] = None,
     none: Annotated[str, Parameter(metavar="LABEL")] = "none of these",
-    features: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
+    features: Annotated[str | None, Parameter(metavar="FOLDER|ADDRESS")] = None,
     json_only: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     device: str = "auto",
 ) -> int:
@@ -46,8 +46,8 @@ def teach(
     none
         The label, or folder, of clips that show none of the classes.
     features
-        A folder that videoswin features wrote with the same checkpoint: what is in it is not computed again. By default the
-        cache.
+        What videoswin features wrote with the same checkpoint, a folder or an address such as s3://bucket/features: what is
+        in it is not computed again. By default the cache.
     json_only
         Print one JSON object and nothing else.
     device
@@ -75,7 +75,7 @@ def teach(
     if left := len(index.rows) - len(rows):
         say(f'{counted(left, "clip")} of the split "test" left alone.')
     start = load(weights or DEFAULT_START)
-    store = store_of_clips(features, start) if features else None
+    store = store_of_clips(features, start, notice=say) if features else None
     start.model.to(choose_device(device))
     with steps(len(rows), "Looking at clips") as step:
         taught = fit(start, rows, out.resolve().name, none=none, features=store, step=step)

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,6 +21,7 @@ from videoswin.predict.batches import VideoReader, read_ahead
 __all__ = ["Found", "clip_features", "clip_question", "mean_of"]
 
 _PARTS = (8, 2, 2)  # time, height, width: beside the mean, a stage's tokens are averaged to so many at most
+_SECONDS = "seconds"
 _LIMITS = Limits()
 
 
@@ -32,9 +34,14 @@ class Found:
     """Its file in the store."""
     tensors: dict[str, Tensor]
     """With ``pool="mean"``: ``pooled.N`` (C,), ``times.N`` (T, C) and ``tokens.N`` (P, C), float16, of every stage N: means
-    over all, over space, and over parts. Else ``stageN``."""
+    over all, over space, and over parts. Else ``stageN``. With both ``seconds``."""
     computed: bool
     """It was not there yet."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the clip is."""
+        return float(self.tensors[_SECONDS])
 
 
 def clip_question(pool: Pool) -> dict[str, object]:
@@ -79,6 +86,7 @@ def clip_features(
                 continue
             maps = look(classifier, looked.batch.clips, stages)
             tensors = _kept(classifier, maps, pool)
+            tensors[_SECONDS] = torch.tensor(looked.duration_s, dtype=torch.float64)
             store.write(path, tensors)
             yield Found(row, path, tensors, computed=True)
 

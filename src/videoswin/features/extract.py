@@ -15,6 +15,7 @@ from videoswin.data.annotations import read_index
 from videoswin.data.clips import Clip
 from videoswin.data.decode import Limits, open_video
 from videoswin.data.folders import find_videos
+from videoswin.data.forms import LIST_FILES
 from videoswin.data.segments.tracks import Mark, Track
 from videoswin.errors import ConfigError, VideoError
 from videoswin.features.clips import clip_features
@@ -62,7 +63,7 @@ def rows_of(data: Sequence[str | Path]) -> list[Clip]:
     if len(data) == 1:
         path = Path(data[0])
         videos = path.is_dir() and any(p.is_file() for p in map(Path, find_videos([path])) if p.parent == path)
-        if path.suffix.lower() in (".csv", ".json", ".eaf") or (path.is_dir() and not videos):
+        if path.suffix.lower() in (*LIST_FILES, ".eaf", ".vtt") or (path.is_dir() and not videos):
             return list(read_index(path).rows)
     return [Clip(Path(path).absolute(), "") for path in find_videos(data)]
 
@@ -172,7 +173,7 @@ def _clips(classifier: Classifier, rows: Sequence[Clip], job: Job, place: _Place
         if isinstance(result, VideoError):
             yield result, False
         else:
-            yield Entry(row, (row,), result.path, pattern, None), result.computed
+            yield Entry(row, (row,), result.path, pattern, None, result.seconds), result.computed
 
 
 def _long_videos(classifier: Classifier, rows: Sequence[Clip], job: Job, place: _Place, limits: Limits) -> _Results:

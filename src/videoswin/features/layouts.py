@@ -15,12 +15,22 @@ from videoswin.errors import ConfigError, VideoError
 from videoswin.features.dense import DenseFacts
 from videoswin.features.leftovers import Layout, remove_leftovers
 from videoswin.features.look import Pool
-from videoswin.features.rows_file import copy_as_npy
+from videoswin.features.rows_file import copy_as_npy, sum_of_file
 from videoswin.predict.plain_text import json_text
 from videoswin.storage.atomic import replace_file
 from videoswin.storage.extras import require_pyarrow
 
-__all__ = ["INDEX", "SETTINGS", "TABLE", "Entry", "read_features_index", "video_names", "write_layouts"]
+__all__ = [
+    "INDEX",
+    "SETTINGS",
+    "TABLE",
+    "Entry",
+    "no_features",
+    "parsed_index",
+    "read_features_index",
+    "video_names",
+    "write_layouts",
+]
 
 INDEX, SETTINGS, ACTIVITYNET, TABLE = "index.jsonl", "features.json", "activitynet.json", "features.parquet"
 _ROWS_AT_ONCE = 4096
@@ -38,6 +48,21 @@ class Entry:
     """The tensor of stage N in the store is ``pattern.format(N)``."""
     facts: DenseFacts | None
     """What a row means; None: there is one, about the middle clip."""
+    seconds: float | None = None
+    """How long that is of which the middle clip was looked at: the video, or the part that ``row`` names."""
+
+    @property
+    def duration_s(self) -> float | None:
+        """Of the whole video, where it is known."""
+        if self.facts:
+            return self.facts.duration_s
+        return None if self.row.is_part else self.seconds
+
+    def end_of(self, row: Clip) -> float | None:
+        """Where a segment of it ends."""
+        if row.end is not None or self.facts:
+            return row.end if row.end is not None else self.duration_s
+        return None if self.seconds is None else row.start + self.seconds
 
 
 def write_layouts(
@@ -61,17 +86,21 @@ def write_layouts(
     layout.removed = remove_leftovers(out, layout, SETTINGS, TABLE)
     (out / INDEX).unlink(missing_ok=True)  # until all is there again, this is no folder of features
     shapes: dict[int, tuple[int, ...]] = {}
+    sums: dict[str, dict[str, str]] = {name: {} for name in names}
     for stage in stages:
         (out / f"stage{stage}").mkdir(exist_ok=True)
         for name, entry in zip(names, entries, strict=True):
             to = out / f"stage{stage}" / f"{name}.npy"
             rows = entry.facts is not None or pool == "spatial"
-            shapes[stage] = copy_as_npy(entry.store, entry.pattern.format(stage), to, rows)
+            shapes[stage], sums[name][f"stage{stage}"] = copy_as_npy(entry.store, entry.pattern.format(stage), to, rows)
+    for name, entry in zip(names, entries, strict=True):
+        if entry.facts is None:
+            sums[name]["store"] = sum_of_file(entry.store)
     if parquet:
-        _write_table(out, names, entries, stages, pool)
+        _write_table(out, names, entries, {stage: shapes[stage][-1] if shapes else -1 for stage in stages}, pool)
     _write(out / ACTIVITYNET, json_text(_activitynet(names, entries), indent=1) + "\n")
     _write(out / SETTINGS, json_text({**facts, **_settings(entries, shapes)}, indent=1) + "\n")
-    lines = [_line(out, name, entry) for name, entry in zip(names, entries, strict=True)]
+    lines = [_line(out, name, entry) | {"sums": sums[name]} for name, entry in zip(names, entries, strict=True)]
     lines += [{"name": None, "path": str(error.path), "error": " ".join(str(error).split())} for error in failures]
     _write(out / INDEX, "".join(json_text(line) + "\n" for line in lines))
     return layout
@@ -84,18 +113,33 @@ def read_features_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, An
         ConfigError: ``folder`` was not written by ``videoswin features``.
     """
     try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        lines = [json.loads(line) for line in (folder / INDEX).read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        hint = "Make them first: videoswin features DATA --weights CHECKPOINT --out FOLDER"
-        raise ConfigError(f"{folder}: holds no features that can be read. {hint}") from error
-    found = [line for line in lines if line["error"] is None]
-    if len(found) != settings.get("videos", len(found)):
+        texts = [(folder / name).read_bytes() for name in (SETTINGS, INDEX)]
+    except OSError as error:
+        raise no_features(str(folder)) from error
+    return parsed_index(*texts, name=str(folder))
+
+
+def parsed_index(settings: bytes, index: bytes, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The same from what the two files hold; ``name`` is what errors call the place."""
+    try:
+        facts: dict[str, Any] = json.loads(settings)
+        lines = [json.loads(line) for line in index.decode().splitlines()]
+        found = [line for line in lines if line["error"] is None]
+        count = facts.get("videos", len(found))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise no_features(name) from error
+    if len(found) != count:
         raise ConfigError(
-            f"{folder}: {INDEX} names {len(found)} videos, and {SETTINGS} counts {settings['videos']}: they are of different runs, or "
+            f"{name}: {INDEX} names {len(found)} videos, and {SETTINGS} counts {count}: they are of different runs, or "
             "were cut off. Repeat the command that made them."
         )
-    return settings, found
+    return facts, found
+
+
+def no_features(name: str) -> ConfigError:
+    """An error that says how they are made."""
+    hint = "Make them first: videoswin features DATA --weights CHECKPOINT --out FOLDER"
+    return ConfigError(f"{name}: holds no features that can be read. {hint}")
 
 
 def video_names(rows: Sequence[Clip]) -> list[str]:
@@ -137,14 +181,14 @@ def _activitynet(names: Sequence[str], entries: Sequence[Entry]) -> dict[str, An
     numbers = {label: number for number, label in enumerate(labels)}
     database = {}
     for name, entry in zip(names, entries, strict=True):
-        duration = entry.facts.duration_s if entry.facts else None
         database[name] = {
+            "path": str(entry.row.path),
             "subset": entry.row.split or "unlabeled",
-            "duration": duration,
+            "duration": entry.duration_s,
             "fps": entry.facts.fps if entry.facts else None,
             "annotations": [
                 {
-                    "segment": [row.start, duration if row.end is None else row.end],
+                    "segment": [row.start, entry.end_of(row)],
                     "label": row.label,
                     "label_id": numbers[row.label],
                 }
@@ -171,14 +215,17 @@ def _line(out: Path, name: str, entry: Entry) -> dict[str, Any]:
         "fps": facts.fps if facts else None,
         "stride": facts.stride if facts else None,
         "span": facts.span if facts else None,
-        "duration_s": facts.duration_s if facts else None,
+        "duration_s": entry.duration_s,
         "repeated": facts.repeated if facts else None,
         "error": None,
     }
 
 
-def _write_table(out: Path, names: Sequence[str], entries: Sequence[Entry], stages: Sequence[int], pool: Pool) -> None:
-    """One row of the table for each row of features, its stages side by side."""
+def _write_table(
+    out: Path, names: Sequence[str], entries: Sequence[Entry], widths: Mapping[int, int], pool: Pool
+) -> None:
+    """One row of the table for each row of features, its stages side by side, each vector of a fixed length: vector databases
+    ask for that (-1: of any)."""
     if pool != "mean":
         raise ConfigError(f'A parquet table holds one vector a row: use pool="mean", not "{pool}".')
     require_pyarrow()
@@ -188,11 +235,11 @@ def _write_table(out: Path, names: Sequence[str], entries: Sequence[Entry], stag
     text, number = pa.string(), pa.float64()
     columns = [("name", text), ("path", text), ("label", text), ("split", text), ("row", pa.int32())]
     columns += [("start_s", number), ("end_s", number)]
-    columns += [(f"stage{stage}", pa.list_(pa.float32())) for stage in stages]
+    columns += [(f"stage{stage}", pa.list_(pa.float32(), width)) for stage, width in widths.items()]
     schema = pa.schema(columns)
     with replace_file(out / TABLE) as new, pq.ParquetWriter(new, schema, compression="zstd") as writer:
         for name, entry in zip(names, entries, strict=True):
-            files = [np.load(out / f"stage{stage}" / f"{name}.npy", mmap_mode="r") for stage in stages]
+            files = [np.load(out / f"stage{stage}" / f"{name}.npy", mmap_mode="r") for stage in widths]
             for first in range(0, len(files[0]), _ROWS_AT_ONCE):
                 writer.write_table(
                     _batch(name, entry, [f[first : first + _ROWS_AT_ONCE] for f in files], first, schema)
@@ -210,12 +257,7 @@ def _batch(name: str, entry: Entry, files: Sequence[Any], first: int, schema: An
     else:
         spans = [pa.array([row.start] * count, pa.float64()), pa.array([row.end] * count, pa.float64())]
     same = [pa.array([value] * count, pa.string()) for value in (name, str(row.path), row.label, row.split)]
-    vectors = [
-        pa.ListArray.from_arrays(
-            np.arange(0, values.size + 1, values.shape[1], dtype=np.int32), np.array(values).ravel()
-        )
-        for values in files
-    ]
+    vectors = [pa.FixedSizeListArray.from_arrays(np.array(values).ravel(), values.shape[1]) for values in files]
     return pa.Table.from_arrays([*same, pa.array(numbers), *spans, *vectors], schema=schema)
 
 

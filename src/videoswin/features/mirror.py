@@ -21,7 +21,7 @@ from videoswin.errors import ConfigError
 from videoswin.features.folder import STORE
 from videoswin.features.layouts import INDEX, SETTINGS, TABLE
 from videoswin.features.leftovers import Layout
-from videoswin.storage.addresses import file_system, is_address, reaching, require_no_password, shown
+from videoswin.storage.addresses import file_system, local_path, reaching, shown
 from videoswin.storage.atomic import replace_file
 from videoswin.storage.cache import cache_folder
 
@@ -38,15 +38,12 @@ def local_folder(out: str | Path) -> Path | None:
         ConfigError: the address holds a password, or means the memory of one process.
         MissingExtraError: fsspec, or its library for such addresses, is not installed.
     """
-    text = str(out)
-    if isinstance(out, Path) or not is_address(text):
-        return Path(text)
-    require_no_password(text)
-    protocol = text.partition("://")[0]
-    if protocol == "memory":
-        raise ConfigError(f"{text}: the features would be gone with the process. Give a folder or a store.")
-    place = file_system(text)[1]
-    return Path(place) if protocol in ("file", "local") else None
+    folder = local_path(out)
+    if folder is None:
+        if str(out).startswith("memory://"):
+            raise ConfigError(f"{out}: the features would be gone with the process. Give a folder or a store.")
+        file_system(str(out))
+    return folder
 
 
 class Mirror:

@@ -1,5 +1,7 @@
 """Tensors that grow row by row into one safetensors file, without being in memory: for videos of hours."""
 
+import hashlib
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ from torch import Tensor
 from videoswin.storage.atomic import replace_file
 from videoswin.weights.safetensors import read_header
 
-__all__ = ["RowsFile", "copy_as_npy"]
+__all__ = ["RowsFile", "copy_as_npy", "sum_of_file"]
 
 _CHUNK = 2**22  # bytes
 
@@ -64,21 +66,37 @@ class RowsFile:
                 shutil.copyfileobj(part, file, _CHUNK)
 
 
-def copy_as_npy(store: Path, name: str, to: Path, rows: bool) -> tuple[int, ...]:
-    """One float32 tensor of a safetensors file as a ``.npy`` file, piece by piece; gives its shape.
+def sum_of_file(path: Path) -> str:
+    """Of its contents.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _new_sum).hexdigest()
+
+
+def copy_as_npy(store: Path, name: str, to: Path, rows: bool) -> tuple[tuple[int, ...], str]:
+    """One float32 tensor of a safetensors file as a ``.npy`` file, piece by piece; gives its shape and :func:`sum_of_file`.
 
     Args:
         rows: its first axis is that of rows; else the file gets one in front.
     """
     info = read_header(store)[name]
     shape = info.shape if rows else (1, *info.shape)
+    header, total = io.BytesIO(), _new_sum()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
     with store.open("rb") as file, replace_file(to) as new, new.open("wb") as out:
         first = 8 + int.from_bytes(file.read(8), "little")
         file.seek(first + info.start)
-        np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        left = info.stop - info.start
-        while left:
-            piece = file.read(min(left, _CHUNK))
+        piece, left = header.getvalue(), info.stop - info.start
+        while piece:
+            total.update(piece)
             out.write(piece)
+            piece = file.read(min(left, _CHUNK))
             left -= len(piece)
-    return shape
+    return shape, total.hexdigest()
+
+
+def _new_sum() -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=16)

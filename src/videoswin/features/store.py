@@ -22,7 +22,7 @@ from videoswin.weights.safetensors import TensorInfo, read_header, read_tensors,
 
 __all__ = ["FeatureStore", "clip_key", "model_key"]
 
-_VERSION = 2  # of what a file holds; part of its name
+_VERSION = 3  # of what a file holds; part of its name
 _NOT_SEEN = (
     "num_classes",
     "head_dropout",

@@ -7,13 +7,14 @@ to fall with recall, and summed at every step. Classes that the truth does not h
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 
-from videoswin.data.segments.tracks import Mark
+from videoswin.data.segments.tracks import Mark, Track, distinct_names
 from videoswin.errors import ConfigError
 
-__all__ = ["THRESHOLDS", "Detection", "average_precision", "detection_metrics", "temporal_iou"]
+__all__ = ["THRESHOLDS", "Detection", "average_precision", "detection_metrics", "matched", "temporal_iou"]
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -38,6 +39,32 @@ class Detection:
     def mean(self) -> float:
         """The mean over the thresholds."""
         return float(np.mean(self.means))
+
+
+def matched(truth: Sequence[Track], found: Sequence[Track]) -> tuple[Marks, Marks]:
+    """Both by the names of the truth's videos: without suffix, and with folders in front where several would have one name.
+
+    Raises:
+        ConfigError: it cannot be told which video of the truth detections are about, or several are about one.
+    """
+    names = dict(zip(distinct_names([track.path for track in truth], "/"), truth, strict=True))
+    by_stem: dict[str, list[str]] = {}
+    for name in names:
+        by_stem.setdefault(PurePath(name).stem, []).append(name)
+    marks: dict[str, Sequence[Mark]] = {}
+    for track in found:
+        own = PurePath(track.path)
+        ends = {
+            "/".join([*own.parts[start:-1], last]) for start in range(len(own.parts)) for last in (own.stem, own.name)
+        }
+        meant = [name for name in ends if name in names]
+        alike = meant or by_stem.get(own.stem, [])
+        if len(alike) > 1 or (meant and meant[0] in marks):
+            raise ConfigError(
+                f'"{track.path}": it cannot be told which video is meant; several are called "{own.stem}". Give paths.'
+            )
+        marks[meant[0] if meant else f"{track.path} (not of the truth)"] = track.marks
+    return {name: track.marks for name, track in names.items()}, marks
 
 
 def detection_metrics(truth: Marks, found: Marks, thresholds: Sequence[float] = THRESHOLDS) -> Detection:

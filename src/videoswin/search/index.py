@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from videoswin.errors import ConfigError
-from videoswin.features.layouts import read_features_index
+from videoswin.features.folder import FeaturesFolder
 from videoswin.search.graph import GRAPHS, kept_graph
 from videoswin.storage.extras import require_extra
 
@@ -71,35 +71,43 @@ class _Source:
 
 
 class FeatureIndex:
-    """All vectors of one stage in a folder that ``videoswin features`` wrote.
+    """All vectors of one stage of what ``videoswin features`` wrote.
+
+    Args:
+        features: the folder or the address.
+        lines: of its index, those that are to be found; None is all.
+        notice: told of what is copied, and if the graph cannot be kept.
 
     Raises:
         ConfigError: it holds no such features, or maps in place of vectors.
+        OutputError: the address cannot be reached.
         MissingExtraError: usearch is not installed.
     """
 
     def __init__(
         self,
-        folder: Path,
+        features: FeaturesFolder | Path | str,
         stage: int | None = None,
         lines: Sequence[dict[str, Any]] | None = None,
         notice: Callable[[str], object] = lambda line: None,
     ) -> None:
-        self.settings, found = read_features_index(folder)
-        found = list(lines) if lines is not None else found
+        place = features if isinstance(features, FeaturesFolder) else FeaturesFolder(features, notice)
+        self.settings = place.settings
+        found = list(lines) if lines is not None else place.lines
         stages = sorted(int(name.removeprefix("stage")) for name in self.settings["input_dim"])
         if self.settings["pool"] != "mean" or not found:
-            raise ConfigError(f"{folder}: holds no vectors. Make them with --pool mean, of one video or more.")
+            raise ConfigError(f"{place.name}: holds no vectors. Make them with --pool mean, of one video or more.")
         self.stage = max(stages) if stage is None else stage
         if self.stage not in stages:
-            raise ConfigError(f"{folder}: holds stage {', '.join(map(str, stages))}, not {self.stage}.")
+            raise ConfigError(f"{place.name}: holds stage {', '.join(map(str, stages))}, not {self.stage}.")
         self._sources: list[_Source] = []
         parts, first = [], 0
-        for line in found:
-            rows = np.load(folder / f"stage{self.stage}" / f"{line['name']}.npy")
-            self._sources.append(_Source(line, first))
-            parts.append(rows)
-            first += len(rows)
+        with place.files(f"stage{self.stage}") as folder:
+            for line in found:
+                rows = np.load(folder / f"stage{self.stage}" / f"{line['name']}.npy")
+                self._sources.append(_Source(line, first))
+                parts.append(rows)
+                first += len(rows)
         self.vectors = np.concatenate(parts)
         self._firsts = np.array([source.first for source in self._sources])
         self._index = VectorIndex(self.vectors, keep=folder / GRAPHS, notice=notice)

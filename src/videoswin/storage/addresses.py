@@ -3,12 +3,22 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from videoswin.errors import ConfigError, OutputError
 from videoswin.storage.extras import require_extra
 
-__all__ = ["file_system", "is_address", "listed", "reaching", "require_no_password", "shown", "without_secrets"]
+__all__ = [
+    "file_system",
+    "is_address",
+    "listed",
+    "local_path",
+    "reaching",
+    "require_no_password",
+    "shown",
+    "without_secrets",
+]
 
 _SECRET = re.compile(
     r"(?i)((?:key|token|secret|password|passwd|signature|sig|credential)s?['\"]?\s*[=:]\s*)['\"]?[^\s'\",;&)]+"
@@ -21,6 +31,19 @@ _USER = re.compile(r"[^/@:?]+:(?!\d+/)[^?]*@|[^/@?]*@")
 def is_address(text: str) -> bool:
     """Rather than a path of this machine."""
     return "://" in text
+
+
+def local_path(place: str | Path) -> Path | None:
+    """The place of this machine that a path, or an address with ``file://``, means; None for one in a store.
+
+    Raises:
+        ConfigError: the address holds a password.
+        MissingExtraError: fsspec is not installed.
+    """
+    if isinstance(place, Path) or not is_address(place):
+        return Path(place)
+    require_no_password(place)
+    return Path(file_system(place)[1]) if place.partition("://")[0] in ("file", "local") else None
 
 
 def shown(address: str) -> str:

@@ -5,19 +5,33 @@ from pathlib import Path
 from videoswin.data.clips import Clip, Problems
 from videoswin.data.folders import VIDEO_SUFFIXES
 from videoswin.data.segments.formats import format_of
+from videoswin.data.segments.tables import kind_of_table
 from videoswin.errors import ConfigError
 
 __all__ = ["are_segments", "clips_of_segments", "find_video"]
 
+_BEGINNING = 2**16  # characters, in which a table says what it is
+
 
 def are_segments(source: Path) -> bool:
-    """Whether a file holds segments where a list is expected: an .eaf or .vtt, or a JSON of a format that we know."""
+    """Whether a file holds segments where a list is expected: an .eaf or .vtt, or a JSON or table of a format that we know. A
+    table with a column ``path`` is a list of ours."""
     suffix = source.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return _is_table_of_segments(source)
     if suffix != ".json" or not source.is_file():
         return suffix in (".eaf", ".vtt")
     try:
         return format_of(source).suffix == ".json"
     except ConfigError:  # the reader of lists says what is wrong with it
+        return False
+
+
+def _is_table_of_segments(source: Path) -> bool:
+    try:
+        with source.open(encoding="utf-8-sig", errors="replace") as file:
+            return kind_of_table(file.read(_BEGINNING)) in ("boris", "createml")
+    except OSError:  # the reader of lists says what is wrong with it
         return False
 
 

@@ -4,6 +4,7 @@ Times are kept to a millisecond, which is what ELAN and WebVTT can hold; frame n
 times at which the frames are shown.
 """
 
+import csv
 import html
 import json
 import re
@@ -15,8 +16,9 @@ from xml.sax.saxutils import escape, quoteattr
 
 from videoswin.data.segments.marks import mark_of
 from videoswin.data.segments.safe import number, read_json, read_xml, text_of, wrong
-from videoswin.data.segments.tables import read_boris, read_createml, write_boris, write_createml
-from videoswin.data.segments.tracks import Mark, Track
+from videoswin.data.segments.tables import kind_of_table, read_boris, read_createml, write_boris, write_createml
+from videoswin.data.segments.tracks import Mark, Track, distinct_names, merged
+from videoswin.errors import ConfigError
 
 __all__ = ["FORMATS", "Format", "format_of"]
 
@@ -33,6 +35,8 @@ class Format:
     write: Callable[[Tracks], str]
     fits: Callable[[Any], bool] = lambda content: False
     """Whether a JSON is of this format."""
+    one_video: bool = False
+    """A file of it is about one video."""
 
 
 def _ms(seconds: float) -> float:
@@ -48,11 +52,21 @@ def _guarded(read: Callable[[Path], list[Track]]) -> Callable[[Path], list[Track
 
     def guarded(path: Path) -> list[Track]:
         try:
-            return [replace(track, marks=_sorted(list(track.marks))) for track in read(path)]
-        except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+            return [replace(track, marks=_sorted(list(track.marks))) for track in merged(read(path))]
+        except ConfigError:
+            raise
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, StopIteration, csv.Error) as error:
             raise wrong(path, f"it lacks what this format needs ({type(error).__name__}: {error})") from error
 
     return guarded
+
+
+def _facts(path: Path, video: dict[str, Any]) -> tuple[float | None, float | None]:
+    """(duration in seconds, frames a second), as far as they are known."""
+    duration, fps = (
+        None if video.get(name) is None else number(path, video[name], f"a {name}") for name in ("duration", "fps")
+    )
+    return duration, fps or None
 
 
 # ActivityNet ----------------------------------------------------------------------------------------------------------
@@ -76,13 +90,13 @@ def _read_activitynet(path: Path) -> list[Track]:
             mark_of(path, one["segment"][0], one["segment"][1], one["label"]) for one in video.get("annotations", [])
         )
         split = {"training": "train", "validation": "val", "testing": "test"}.get(s := str(video.get("subset", "")), s)
-        tracks.append(Track(video.get("path") or name, marks, video.get("duration"), video.get("fps"), split=split))
+        tracks.append(Track(str(video.get("path") or name), marks, *_facts(path, video), split=split))
     return tracks
 
 
 def _write_activitynet(tracks: Tracks) -> str:
     database = {
-        Path(track.path).stem: {
+        name: {
             "path": track.path,
             "subset": track.split or "unlabeled",
             "duration": track.duration_s,
@@ -91,7 +105,7 @@ def _write_activitynet(tracks: Tracks) -> str:
                 {"segment": [_ms(m.start_s), _ms(m.end_s)], "label": m.label, **_score(m)} for m in track.marks
             ],
         }
-        for track in tracks
+        for name, track in zip(distinct_names([t.path for t in tracks], "__"), tracks, strict=True)
     }
     return json.dumps({"version": "videoswin", "taxonomy": [], "database": database}, indent=1) + "\n"
 
@@ -117,7 +131,7 @@ def _read_label_studio(path: Path) -> list[Track]:
                     marks += [mark_of(path, (r["start"] - 1) / fps, r["end"] / fps, label) for r in value["ranges"]]
                 else:
                     marks.append(mark_of(path, value["start"], value["end"], label, result.get("score")))
-        tracks.append(Track(video, tuple(marks), task["data"].get("duration"), task["data"].get("fps")))
+        tracks.append(Track(video, tuple(marks), *_facts(path, task["data"])))
     return tracks
 
 
@@ -156,7 +170,7 @@ def _read_via(path: Path) -> list[Track]:
             options = content["attribute"][attribute].get("options", {})
             labels.append(options.get(value, value))
         marks[str(one["vid"])].append(mark_of(path, times[0], times[-1], labels[0]))
-    return [Track(names[view], tuple(found)) for view, found in marks.items()]
+    return [Track(str(names[view]), tuple(found)) for view, found in marks.items()]
 
 
 def _write_via(tracks: Tracks) -> str:
@@ -192,6 +206,7 @@ def _read_elan(path: Path) -> list[Track]:
         raise wrong(path, f"its first element is {root.tag[:40]}, not ANNOTATION_DOCUMENT")
     media = root.find("HEADER/MEDIA_DESCRIPTOR")
     video = "" if media is None else media.get("RELATIVE_MEDIA_URL") or media.get("MEDIA_URL") or ""
+    # How much of the file lies before ELAN's time 0, where a file was aligned with others.
     offset = 0.0 if media is None else number(path, media.get("TIME_ORIGIN") or 0, "TIME_ORIGIN") / 1000
     header = root.find("HEADER")
     unit = 0.001 if header is None or header.get("TIME_UNITS", "milliseconds") == "milliseconds" else 0.0
@@ -204,7 +219,7 @@ def _read_elan(path: Path) -> list[Track]:
         first, last = (number(path, time, "a time slot") * unit for time in times)
         value = one.findtext("ANNOTATION_VALUE") or ""
         if value.strip():  # ELAN keeps segments that have no text yet
-            marks.append(mark_of(path, max(0.0, first - offset), max(0.0, last - offset), value))
+            marks.append(mark_of(path, first + offset, last + offset, value))
     return [Track(video.removeprefix("file://").removeprefix("./"), tuple(marks))]
 
 
@@ -294,7 +309,11 @@ def _read_fiftyone(path: Path) -> list[Track]:
     for name, found in content["labels"].items():
         marks = []
         for one in found or []:
-            label = classes[one["label"]] if isinstance(one["label"], int) else one["label"]
+            label = one["label"]
+            if isinstance(label, int):
+                if not 0 <= label < len(classes):
+                    raise wrong(path, f'"{name}" has the label {label}, which is none of its {len(classes)} classes')
+                label = classes[label]
             if "timestamps" not in one:
                 raise wrong(path, f'"{name}" has frames and no times', "Export it with use_timestamps=True")
             marks.append(mark_of(path, one["timestamps"][0], one["timestamps"][1], label, one.get("confidence")))
@@ -305,7 +324,7 @@ def _read_fiftyone(path: Path) -> list[Track]:
 def _write_fiftyone(tracks: Tracks) -> str:
     classes = sorted({m.label for track in tracks for m in track.marks})
     labels = {
-        Path(track.path).stem: [
+        name: [
             {
                 "label": classes.index(m.label),
                 "timestamps": [_ms(m.start_s), _ms(m.end_s)],
@@ -313,7 +332,7 @@ def _write_fiftyone(tracks: Tracks) -> str:
             }
             for m in track.marks
         ]
-        for track in tracks
+        for name, track in zip(distinct_names([t.path for t in tracks], "/"), tracks, strict=True)
     }
     return json.dumps({"classes": classes, "labels": labels}, indent=1) + "\n"
 
@@ -322,7 +341,7 @@ def _read_timeline(path: Path) -> list[Track]:
     """timeline.json of ``videoswin timeline``."""
     content = read_json(path)
     marks = tuple(mark_of(path, m["start_s"], m["end_s"], m["label"], m["score"]) for m in content["segments"])
-    return [Track(content["path"], marks, content["duration_s"])]
+    return [Track(str(content["path"]), marks, number(path, content["duration_s"], "duration_s"))]
 
 
 def _no_writer(tracks: Tracks) -> str:
@@ -347,8 +366,8 @@ FORMATS = {
                lambda c: isinstance(c, dict) and {"file", "view", "metadata", "attribute"} <= c.keys()),
         Format("fiftyone", ".json", _guarded(_read_fiftyone), _write_fiftyone,
                lambda c: isinstance(c, dict) and {"classes", "labels"} <= c.keys()),
-        Format("elan", ".eaf", _guarded(_read_elan), _write_elan),
-        Format("webvtt", ".vtt", _guarded(_read_webvtt), _write_webvtt),
+        Format("elan", ".eaf", _guarded(_read_elan), _write_elan, one_video=True),
+        Format("webvtt", ".vtt", _guarded(_read_webvtt), _write_webvtt, one_video=True),
         Format("boris", ".csv", _guarded(read_boris), write_boris),
         Format("createml", ".csv", _guarded(read_createml), write_createml),
     )
@@ -363,7 +382,7 @@ def format_of(path: Path) -> Format:
         content = read_json(path)
         found = next((f for f in (*FORMATS.values(), _TIMELINE) if f.fits(content)), None)
     elif suffix in (".csv", ".tsv"):
-        found = FORMATS["boris" if "behavior" in text_of(path)[:4000].lower() else "createml"]
+        found = FORMATS["boris" if kind_of_table(text_of(path)) == "boris" else "createml"]
     else:
         found = next((f for f in FORMATS.values() if f.suffix == suffix), None)
     if found is None:

@@ -43,8 +43,9 @@ def read_json(path: Path) -> Any:
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is no number")
 
+    text = text_of(path)
     try:
-        return json.loads(text_of(path), object_pairs_hook=once, parse_constant=refuse)
+        return json.loads(text, object_pairs_hook=once, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise wrong(path, f"it is no JSON that can be trusted ({error})") from error
 

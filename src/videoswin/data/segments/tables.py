@@ -4,29 +4,67 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from videoswin.data.segments.marks import mark_of
 from videoswin.data.segments.safe import text_of, wrong
 from videoswin.data.segments.tracks import Mark, Track, frame_span
 
-__all__ = ["read_boris", "read_createml", "write_boris", "write_createml"]
+__all__ = ["kind_of_table", "read_boris", "read_createml", "write_boris", "write_createml"]
+
+
+_BORIS: dict[str, Sequence[str]] = {
+    "path": ("media file name", "media file", "media file path"), "label": ("behavior",),
+    "start": ("start (s)",), "end": ("stop (s)",),
+}  # fmt: skip
+_CREATEML: dict[str, Sequence[str]] = {
+    "path": ("video", "filename", "file", "path"), "label": ("label", "annotation"),
+    "start": ("start", "starttime", "start_time"), "end": ("end", "endtime", "end_time"),
+}  # fmt: skip
+_PREAMBLE = 50  # lines above the names of the columns
+
+
+def kind_of_table(text: str) -> Literal["boris", "createml", "list"] | None:
+    """By the names of the columns, for which the beginning of a file is enough. A list of ours, with a column ``path``, can be
+    read as one of CreateML."""
+    try:
+        rows = _rows("\n".join(text.splitlines()[:_PREAMBLE]))
+    except csv.Error:
+        return None
+    if _columns(rows, _BORIS):
+        return "boris"
+    if found := _columns(rows, _CREATEML):
+        return "list" if "path" in [cell.strip().lower() for cell in rows[found[0]]] else "createml"
+    return None
+
+
+def _rows(text: str) -> list[list[str]]:
+    dialect = "excel-tab" if "\t" in text.partition("\n")[0] else "excel"
+    return list(csv.reader(io.StringIO(text, newline=""), dialect))
+
+
+def _columns(rows: Sequence[Sequence[str]], names: dict[str, Sequence[str]]) -> tuple[int, dict[str, int]] | None:
+    """The line of the names, and where ours are. ``names``: ours -> what the column may be called."""
+    for at, row in enumerate(rows[:_PREAMBLE]):
+        cells = [cell.strip().lower() for cell in row]
+        found = {ours: cells.index(n) for ours, theirs in names.items() for n in reversed(theirs) if n in cells}
+        if len(found) == len(names):
+            return at, found
+    return None
 
 
 def _table(path: Path, names: dict[str, Sequence[str]]) -> list[dict[str, str]]:
-    """Rows under our names; ``names``: ours -> what the column may be called. Lines above the header are passed over."""
-    text = text_of(path)
-    dialect = "excel-tab" if "\t" in text.partition("\n")[0] else "excel"
-    rows = list(csv.reader(io.StringIO(text, newline=""), dialect))
-    for at, row in enumerate(rows[:50]):
-        cells = [cell.strip().lower() for cell in row]
-        found = {ours: next((cells.index(t) for t in theirs if t in cells), None) for ours, theirs in names.items()}
-        if all(place is not None for place in found.values()):
-            return [
-                {ours: line[place] for ours, place in found.items() if place is not None}
-                for line in rows[at + 1 :]
-                if len(line) >= len(cells)
-            ]
-    raise wrong(path, f"it has no columns {', '.join(theirs[0] for theirs in names.values())}")
+    """Rows under our names. Lines above the header and empty ones are passed over."""
+    rows = _rows(text_of(path))
+    columns = _columns(rows, names)
+    if columns is None:
+        raise wrong(path, f"it has no columns {', '.join(theirs[0] for theirs in names.values())}")
+    at, places = columns
+    filled = [(number, line) for number, line in enumerate(rows[at + 1 :], at + 2) if any(map(str.strip, line))]
+    for number, line in filled:
+        if len(line) <= max(places.values()):
+            raise wrong(path, f"row {number} has {len(line)} cells, fewer than the row of names needs")
+    return [{ours: line[place] for ours, place in places.items()} for _, line in filled]
 
 
 def _from_table(path: Path, rows: list[dict[str, str]]) -> list[Track]:
@@ -38,11 +76,7 @@ def _from_table(path: Path, rows: list[dict[str, str]]) -> list[Track]:
 
 def read_boris(path: Path) -> list[Track]:
     """Tracks of a file. Raises ConfigError."""
-    names = {
-        "path": ("media file name", "media file", "media file path"), "label": ("behavior",),
-        "start": ("start (s)",), "end": ("stop (s)",),
-    }  # fmt: skip
-    return _from_table(path, _table(path, names))
+    return _from_table(path, _table(path, _BORIS))
 
 
 def write_boris(tracks: Sequence[Track]) -> str:
@@ -63,11 +97,7 @@ def write_boris(tracks: Sequence[Track]) -> str:
 
 def read_createml(path: Path) -> list[Track]:
     """Tracks of a file. Raises ConfigError."""
-    names = {
-        "path": ("video", "filename", "file", "path"), "label": ("label", "annotation"),
-        "start": ("start", "starttime", "start_time"), "end": ("end", "endtime", "end_time"),
-    }  # fmt: skip
-    return _from_table(path, _table(path, names))
+    return _from_table(path, _table(path, _CREATEML))
 
 
 def write_createml(tracks: Sequence[Track]) -> str:
