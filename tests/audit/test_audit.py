@@ -103,6 +103,18 @@ def test_a_copy_does_not_confirm_a_wrong_label():
     assert float(together[given]) < float(apart[given])
 
 
+def test_copies_have_one_score():
+    """One that is hard to see is judged by what the others show."""
+    features, rows, labels, _ = blobs(flipped=0.0)
+    blurred = Features({s: torch.cat([x, x[:1] - 2 * (x[:1] - x[30:31])]) for s, x in features.pooled.items()}, {}, 0)
+    rows = [*rows, Clip(Path("copy.mp4"), rows[0].label)]
+    apart = held_out_scores([blurred], rows, labels, range(len(rows)))
+    together = held_out_scores([blurred], rows, labels, [*range(len(rows) - 1), 0])
+    given = labels.index(rows[0].label)
+    assert torch.equal(together[0], together[-1])
+    assert float(apart[-1, given]) < float(together[-1, given])
+
+
 def test_a_list_in_words(tmp_path: Path):
     rows = [["path", "label", "split", "group"]]
     for n in range(24):

@@ -5,7 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from videoswin.audit.candidates import starts
 from videoswin.audit.copies import Copy, _distinct, find_copies
+from videoswin.audit.films import Film
+from videoswin.audit.parallel import in_parallel
 from videoswin.data.fingerprints import RATE, SIDE
 
 WIDE = 96  # a scene is larger than a film, so that there is something to crop
@@ -68,6 +71,29 @@ def test_clips_that_stand_still_are_no_copies():
 def test_short_clips_do_no_harm(frames: int):
     assert find_copies([shrunk(scene(0, 0))[:frames], shrunk(scene(0, 1))]) == []
     assert find_copies([]) == []
+
+
+def test_where_to_begin_is_where_what_stands_still_fits():
+    """For the crop in the whole frame, though it was found from the side of the crop."""
+    films = [
+        Film.of(shrunk(film, seed))
+        for seed, film in enumerate([scene(0, 0), cropped(scene(0, 0).flip(2)), scene(1, 1)])
+    ]
+    (some,) = [some for some in starts(films, lambda: None) if {some[0].first, some[0].second} == {0, 1}]
+    first = next(start for start in some if start.first == 0)
+    assert first.mirrored
+    # 84 of 96 pixels, whose middle is at 52 and 48 of the mirrored frame's
+    assert first.box.tolist() == pytest.approx([1 - 52 / 96, 48 / 96, 84 / 96, 84 / 96], abs=0.05)
+
+
+def test_all_cores_and_one_order():
+    threads = torch.get_num_threads()
+    found = in_parallel(lambda n: (n, torch.get_num_threads()), range(20))
+    assert list(found) == [(n, 1) for n in range(20)]
+    assert torch.get_num_threads() == threads
+    with pytest.raises(ZeroDivisionError):
+        list(in_parallel(lambda n: 1 / n, range(3)))
+    assert torch.get_num_threads() == threads
 
 
 def test_words():

@@ -68,7 +68,8 @@ def held_out_scores(
     choosing frames.
 
     Groups are not kept apart: a clip of the same person with a right label is what finds the wrong one. ``together``: (N,), clips of
-    one number stand on one side, so that a copy does not confirm a wrong label.
+    one number are copies of each other. They stand on one side, so that none confirms a wrong label of another, and get the mean of
+    their scores: they show the same, and the one that is cropped or hard compressed is easily taken for something else.
     """
     targets = torch.tensor([labels.index(row.label) for row in rows])
     stand_ins = [
@@ -87,7 +88,14 @@ def held_out_scores(
     logits = [total.clamp(min=1e-6).log() for total in totals]
     # Strong decays make scores softer than they deserve.
     sure = [(one / fit_temperature(one, targets)).log_softmax(1) for one in logits]
-    return torch.stack(sure).mean(0).softmax(1)
+    return _mean_of_copies(torch.stack(sure).mean(0), together).softmax(1)
+
+
+def _mean_of_copies(scores: Tensor, together: Sequence[int]) -> Tensor:
+    """(N, K): each row is the mean of those of its number."""
+    _, place, counts = torch.tensor(together).unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(counts), scores.shape[1]).index_add_(0, place, scores)
+    return (sums / counts[:, None])[place]
 
 
 def doubts(scores: Tensor, rows: Sequence[Clip], labels: Sequence[str]) -> list[Doubt]:
