@@ -47,9 +47,8 @@ class Fetched:
         self._notice = notice
         name = hashlib.blake2b(self._address.encode(), digest_size=12).hexdigest()
         self._folder = (cache_folder() / "fetched" / name).absolute()
-        self._index = self._read(
-            INDEX
-        )  # first: it is what goes before features are made anew, and what comes back last
+        # The index first: it goes before features are made anew, and comes back last.
+        self._index = self._read(INDEX)
         self.settings, self.lines = parsed_index(self._read(SETTINGS), self._index, self.name)
 
     @contextmanager
