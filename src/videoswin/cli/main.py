@@ -42,7 +42,7 @@ from videoswin.cli.timeline import timeline
 from videoswin.cli.train import train
 from videoswin.data.folders import VIDEO_SUFFIXES
 from videoswin.errors import Interrupted, VideoSwinError
-from videoswin.storage.interrupt import sigterm_as_interrupt
+from videoswin.storage.interrupt import signals_as_interrupt
 
 __all__ = ["app", "main"]
 
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_debug("--debug" in tokens or bool(os.environ.get("VIDEOSWIN_DEBUG")))
     tokens = [token for token in tokens if token != "--debug"] or ["--help"]
     try:
-        with sigterm_as_interrupt():
+        with signals_as_interrupt():
             code = app(in_todays_words(tokens), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-__all__ = ["Interruption", "sigterm_as_interrupt"]
+from videoswin.errors import Interrupted
+
+__all__ = ["Interruption", "signals_as_interrupt"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -39,14 +41,33 @@ class Interruption:
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises :class:`KeyboardInterrupt`, as Ctrl-C does. Python would end the process on the spot, and what is half
-    written would stay. Outside of the main thread, where Python allows no handlers, nothing changes."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def signals_as_interrupt() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise :class:`KeyboardInterrupt`, and nothing else comes out of the block then.
+
+    At SIGTERM Python would end the process on the spot, and what is half written would stay. And a library that is just being
+    imported may swallow the exception, and fail later for what it lacks: that is an interruption too. Outside of the main
+    thread, where Python allows no handlers, nothing changes, nor where somebody else handles these signals.
+    """
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    here = threading.current_thread() is threading.main_thread()
+    ours = [number for number in usual if here and signal.getsignal(number) == usual[number]]
+    came = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        if came:
+            raise KeyboardInterrupt from error
+        raise
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, usual[number])

@@ -1,0 +1,41 @@
+"""A signal ends a command as an interruption, whatever was going on."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from videoswin.errors import Interrupted
+from videoswin.storage.interrupt import signals_as_interrupt
+
+
+def failing_library(number: signal.Signals | None, error: Exception) -> None:
+    """A signal comes while it is imported, and it swallows that, as PyTorch does with one that comes while it imports NumPy; then
+    it fails for what it lacks."""
+    with signals_as_interrupt():
+        if number is not None:
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+        raise error
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_a_library_swallows(number: signal.Signals):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & leaves it ignored
+    try:
+        with pytest.raises(KeyboardInterrupt) as raised:
+            failing_library(number, ImportError("cannot load module more than once per process"))
+        assert isinstance(raised.value.__cause__, ImportError)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("error", "number"), [(ImportError, None), (Interrupted, None), (Interrupted, signal.SIGTERM)])
+def test_other_errors_stay_what_they_are(error: Callable[[str], Exception], number: signal.Signals | None):
+    with pytest.raises(Exception, match="as it was") as raised:
+        failing_library(number, error("as it was"))
+    assert type(raised.value) is error
