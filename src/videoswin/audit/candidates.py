@@ -58,8 +58,11 @@ def starts(films: Sequence[Film], step: Callable[[], None]) -> Iterator[list[Sta
         for first, second in (pair, pair[::-1]):
             if all(one.start.first != first for one in some):
                 reverse[first].append(second)
-    turned = in_parallel(lambda number: list(stills.starts(number, reverse[number])), range(len(films)))
-    for number, candidates in enumerate(turned):
+    lacking = [number for number, others in enumerate(reverse) if others]
+    turned = in_parallel(
+        lambda number: stills.starts(number, reverse[number], *stills.alike(number, reverse[number])), lacking
+    )
+    for number, candidates in zip(lacking, turned, strict=True):
         for other, some in candidates:
             found[min(number, other), max(number, other)].extend(some)
     for some in found.values():
@@ -78,16 +81,17 @@ class _Scored(NamedTuple):
 def _candidates(moments: "_Moments", stills: "_Stills", number: int) -> Iterator[tuple[int, list[_Scored]]]:
     """The films that are most like the one of this number, as it is or mirrored, and starts in it."""
     count = len(moments.films)
-    everything = list(range(count))
     move, boxes = moments.alike(number)
-    together = move + _WEIGHT * stills.alike(number, everything)[0]
+    still, crops = stills.alike(number, list(range(count)))
+    together = move + _WEIGHT * still
     together[:, number] = -torch.inf
     wanted = min(count - 1, max(_CANDIDATES, _OF_FEW // count))
-    for other, some in stills.starts(number, together.amax(0).topk(wanted).indices.tolist()):
-        for still, start in list(some):
+    near = together.amax(0).topk(wanted).indices.tolist()
+    for other, some in stills.starts(number, near, still[:, near], crops[:, near]):
+        for scored, start in list(some):
             mirrored = int(start.mirrored)
             if move[mirrored, other] > _LIKELY:
-                some.append(_Scored(still, start._replace(box=moments.boxes[boxes[mirrored, other]])))
+                some.append(_Scored(scored, start._replace(box=moments.boxes[boxes[mirrored, other]])))
         yield other, some
 
 
@@ -132,18 +136,16 @@ class _Stills:
         still = self.films[number].still.expand(len(self._crops), 1, -1, -1)
         return _best(_centred(resampled(still, self._crops, SMALL).flatten(1)) @ self._rows[others].T)
 
-    def starts(self, number: int, others: list[int]) -> Iterator[tuple[int, list[_Scored]]]:
-        """For each of ``others`` where it may lie in the film of this number: as it is, and mirrored."""
-        if others:
-            score, which = self.alike(number, others)
-            for n, other in enumerate(others):
-                yield (
-                    other,
-                    [
-                        _Scored(float(score[m, n]), Start(number, other, self.boxes[which[m, n]], bool(m)))
-                        for m in (0, 1)
-                    ],
-                )
+    def starts(self, number: int, others: list[int], score: Tensor, which: Tensor) -> list[tuple[int, list[_Scored]]]:
+        """For each of ``others`` where it may lie in the film of this number, as it is and mirrored, by what :meth:`alike` says of
+        them."""
+        return [
+            (
+                other,
+                [_Scored(float(score[m, n]), Start(number, other, self.boxes[which[m, n]], bool(m))) for m in (0, 1)],
+            )
+            for n, other in enumerate(others)
+        ]
 
 
 def _centred(rows: Tensor) -> Tensor:
@@ -158,6 +160,7 @@ class _Moments:
 
     def __init__(self, films: Sequence[Film]) -> None:
         self.films, self.boxes = films, _boxes(_SCALES, _corners)
+        self._crops = _and_mirrored(self.boxes)
         rows = torch.zeros(len(films), _STORED, 3 * COARSE * COARSE)
         for number, film in enumerate(films):
             lively = (film.energy > _LIVELY).nonzero().flatten()
@@ -172,7 +175,7 @@ class _Moments:
 
     def alike(self, number: int) -> tuple[Tensor, Tensor]:
         """How alike each film is to the one of this number, and under which box, (2, N) each."""
-        film, boxes, count = self.films[number], _and_mirrored(self.boxes), len(self.films)
+        film, boxes, count = self.films[number], self._crops, len(self.films)
         queries = _liveliest(film)
         if not len(queries):
             return torch.zeros(2, count), torch.zeros(2, count, dtype=torch.int64)

@@ -63,7 +63,8 @@ def find_copies(films: Sequence[Tensor], step: Callable[[], None] = lambda: None
     """All pairs among films, uint8 (T, SIDE, SIDE) each, surest first. ``step`` is called after each film was searched for."""
     found = []
     known = [Film.of(film) for film in films]
-    for fit in in_parallel(lambda some: best_fit(known, some), starts(known, step)):
+    # The search is over before the fits begin: it has the cores for itself, too.
+    for fit in in_parallel(lambda some: best_fit(known, some), list(starts(known, step))):
         if fit:
             box = tuple(fit.box.tolist())
             copy = Copy(
