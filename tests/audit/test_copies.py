@@ -8,8 +8,8 @@ from torch import Tensor
 from videoswin.audit.candidates import starts
 from videoswin.audit.copies import Copy, _distinct, find_copies
 from videoswin.audit.films import Film
-from videoswin.audit.parallel import in_parallel
 from videoswin.data.fingerprints import RATE, SIDE
+from videoswin.predict.parallel import in_parallel
 
 WIDE = 96  # a scene is larger than a film, so that there is something to crop
 

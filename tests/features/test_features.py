@@ -16,7 +16,7 @@ from videoswin.data.clips import Clip
 from videoswin.data.decode import open_video
 from videoswin.data.preprocessing import Preprocessing, Views
 from videoswin.data.transforms import center_crop
-from videoswin.errors import ConfigError
+from videoswin.errors import ConfigError, VideoError
 from videoswin.features.clips import Found, clip_features, mean_of
 from videoswin.features.dense import DenseSettings, dense_features
 from videoswin.features.extract import Job, extract_features, rows_of
@@ -70,6 +70,21 @@ def test_a_clip_has_the_features_of_the_pyramid(video: Path, tmp_path: Path):
         assert isinstance(found, Found)
         for stage, value in enumerate(expected, 1):
             torch.testing.assert_close(mean_of(found, stage, pool), value, atol=1e-6, rtol=1e-6)  # type: ignore[arg-type]
+
+
+def test_clips_together_have_the_features_of_each_alone(tmp_path: Path):
+    classifier = tiny_classifier()
+    rows = [Clip(write_video(tmp_path / f"{n}.mp4", frames=20, seed=n), "") for n in range(5)]
+    rows[2].path.write_bytes(b"no video")
+    classifier.model.train()
+    together = list(clip_features(classifier, rows, folder=tmp_path / "together"))
+    assert classifier.model.training
+    for number, (row, one) in enumerate(zip(rows, together, strict=True)):
+        (alone,) = clip_features(classifier, [row], folder=tmp_path / "alone")
+        assert isinstance(one, VideoError) == isinstance(alone, VideoError) == (number == 2)
+        if isinstance(one, Found) and isinstance(alone, Found):
+            assert one.row is row
+            torch.testing.assert_close(mean_of(one, 2), mean_of(alone, 2), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("stride", [1, 3, 8, 11])

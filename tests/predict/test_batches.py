@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from threading import Event
 
@@ -17,6 +18,7 @@ from videoswin.data.preprocessing import Preprocessing, ViewBatch, Views
 from videoswin.errors import ConfigError, Interrupted, OutOfMemoryError, VideoError
 from videoswin.predict import batches as pipeline
 from videoswin.predict.batches import Looked, VideoReader, read_ahead, score_in_groups, views_at_once
+from videoswin.predict.parallel import cores_shared, in_parallel
 from videoswin.predict.profile import MAIN, READING, Profile
 from videoswin.predict.results import Failure, Prediction
 from videoswin.predict.scoring import predict, predict_each, predict_many
@@ -83,6 +85,24 @@ def test_order_is_kept_whoever_is_first() -> None:
         return item
 
     assert list(read_ahead(slow_first, range(20), 1)) == list(range(20))
+
+
+def test_readers_see_what_the_caller_has_chosen() -> None:
+    chosen = ContextVar("chosen", default="nothing")
+    token = chosen.set("plain")
+    try:
+        assert list(read_ahead(lambda item, stop: chosen.get(), range(6), 1)) == ["plain"] * 6
+    finally:
+        chosen.reset(token)
+
+
+def test_shared_cores_are_given_back() -> None:
+    before = torch.get_num_threads()
+    with cores_shared(before):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+    assert list(in_parallel(lambda x: x + torch.get_num_threads(), range(3))) == [1, 2, 3]
+    assert torch.get_num_threads() == before
 
 
 def test_reading_is_bounded_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from videoswin.audit.films import SMALL, Film
-from videoswin.audit.parallel import in_parallel
 from videoswin.data.fingerprints import resampled
+from videoswin.predict.parallel import in_parallel
 
 __all__ = ["COARSE", "Start", "starts"]
 

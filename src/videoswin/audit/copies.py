@@ -12,8 +12,8 @@ from torch import Tensor
 from videoswin.audit.candidates import starts
 from videoswin.audit.films import Film
 from videoswin.audit.fits import best_fit
-from videoswin.audit.parallel import in_parallel
 from videoswin.data.fingerprints import RATE
+from videoswin.predict.parallel import in_parallel
 
 __all__ = ["Copy", "find_copies"]
 

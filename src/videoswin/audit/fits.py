@@ -20,7 +20,9 @@ _OVERLAP_S, _OVERLAP = 0.8, 0.5  # seconds and share of the shorter clip that tw
 _FINE = 56  # pixels of a frame at the end
 _COMPARED = 8  # frames that are compared while a fit is looked for
 _BLUR = 7  # pixels
+_STILL_WEIGHT = 0.5  # of what stands still, beside what moves
 _HOPELESS, _PROMISING = 0.5, 0.55  # correlation of what moves, at the beginning and half-way
+_OUTLINES, _BACKGROUND = 0.45, 0.85  # of the outlines of what moves, and of what stands still, before the last steps
 
 
 class Fit(NamedTuple):
@@ -48,9 +50,11 @@ def best_fit(films: Sequence[Film], starts: Sequence[Start]) -> Fit | None:
     place = _best_late(a, b, place, sign, (-2, -1, 0, 1, 2), SMALL)
     for reach in (0.03, 0.03, 0.015):
         place = _near(a, b, _neighbours(place.box, reach), sign, place.delay, SMALL)
-    if place.motion < _PROMISING:
+    if place.motion < _PROMISING or place.still < _BACKGROUND:
         return None
     place = _near(a, b, _neighbours(place.box, 0.015), sign, place.delay, _FINE)
+    if place.motion < _OUTLINES or place.still < _BACKGROUND:
+        return None
     place = _best_late(a, b, place, sign, (-1, 0, 1), _FINE)
     place = _near(a, b, _neighbours(place.box, 0.007), sign, place.delay, _FINE)
     at, bt = _overlap(len(a.frames), len(b.frames), place.delay)
@@ -72,12 +76,16 @@ def _begin(films: Sequence[Film], start: Start) -> tuple[int, int, bool, "_Place
 
 
 class _Place(NamedTuple):
-    """Where one clip lies in another, how much of what moves agrees there, and that with half of what stands still."""
+    """Where one clip lies in another, and how much of what moves and of what stands still agrees there."""
 
     motion: float
-    both: float
+    still: float
     box: Tensor
     delay: int
+
+    @property
+    def both(self) -> float:
+        return self.motion + _STILL_WEIGHT * self.still
 
 
 def _best_late(a: Film, b: Film, found: _Place, sign: Tensor, late: Sequence[int], side: int) -> _Place:
@@ -98,9 +106,8 @@ def _near(a: Film, b: Film, tries: Tensor, sign: Tensor, delay: int, side: int) 
     parts = resampled(frames.expand(len(tries), -1, -1, -1), tries * sign, side)
     target = F.adaptive_avg_pool2d(b.frames[bt[thin]].float()[None], side)[0]
     motion, still = _agreement(parts, target, sharp=side == _FINE)
-    both = motion + 0.5 * still
-    best = int(both.argmax())
-    return _Place(float(motion[best]), float(both[best]), tries[best], delay)
+    best = int((motion + _STILL_WEIGHT * still).argmax())
+    return _Place(float(motion[best]), float(still[best]), tries[best], delay)
 
 
 def _neighbours(box: Tensor, reach: float) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import torch
 from torch import Tensor
@@ -14,9 +15,10 @@ from videoswin.data.clips import Clip
 from videoswin.data.decode import Limits
 from videoswin.data.preprocessing import Views
 from videoswin.errors import VideoError
-from videoswin.features.look import Pool, look, num_stages, pooled, vectors
+from videoswin.features.look import Pool, evaluating, look, num_stages, pooled, vectors
 from videoswin.features.store import FeatureStore
-from videoswin.predict.batches import VideoReader, read_ahead
+from videoswin.predict.batches import Looked, VideoReader, num_readers, read_ahead
+from videoswin.predict.parallel import cores_shared
 
 __all__ = ["Found", "clip_features", "clip_question", "mean_of"]
 
@@ -67,28 +69,44 @@ def clip_features(
     reader = VideoReader(classifier.preprocessing, Views(), 0, limits)
     stages = range(1, num_stages(classifier.model) + 1)
 
-    def kept_or_read(row: Clip, stop: object) -> object:
+    def kept_or_read(row: Clip, stop: Event | None) -> Found | VideoError | _Read:
         try:
             path = store.path(row)
         except VideoError as error:
             return error
         kept = store.read(path)
-        return Found(row, path, kept, computed=False) if kept is not None else (path, reader(row, stop))  # type: ignore[arg-type]
+        if kept is not None:
+            return Found(row, path, kept, computed=False)
+        looked = reader(row, stop)
+        return looked if isinstance(looked, VideoError) else _Read(row, path, looked)
 
-    with closing(read_ahead(kept_or_read, rows, reader.bytes_each)) as looks:
-        for row, result in zip(rows, looks, strict=True):
-            if isinstance(result, Found | VideoError):
-                yield result
-                continue
-            path, looked = result  # type: ignore[misc]
-            if isinstance(looked, VideoError):
-                yield looked
-                continue
-            maps = look(classifier, looked.batch.clips, stages)
-            tensors = _kept(classifier, maps, pool)
-            tensors[_SECONDS] = torch.tensor(looked.duration_s, dtype=torch.float64)
-            store.write(path, tensors)
-            yield Found(row, path, tensors, computed=True)
+    def computed(result: Found | VideoError | _Read) -> Found | VideoError:
+        if not isinstance(result, _Read):
+            return result
+        maps = look(classifier, result.looked.batch.clips, stages)
+        tensors = _kept(classifier, maps, pool)
+        tensors[_SECONDS] = torch.tensor(result.looked.duration_s, dtype=torch.float64)
+        store.write(result.path, tensors)
+        return Found(result.row, result.path, tensors, computed=True)
+
+    with evaluating(classifier.model):
+        if len(rows) < 2 or next(classifier.model.parameters()).device.type != "cpu":
+            with closing(read_ahead(kept_or_read, rows, reader.bytes_each)) as results:
+                yield from map(computed, results)
+            return
+        # Each thread sees a clip through, decoding and model, with its share of the cores.
+        through = read_ahead(lambda row, stop: computed(kept_or_read(row, stop)), rows, reader.bytes_each)
+        with cores_shared(num_readers(reader.bytes_each)), closing(through) as results:
+            yield from results
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A clip that was read and is not in the store."""
+
+    row: Clip
+    path: Path
+    looked: Looked
 
 
 def mean_of(found: Found, stage: int, pool: Pool = "mean") -> Tensor:

@@ -14,6 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -38,6 +39,7 @@ __all__ = [
     "VideoReader",
     "VideoSource",
     "name_of",
+    "num_readers",
     "read_ahead",
     "score_in_groups",
     "views_at_once",
@@ -143,18 +145,18 @@ def read_ahead(
     """``read(item, stop)`` of all items, in their order, by a few threads that run ahead of the caller.
 
     ``bytes_each``: what one result takes; ``group``: how many the caller takes together. A single item is read in the caller's
-    own thread, with ``stop`` None. When the caller is interrupted or closes the iterator, ``stop`` is set, which ``read``
-    should obey soon, and no other item is begun.
+    own thread, with ``stop`` None; the threads see the caller's context variables. When the caller is interrupted or closes the
+    iterator, ``stop`` is set, which ``read`` should obey soon, and no other item is begun.
     """
     if len(items) < 2:
         yield from (read(item, None) for item in items)
         return
-    ahead = max(1, min(READ_AHEAD_BYTES // bytes_each, group + _MAX_READERS))
+    ahead = _ahead(bytes_each, group)
     stop, waiting = Event(), deque[Future[Result]]()
-    pool = ThreadPoolExecutor(min(_MAX_READERS, ahead, os.cpu_count() or 1), thread_name_prefix="videoswin-read")
+    pool = ThreadPoolExecutor(num_readers(bytes_each, group), thread_name_prefix="videoswin-read")
     try:
         for item in items:
-            waiting.append(pool.submit(read, item, stop))
+            waiting.append(pool.submit(copy_context().run, read, item, stop))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -162,6 +164,15 @@ def read_ahead(
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
+
+
+def num_readers(bytes_each: int, group: int = 1) -> int:
+    """How many threads :func:`read_ahead` has for several items."""
+    return min(_MAX_READERS, _ahead(bytes_each, group), os.cpu_count() or 1)
+
+
+def _ahead(bytes_each: int, group: int) -> int:
+    return max(1, min(READ_AHEAD_BYTES // bytes_each, group + _MAX_READERS))
 
 
 def score_in_groups(
