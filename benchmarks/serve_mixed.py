@@ -63,7 +63,7 @@ class Client:
         self._port = port
         path = sample_videos()[0]
         self._clip = path.read_bytes()
-        self._pictures = list(_jpegs(path))
+        self._pictures = list(jpegs(path))
         noise = random.Random(0).randbytes(5000)
         clip = self._clip
         twice = form(clip).removesuffix(f"--{_BOUNDARY}--\r\n".encode()) + form(clip)
@@ -261,7 +261,7 @@ def _load() -> list[float]:
     return [round(load, 2) for load in os.getloadavg()]
 
 
-def _jpegs(path: Path) -> list[bytes]:
+def jpegs(path: Path) -> list[bytes]:
     found = []
     with open_video(path) as video:
         for _, rgb in video:

@@ -24,6 +24,7 @@ from threading import Lock
 from typing import Any
 
 from videoswin.storage.atomic import replace_file
+from videoswin.train.start import DEFAULT_START
 
 TRAINED = ("full", "head", "last:1", "lora", "bitfit")
 PROBED = ("linear", "attentive")
@@ -59,8 +60,8 @@ def command(task: Task, terms: Terms, out: Path) -> list[str]:
         return [sys.executable, str(recipe), data, "--folds", str(terms.folds)]
     videoswin = [sys.executable, "-m", "videoswin"]
     if task.way in PROBED:
-        seeds = str(terms.seeds)
-        return [*videoswin, "probe", data, "--head", task.way, "--folds", str(terms.folds), "--seeds", seeds, "--json"]
+        parts = ["--folds", str(terms.folds), "--seeds", str(terms.seeds)]
+        return [*videoswin, "probe", data, "--weights", DEFAULT_START, "--head", task.way, *parts, "--json"]
     epochs = ["--epochs", str(terms.epochs)] if terms.epochs else []
     folds = ["--folds", str(terms.folds), "--seed", str(task.seed), "--adapt", task.way, *epochs]
     return [*videoswin, "train", data, *folds, "--out", str(out)]
@@ -86,7 +87,7 @@ def run(task: Task, terms: Terms) -> dict[str, Any]:
         said.seek(0)
         text = said.read().decode(errors="replace")
         if status != 0 and not summary.exists():
-            raise SystemExit(f"{task.key} ended with {status}:\n{text[-2000:]}")
+            return {"error": f"ended with {status}: {text[-2000:]}"}
         assert spent is not None
         return {
             **figures(task, text, summary),
@@ -129,10 +130,10 @@ def main(arguments: list[str] | None = None) -> int:
             runs[task.key] = result
             with replace_file(options.results) as new:
                 new.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-            print(f"{task.key}: {result['seconds']:.0f} s, {result['memory_bytes'] / 2**20:.0f} MiB", flush=True)
+            print(f"{task.key}: {result.get('error') or format(result['seconds'], '.0f') + ' s'}", flush=True)
 
     with ThreadPoolExecutor(options.together) as pool:
-        list(pool.map(work, [task for task in tasks if task.key not in runs]))
+        list(pool.map(work, [task for task in tasks if "error" in runs.get(task.key, {"error": ""})]))
     return 0
 
 

@@ -57,6 +57,11 @@ def without_clock(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in m.items() if k != "latency_ms"} for m in messages if m["type"] != "status"]
 
 
+def test_no_pong_is_waited_for(server: Running) -> None:
+    """That of a client whose pictures wait lies behind them: after 20 seconds it would be cut off, without a word."""
+    assert server.server.config.ws_ping_timeout is None
+
+
 def test_the_answers_are_those_of_the_command(server: Running) -> None:
     jpegs = pictures()
     with open_stream(server, f"{QUERY}&replay=yes") as socket:

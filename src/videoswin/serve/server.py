@@ -55,6 +55,8 @@ def config_of(app: Any, settings: ServeSettings) -> uvicorn.Config:
         ws="websockets-sansio",
         ws_max_size=MAX_MESSAGE,
         ws_per_message_deflate=False,
+        # A client that has to wait has its pongs queued behind its pictures; one that has gone falls silent, which ends its stream.
+        ws_ping_timeout=None,
         log_level="warning",
         access_log=False,
         server_header=False,
