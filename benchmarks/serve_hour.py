@@ -25,7 +25,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from videoswin.classifier.bundled import sample_videos
 
-_FPS = 8
+_FPS = 4
 _LOOK_EVERY = 5  # simulated minutes
 _MEMORY = 0.02
 
@@ -36,7 +36,7 @@ class Stream:
     def __init__(self, port: int, pictures: list[bytes], minutes: int, pause: threading.Barrier) -> None:
         self.answers = Counter[str]()
         self._pictures, self._minutes, self._pause = pictures, minutes, pause
-        self._address = f"ws://127.0.0.1:{port}/v1/stream?clip_seconds=1&fps={_FPS}&replay=true"
+        self._address = f"ws://127.0.0.1:{port}/v1/stream?clip_seconds=4&fps={_FPS}&replay=true"
 
     def run(self) -> None:
         """Ends the pauses of all streams if the server ends this one."""

@@ -1,7 +1,7 @@
 """Ways to learn from a set of clips, side by side: held-out accuracy over folds and seeds, seconds, and memory.
 
     python -m benchmarks.ways DATA --results FILE [--ways full,head,last:1,lora,bitfit,linear,attentive,cnn] [--folds 3] [--seeds 3]
-                              [--epochs N] [--together 2]
+                              [--train "--epochs 20 --size 56"] [--together 2]
 
 ``full`` to ``bitfit`` are ``videoswin train --adapt``, judged by its own folds; it is stopped when they are done, before the model
 that is kept learns from all clips. ``linear`` and ``attentive`` are ``videoswin probe --head``, ``cnn`` is ``recipes/baseline_cnn.py``
@@ -12,6 +12,7 @@ machine as busy as that. The file is written after each; the same command goes o
 import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -45,12 +46,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Terms:
-    """What all tasks share. ``epochs``: None is as many as ``train`` chooses."""
+    """What all tasks share. ``train``: more options of ``train``."""
 
     data: Path
     folds: int
     seeds: int
-    epochs: int | None
+    train: list[str]
 
 
 def command(task: Task, terms: Terms, out: Path) -> list[str]:
@@ -62,8 +63,7 @@ def command(task: Task, terms: Terms, out: Path) -> list[str]:
     if task.way in PROBED:
         parts = ["--folds", str(terms.folds), "--seeds", str(terms.seeds)]
         return [*videoswin, "probe", data, "--weights", DEFAULT_START, "--head", task.way, *parts, "--json"]
-    epochs = ["--epochs", str(terms.epochs)] if terms.epochs else []
-    folds = ["--folds", str(terms.folds), "--seed", str(task.seed), "--adapt", task.way, *epochs]
+    folds = ["--folds", str(terms.folds), "--seed", str(task.seed), "--adapt", task.way, *terms.train]
     return [*videoswin, "train", data, *folds, "--out", str(out)]
 
 
@@ -113,15 +113,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ways", default=",".join((*TRAINED, *PROBED, CNN)))
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="of train; by default as many as it chooses")
+    parser.add_argument("--train", default="", help="more options of train; by default it chooses all by itself")
     parser.add_argument("--together", type=int, default=2, help="commands at a time")
     options = parser.parse_args(arguments)
-    terms = Terms(options.data, options.folds, options.seeds, options.epochs)
+    terms = Terms(options.data, options.folds, options.seeds, shlex.split(options.train))
     ways = options.ways.split(",")
     tasks = [Task(way, None) for way in ways if way not in TRAINED]
     tasks += [Task(way, seed) for seed in range(options.seeds) for way in ways if way in TRAINED]
     found: dict[str, Any] = json.loads(options.results.read_text(encoding="utf-8")) if options.results.exists() else {}
-    found |= {"data": options.data.name, "folds": terms.folds, "epochs": terms.epochs, "together": options.together}
+    found |= {"data": options.data.name, "folds": terms.folds, "train": options.train, "together": options.together}
     runs, lock = found.setdefault("runs", {}), Lock()
 
     def work(task: Task) -> None:

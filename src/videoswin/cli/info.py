@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from videoswin.classifier.resolve import Target
     from videoswin.data.preprocessing import Preprocessing
     from videoswin.predict.answers import Answer
+    from videoswin.predict.provenance import Training
 
 __all__ = ["info"]
 
@@ -84,6 +85,7 @@ class _Subject:
     metrics: dict[str, Any] | None = None
     notes: str = ""
     answer: "Answer | None" = None
+    training: "Training | None" = None
 
     def described(self) -> dict[str, Any]:
         """What only checkpoints have."""
@@ -96,7 +98,13 @@ class _Subject:
             "metrics": self.metrics or {},
             "notes": self.notes,
             **(self.answer.to_dict(self.labels) if self.answer else {}),
+            **({"training": _without_sums(self.training)} if self.training else {}),
         }
+
+
+def _without_sums(training: "Training") -> dict[str, Any]:
+    """One number for each clip says nothing to people."""
+    return {name: value for name, value in training.to_dict().items() if name != "sums"}
 
 
 def _subject(target: "Target", as_architecture: bool) -> _Subject:
@@ -129,7 +137,7 @@ def _subject(target: "Target", as_architecture: bool) -> _Subject:
             facts = read_facts(folder)
             require_fitting_weights(folder, facts.config)
             known = (facts.labels, facts.none_threshold, facts.metrics, facts.notes)
-            return _Subject(facts.name, facts.config, facts.preprocessing, *known, facts.answer)
+            return _Subject(facts.name, facts.config, facts.preprocessing, *known, facts.answer, facts.training)
         case WeightsFile(path):
             c = load(path)
             return _Subject(c.name, c.model.config, c.preprocessing, c.labels, c.none_threshold, c.metrics, c.notes)
@@ -246,6 +254,10 @@ def _show(facts: dict[str, Any]) -> None:
         add_row(summary, "answer", "several labels (multi-label), by a threshold for each")
     for name, value in facts.get("metrics", {}).items():
         add_row(summary, name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    if training := facts.get("training"):
+        of = f"{training['groups']} people or scenes, " if training["groups"] else ""
+        classes = f"{training['clips']:,} clips of {training['classes']:,} classes"
+        add_row(summary, "learnt from", f"{training['data']}: {classes}, {of}beginning with {training['start']}")
     if facts.get("notes"):
         add_row(summary, "notes", facts["notes"])
     show(summary)
