@@ -1,6 +1,6 @@
 """The paper's claims, tried at the size of a laptop: which of them can be seen on a few hundred clips, and which are noise.
 
-    python benchmarks/claims.py DATA... --out OUT [--hours 6] [--results FILE]
+    python benchmarks/claims.py DATA... --out OUT [--hours 6] [--size 56] [--results FILE]
 
 Every set of DATA (a folder of class folders, or a CSV with groups) is compared by ``videoswin compare``'s own code: models of
 about equal parameters, and of about equal multiply-adds, from fresh weights, with the same clips, folds of whole groups, seeds and
@@ -33,7 +33,7 @@ from videoswin.train.preferences import Preferences
 from videoswin.zoo import count_macs
 
 BASE = "swin3d_micro"
-SIZE: dict[str, Any] = {"clip_len": 16, "size": 56}
+CLIP_LEN, PATCH = 16, 4
 BATCH, FOLDS, SEEDS = 8, 3, 3
 FEW_STEPS = 1500
 """Optimiser steps below which fresh transformers of this size have hardly left their plateau (docs/log.md)."""
@@ -49,29 +49,44 @@ class Claim:
     equal: str
 
 
-_W4 = "window_size=4x7x7"
-CORE = (
-    Claim("joint attention beats factorised", BASE, "swin3d_micro_factorised", "parameters"),
-    Claim("joint attention beats split", BASE, "swin3d_micro_split:26", "parameters"),
-    Claim("windows of 8 time steps beat 1", BASE, f"{BASE}:window_size=1x7x7", "parameters"),
-    Claim("windows of 8 time steps beat 4", BASE, f"{BASE}:{_W4}", "parameters"),
-    Claim("the shift along time helps", f"{BASE}:{_W4}", f"swin3d_micro_no_time_shift:{_W4}", "both"),
-    Claim("shifts help", f"{BASE}:{_W4}", f"swin3d_micro_no_shift:{_W4}", "both"),
-    Claim("seeing time beats frames alone", BASE, "timesformer_micro_space:78", "multiply-adds"),
-    Claim("R(2+1)D beats R3D", "r2plus1d_micro", "r3d_micro:11", "multiply-adds"),
-    Claim("non-local blocks help I3D", "i3d_r50_nl_micro", "i3d_r50_micro", "the trunk"),
-)  # fmt: skip
-MORE = (
-    Claim("joint attention beats factorised", BASE, "swin3d_micro_factorised:mlp_ratio=4", "multiply-adds"),
-    Claim("joint attention beats split", BASE, "swin3d_micro_split:36", "multiply-adds"),
-    Claim("windows of 8 time steps beat 2", BASE, f"{BASE}:window_size=2x7x7", "parameters"),
-    Claim("windows beat attention to all", BASE, f"{BASE}:window_size=8x14x14", "all but the tables"),
-    Claim("windows beat attention to all (ViViT 1)", BASE, "vivit_micro_model1:84", "multiply-adds"),
-    Claim("windows beat attention to all (ViViT 1)", BASE, "vivit_micro_model1", "parameters"),
-    Claim("R(2+1)D beats R3D", "r2plus1d_micro", "r3d_micro", "parameters"),
-    Claim("global context helps I3D", "i3d_r50_gc_micro", "i3d_r50_micro", "the trunk"),
-    Claim("disentangled beats non-local", "i3d_r50_dnl_micro", "i3d_r50_nl_micro", "both"),
-)  # fmt: skip
+def core_claims(window: int) -> tuple[Claim, ...]:
+    """Those that cost least, with windows of ``window`` x ``window`` tokens, half of a frame's side."""
+
+    def swin(variant: str = "", steps: int = 8, more: str = "") -> str:
+        return f"{BASE}{variant}:window_size={steps}x{window}x{window}{more}"
+
+    return (
+        Claim("joint attention beats factorised", swin(), swin("_factorised"), "parameters"),
+        Claim("joint attention beats split", swin(), swin("_split", more=":26"), "parameters"),
+        Claim("windows of 8 time steps beat 1", swin(), swin(steps=1), "parameters"),
+        Claim("windows of 8 time steps beat 4", swin(), swin(steps=4), "parameters"),
+        Claim("the shift along time helps", swin(steps=4), swin("_no_time_shift", 4), "both"),
+        Claim("shifts help", swin(steps=4), swin("_no_shift", 4), "both"),
+        Claim("seeing time beats frames alone", swin(), "timesformer_micro_space:78", "multiply-adds"),
+        Claim("R(2+1)D beats R3D", "r2plus1d_micro", "r3d_micro:11", "multiply-adds"),
+        Claim("non-local blocks help I3D", "i3d_r50_nl_micro", "i3d_r50_micro", "the trunk"),
+    )
+
+
+def more_claims(window: int) -> tuple[Claim, ...]:
+    """The others."""
+
+    def swin(variant: str = "", steps: int = 8, side: int = window, more: str = "") -> str:
+        return f"{BASE}{variant}:window_size={steps}x{side}x{side}{more}"
+
+    return (
+        Claim("joint attention beats factorised", swin(), swin("_factorised", more=":mlp_ratio=4"), "multiply-adds"),
+        Claim("joint attention beats split", swin(), swin("_split", more=":36"), "multiply-adds"),
+        Claim("windows of 8 time steps beat 2", swin(), swin(steps=2), "parameters"),
+        Claim("windows beat attention to all", swin(), swin(side=2 * window), "all but the tables"),
+        Claim("windows beat attention to all (ViViT 1)", swin(), "vivit_micro_model1:84", "multiply-adds"),
+        Claim("windows beat attention to all (ViViT 1)", swin(), "vivit_micro_model1", "parameters"),
+        Claim("R(2+1)D beats R3D", "r2plus1d_micro", "r3d_micro", "parameters"),
+        Claim("global context helps I3D", "i3d_r50_gc_micro", "i3d_r50_micro", "the trunk"),
+        Claim("disentangled beats non-local", "i3d_r50_dnl_micro", "i3d_r50_nl_micro", "both"),
+    )
+
+
 # The shift along time is tried with windows of 4 steps: 16 frames are 8 time steps, and windows of 8 are not shifted there.
 
 
@@ -86,8 +101,8 @@ class Quiet:
 
 
 def contenders(claims: tuple[Claim, ...]) -> list[Contender]:
-    """The base, then every model that a claim names, once."""
-    names = dict.fromkeys([BASE, *(name for claim in claims for name in (claim.better, claim.worse))])
+    """Every model that a claim names, once."""
+    names = dict.fromkeys(name for claim in claims for name in (claim.better, claim.worse))
     return parse_contenders(",".join(names))
 
 
@@ -104,12 +119,12 @@ def seconds_a_clip(plan: Plan, batch: int = 4) -> float:
     return taken / batch
 
 
-def sized(data: Path, out: Path, models: list[Contender], hours: float) -> dict[str, Any]:
+def sized(data: Path, out: Path, models: list[Contender], clip: dict[str, Any], hours: float) -> dict[str, Any]:
     """Seconds, parameters and multiply-adds of each model, and the epochs that fit."""
     rows: dict[str, Any] = {}
     clips = 0
     for one in models:
-        wanted = Preferences(**SIZE, folds=FOLDS, recipe="scratch")
+        wanted = Preferences(**clip, folds=FOLDS, recipe="scratch")
         plan = make_plan(data, out / "sizing" / one.folder, one.model, None, wanted, 0, False, told=one.changes)
         p, clips = plan.classifier.preprocessing, len(plan.train_clips.rows)
         rows[one.text] = {
@@ -149,15 +164,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", type=Path, nargs="+", help="folders of class folders, or CSV files with groups")
     parser.add_argument("--out", type=Path, required=True, help="where the runs stand")
     parser.add_argument("--hours", type=float, default=6.0, help="processor hours for each set")
+    parser.add_argument("--size", type=int, default=56, help="pixels of a frame; windows are half of a frame's side")
     parser.add_argument("--results", type=Path, help="a file for all figures, written after each run")
     parser.add_argument("--all", action="store_true", help="all claims; else those that cost least")
     parser.add_argument("--plan", action="store_true", help="measure and print the plan, and train nothing")
     options = parser.parse_args(arguments)
     results_file = options.results or options.out / "claims.json"
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    claims = CORE + MORE if options.all else CORE
+    if options.size % (2 * PATCH):
+        parser.error(f"--size {options.size}: two windows of tokens of {PATCH} pixels have to fill it; use 32 or 56.")
+    window = options.size // (2 * PATCH)
+    clip: dict[str, Any] = {"clip_len": CLIP_LEN, "size": options.size}
+    claims = core_claims(window) + (more_claims(window) if options.all else ())
     models = contenders(claims)
-    everything: dict[str, Any] = {"recipe": "scratch", "folds": FOLDS, "batch_size": BATCH, **SIZE, "sets": {}}
+    everything: dict[str, Any] = {"recipe": "scratch", "folds": FOLDS, "batch_size": BATCH, **clip, "sets": {}}
     for data in options.data:
         name = data.parent.name if data.is_file() else data.name
         out = options.out / name
@@ -166,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
         if plan_file.exists():  # the terms of a comparison stay
             plan = json.loads(plan_file.read_text(encoding="utf-8"))
         else:
-            plan = sized(data, out, models, options.hours)
+            plan = sized(data, out, models, clip, options.hours)
             with replace_file(plan_file) as new:
                 new.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: {plan['clips']} clips, {plan['epochs']} epochs, {plan['steps']} steps a run", flush=True)
@@ -188,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
                 with replace_file(results_file) as new:
                     new.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
 
-        terms = Terms(data, Preferences(**SIZE, folds=FOLDS), SEEDS, {"epochs": plan["epochs"], "batch_size": BATCH})
+        terms = Terms(data, Preferences(**clip, folds=FOLDS), SEEDS, {"epochs": plan["epochs"], "batch_size": BATCH})
         recipes: dict[str, str | None] = {one.text: "scratch" for one in models}
         watch = lambda what, trainer: _watch(what, trainer)  # noqa: E731
         comparison = Comparison(
