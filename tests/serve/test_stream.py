@@ -145,6 +145,15 @@ def test_what_cannot_be_read_ends_the_stream_with_a_word(server: Running, what: 
     assert "/" not in errors[0]["message"].replace("1/", "")
 
 
+@pytest.mark.parametrize("messages", [[b"no recording" * 100, STOP], [STOP]])
+def test_a_client_is_not_told_of_pipes(server: Running, messages: list[bytes | str]) -> None:
+    with open_stream(server, f"{QUERY}&kind=recording") as socket:
+        for message in messages:
+            socket.send(message)
+        (error,) = (m for m in all_of(socket) if m["type"] == "error")
+    assert not any(word in error["message"] for word in ("|", "ffmpeg", "--", "pipe"))
+
+
 def test_too_large_a_message_ends_the_stream(server: Running) -> None:
     with open_stream(server) as socket:
         try:
