@@ -129,6 +129,7 @@ BAD = {
     "no time": ([b"x"], f"{QUERY}&replay=yes", "bad_setting"),
     "setting": ([], "enter=2&leave=3", "bad_setting"),
     "unknown setting": ([], "url=rtsp://127.0.0.1/", "bad_setting"),
+    "a setting twice": ([], "fps=5&fps=10", "bad_setting"),
     "unknown kind": ([], "kind=hologram", "bad_setting"),
     "unknown model": ([], "model=other", "no_model"),
 }
