@@ -256,6 +256,24 @@ def test_a_checkpoint_that_cannot_be_loaded_is_said_once(names: Path, tmp_path: 
         run_batch(plan, work, 1)
 
 
+def test_a_timeline_that_no_video_could_have_is_said_once(
+    names: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not as the error of every file, whose labels would be lost with it."""
+    tiny_classifier(preprocessing=Preprocessing(clip_len=8, sampling="uniform", size=(32, 32))).save(tmp_path / "m")
+    arguments = ["batch", str(names), "--weights", str(tmp_path / "m"), "--out", str(tmp_path / "o")]
+    assert main([*arguments, "--keep-timeline", "--workers", "1"]) == 2
+    assert capsys.readouterr().err.count("--clip-seconds") == 1
+    assert list((tmp_path / "o" / "table").iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [["--clip-seconds", "3"], ["--keep-timeline", "--clip-seconds", "0"]])
+def test_seconds_of_a_clip_that_mean_nothing_are_refused(names: Path, tmp_path: Path, options: list[str]) -> None:
+    arguments = ["batch", str(names), "--weights", "swin3d_micro_gestures", "--out", str(tmp_path / "o"), *options]
+    assert main(arguments) == 2
+    assert not (tmp_path / "o").exists()
+
+
 def test_a_cut_off_batch_json_is_written_anew_while_nothing_is_done(names: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(names, out)
