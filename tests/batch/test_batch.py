@@ -205,6 +205,11 @@ def test_lists(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("a.mp4,x\n")
     with pytest.raises(ConfigError, match="Put the line path"):
         read_manifest([str(tmp_path / "l.csv")])
+    (tmp_path / "l.csv").write_text('label,path\r\nx,"a,\u2028.mp4"\r\n\r\n,\r\n,b.mp4')
+    assert read_manifest([str(tmp_path / "l.csv")]).paths == (str(tmp_path / "a,\u2028.mp4"), str(tmp_path / "b.mp4"))
+    (tmp_path / "l.csv").write_text("label,path\nx,a.mp4\nx,\ny\n")
+    with pytest.raises(ConfigError, match="lines 3, 4 have no path"):
+        read_manifest([str(tmp_path / "l.csv")])
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(ConfigError, match="names no files"):
         read_manifest([str(tmp_path / "empty.txt")])
