@@ -205,6 +205,11 @@ def test_lists(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("a.mp4,x\n")
     with pytest.raises(ConfigError, match="Put the line path"):
         read_manifest([str(tmp_path / "l.csv")])
+    (tmp_path / "l.csv").write_text('label,path\r\nx,"a,\u2028.mp4"\r\n\r\n,\r\n,b.mp4')
+    assert read_manifest([str(tmp_path / "l.csv")]).paths == (str(tmp_path / "a,\u2028.mp4"), str(tmp_path / "b.mp4"))
+    (tmp_path / "l.csv").write_text("label,path\nx,a.mp4\nx,\ny\n")
+    with pytest.raises(ConfigError, match="lines 3, 4 have no path"):
+        read_manifest([str(tmp_path / "l.csv")])
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(ConfigError, match="names no files"):
         read_manifest([str(tmp_path / "empty.txt")])
@@ -254,6 +259,24 @@ def test_a_checkpoint_that_cannot_be_loaded_is_said_once(names: Path, tmp_path: 
         pytest.raises(VideoSwinError),
     ):
         run_batch(plan, work, 1)
+
+
+def test_a_timeline_that_no_video_could_have_is_said_once(
+    names: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not as the error of every file, whose labels would be lost with it."""
+    tiny_classifier(preprocessing=Preprocessing(clip_len=8, sampling="uniform", size=(32, 32))).save(tmp_path / "m")
+    arguments = ["batch", str(names), "--weights", str(tmp_path / "m"), "--out", str(tmp_path / "o")]
+    assert main([*arguments, "--keep-timeline", "--workers", "1"]) == 2
+    assert capsys.readouterr().err.count("--clip-seconds") == 1
+    assert list((tmp_path / "o" / "table").iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [["--clip-seconds", "3"], ["--keep-timeline", "--clip-seconds", "0"]])
+def test_seconds_of_a_clip_that_mean_nothing_are_refused(names: Path, tmp_path: Path, options: list[str]) -> None:
+    arguments = ["batch", str(names), "--weights", "swin3d_micro_gestures", "--out", str(tmp_path / "o"), *options]
+    assert main(arguments) == 2
+    assert not (tmp_path / "o").exists()
 
 
 def test_a_cut_off_batch_json_is_written_anew_while_nothing_is_done(names: Path, tmp_path: Path) -> None:

@@ -79,6 +79,13 @@ def test_wrong_methods_and_addresses(server: Running) -> None:
     assert server.request("DELETE", "/v1/timeline/none").status == 404
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/v1/models", "/nowhere", "/v1/predict"])
+def test_head_is_get_without_the_body(server: Running, path: str) -> None:
+    """Load balancers and monitors ask so."""
+    head, get = server.request("HEAD", path), server.request("GET", path)
+    assert (head.status, head.headers, head.body) == (get.status, get.headers, b"")
+
+
 def test_loopback() -> None:
     assert all(is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9"))
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.0.1", "example.com", ""))

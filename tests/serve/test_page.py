@@ -8,9 +8,11 @@ import pytest
 
 from tests.serve.browser import chromium, write_camera_file
 from tests.serve.helpers import Running, running
+from tests.tiny import tiny_classifier, write_video
 from videoswin.classifier.bundled import sample_videos
 from videoswin.classifier.loading import load
 from videoswin.serve.models import Models, ServedModel
+from videoswin.train import start
 
 pytestmark = pytest.mark.slow
 NAME = "swin3d_micro_gestures"
@@ -68,6 +70,30 @@ def test_the_camera_is_seen(page: Any) -> None:
     assert "ms" in page.inner_text("#latency")
     page.click("#camera-start")
     assert page.inner_text("#camera-state") == "The camera is off."
+
+
+def test_a_correction_goes_to_the_name_that_was_chosen(
+    page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when names were added after the training, which stand before "none of these"."""
+    tiny_classifier().save(tmp_path / "tiny")
+    monkeypatch.setattr(start, "DEFAULT_START", str(tmp_path / "tiny"))
+    clips = [write_video(tmp_path / f"{number}.mp4", seed=number) for number in range(6)]
+    page.click("#tab-teach")
+    for place, name in enumerate(("one", "two")):
+        page.fill(f"#classes > :nth-child({place + 1}) input[type=text]", name)
+        page.set_input_files(f"#classes > :nth-child({place + 1}) input[type=file]", clips[3 * place : 3 * place + 3])
+    page.click("#train:enabled")
+    page.wait_for_selector("#taught:not([hidden])", timeout=120_000)
+    page.set_input_files("#try-file", clips[0])
+    page.wait_for_selector("#correct:not([hidden])")
+    page.select_option("#correct-label", "none of these")
+    page.click("#add-class")
+    page.fill("#classes > :nth-child(3) input[type=text]", "three")
+    page.press("#classes > :nth-child(3) input[type=text]", "Tab")
+    assert page.locator("#correct-label option").all_inner_texts() == ["one", "two", "three", "none of these"]
+    page.click("#correct-add")
+    page.wait_for_selector("#classes > [data-none] >> text=1 clip")
 
 
 def test_nothing_is_fetched_from_elsewhere_and_nothing_is_complained_about(page: Any, bundled: Running) -> None:

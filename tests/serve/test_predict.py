@@ -92,6 +92,12 @@ def test_settings_that_make_no_sense_are_refused(server: Running, clip: Path, na
     assert (answer.status, answer.code) == (422, code)
 
 
+def test_settings_in_the_address_are_refused(server: Running, clip: Path) -> None:
+    """They would change nothing, and nobody would notice."""
+    answer = server.post("/v1/predict?views=4x3", clip)
+    assert (answer.status, answer.code) == (422, "bad_setting")
+
+
 def test_too_many_views_are_refused(server: Running, clip: Path) -> None:
     assert server.post("/v1/predict", clip, views="1000x3").status == 422
 

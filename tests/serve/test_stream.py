@@ -129,6 +129,7 @@ BAD = {
     "no time": ([b"x"], f"{QUERY}&replay=yes", "bad_setting"),
     "setting": ([], "enter=2&leave=3", "bad_setting"),
     "unknown setting": ([], "url=rtsp://127.0.0.1/", "bad_setting"),
+    "a setting twice": ([], "fps=5&fps=10", "bad_setting"),
     "unknown kind": ([], "kind=hologram", "bad_setting"),
     "unknown model": ([], "model=other", "no_model"),
 }
@@ -143,6 +144,15 @@ def test_what_cannot_be_read_ends_the_stream_with_a_word(server: Running, what: 
         errors = [m for m in all_of(socket) if m["type"] == "error"]
     assert [error["code"] for error in errors] == [code]
     assert "/" not in errors[0]["message"].replace("1/", "")
+
+
+@pytest.mark.parametrize("messages", [[b"no recording" * 100, STOP], [STOP]])
+def test_a_client_is_not_told_of_pipes(server: Running, messages: list[bytes | str]) -> None:
+    with open_stream(server, f"{QUERY}&kind=recording") as socket:
+        for message in messages:
+            socket.send(message)
+        (error,) = (m for m in all_of(socket) if m["type"] == "error")
+    assert not any(word in error["message"] for word in ("|", "ffmpeg", "--", "pipe"))
 
 
 def test_too_large_a_message_ends_the_stream(server: Running) -> None:

@@ -85,3 +85,4 @@ def test_names_are_short_and_lessons_few(server: Running, begin: Callable[[], st
     ids = [begin() for _ in range(2)]
     assert server.request("POST", "/v1/teach").status == 503
     assert server.post(f"/v1/teach/{ids[0]}/clips", clip, label="x" * 100).status == 422
+    assert server.post(f"/v1/teach/{ids[0]}/clips", clip).code == "bad_setting"  # not "none of these" without a word

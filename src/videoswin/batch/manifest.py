@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from videoswin.storage.addresses import is_address, listed, require_no_password,
 __all__ = ["Manifest", "read_manifest"]
 
 _LISTS = (".csv", ".txt", ".lst")
+_LINE_END = re.compile(r"\r\n?|\n")  # str.splitlines() would cut names at U+2028 and others as well
+_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def _listed(source: str) -> list[str]:
     text = content.decode("utf-8-sig", "surrogateescape")
     if "\0" in text:
         raise ConfigError(f"{name}: this is no list of files (it holds zero bytes). Give a .csv or .txt.")
-    lines = text.splitlines()
+    lines = _LINE_END.split(text)
     is_table = source.lower().endswith(".csv")
     named = _column(name, lines) if is_table else [line.strip() for line in lines if line.strip()]
     for one in named:
@@ -94,7 +97,18 @@ def _column(path: str, lines: list[str]) -> list[str]:
     at = header.index("path")
     if header == ["path"] and not any('"' in line for line in lines):
         return [name for line in lines[1:] if (name := line.strip())]
+    reader, names, unnamed = csv.reader(lines[1:], strict=True), [], []
     try:
-        return [name for row in csv.reader(lines[1:], strict=True) if len(row) > at and (name := row[at].strip())]
+        for row in reader:
+            name = row[at].strip() if len(row) > at else ""
+            if name:
+                names.append(name)
+            elif any(map(str.strip, row)):
+                unnamed.append(str(reader.line_num + 1))
     except csv.Error as error:
         raise ConfigError(f"{path}: is not CSV ({error}). Check its quotes and commas.") from error
+    if unnamed:
+        more = f" and {len(unnamed) - _TOLD:,} more" if len(unnamed) > _TOLD else ""
+        which = f"line {unnamed[0]} has" if len(unnamed) == 1 else f"lines {', '.join(unnamed[:_TOLD])}{more} have"
+        raise ConfigError(f"{path}: {which} no path. Name the files, or take the lines out.")
+    return names

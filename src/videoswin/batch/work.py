@@ -80,8 +80,18 @@ class _Labeller:
             self.classifier.require_classes()
         elif work.features:
             raise ConfigError(f"{work.weights}: an exported file gives no features. Give the checkpoint.")
+        if work.timeline:
+            self._require_timeline()
         self.limits = Limits.parse(work.limits)
         self.read = VideoReader(self.classifier.preprocessing, Views.of(work.views), 0, self.limits)
+
+    def _require_timeline(self) -> None:
+        """ConfigError where no video could have one: it is said once, and not of every file."""
+        from videoswin.live.decisions import DecisionSettings
+        from videoswin.live.pace import Pace, make_tracker
+
+        pace = Pace(self.work.clip_seconds).suited(self.classifier)
+        make_tracker(self.classifier, pace, pace.fps(self.classifier.preprocessing, 25.0), DecisionSettings())
 
     def rows(self, files: Files) -> Rows:
         from videoswin.predict.batches import read_ahead, score_in_groups, views_at_once

@@ -1,5 +1,6 @@
 """``videoswin batch``: labels for any number of videos, through kills and restarts."""
 
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -86,8 +87,13 @@ def batch(
 
     require_pyarrow()
     run_parts = _engine(engine)
-    if (workers is not None and workers < 1) or top_k < 1:
-        raise ConfigError(f"workers={workers} and top_k={top_k} must be 1 or more.")
+    for name, value in (("workers", workers), ("top_k", top_k)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}={value} must be 1 or more.")
+    if clip_seconds is not None and not keep_timeline:
+        raise ConfigError("--clip-seconds is for --keep-timeline. Give both, or leave it out.")
+    if clip_seconds is not None and not (math.isfinite(clip_seconds) and clip_seconds > 0):
+        raise ConfigError(f"clip_seconds={clip_seconds} must be above 0.")
     digest = weights_digest(weights)
     work = Label(weights, views, top_k, limits or "", device, keep_features, keep_timeline, clip_seconds)
     _check(work)

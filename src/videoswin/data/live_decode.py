@@ -290,9 +290,11 @@ def open_pipe(
     rate: float | None = None,
     limits: Limits | None = None,
     watch: Watch | None = None,
+    recorded: bool = False,
 ) -> LiveInput:
     """Read Y4M, an MPEG transport stream, or what a browser records (WebM, MP4 in fragments) from a pipe, told by its first
     bytes, or raw RGB (rgb24) of ``size`` (height, width) pixels at ``rate`` frames per second. ``watch``: as for :func:`open_address`.
+    ``recorded``: a client sends a recording, and is told so in errors; there is no command before a ``|``.
 
     Raises:
         VideoError: the pipe is empty, or holds neither and no size was given. While iterating, when it ends inside a frame.
@@ -308,7 +310,7 @@ def open_pipe(
             broken_off = partial(_is_inside, reader, 3 * size[0] * size[1])
         else:
             head = reader.first_bytes(_TS_PACKET + 1)
-            form, options = _form_of(head, name), {}
+            form, options = _form_of(head, name, recorded), {}
             if form in ("matroska", "mov"):  # a recording that is stopped ends where it ends
                 broken_off = lambda packets, size: False  # noqa: E731
             else:
@@ -331,9 +333,10 @@ def _is_inside(reader: PipeReader, piece: int, packets: int, size: int) -> bool:
     return not with_parameters and reader.total != len(header) + 1 + packets * marks + size
 
 
-def _form_of(head: bytes, name: str) -> str:
+def _form_of(head: bytes, name: str, recorded: bool) -> str:
     if not head:
-        raise VideoError(name, "nothing came in", "Check the command before the |")
+        hint = "Send the pieces of a recording first" if recorded else "Check the command before the |"
+        raise VideoError(name, "nothing came in", hint)
     if head.startswith(b"YUV4MPEG2"):
         return "yuv4mpegpipe"
     if head[0] == 0x47 and len(head) > _TS_PACKET and head[_TS_PACKET] == 0x47:
@@ -342,6 +345,9 @@ def _form_of(head: bytes, name: str) -> str:
         return "matroska"
     if head[4:8] == b"ftyp":
         return "mov"
+    if recorded:
+        hint = "Send what a browser records, from its first piece on"
+        raise VideoError(name, "this is neither WebM nor MP4 in fragments", hint)
     reason = "this is neither Y4M nor an MPEG transport stream"
     raise VideoError(
         name, reason, "Pipe in one of them (ffmpeg -i INPUT -f mpegts -), or raw rgb24 with --pipe-size and --pipe-fps"

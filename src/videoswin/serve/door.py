@@ -64,6 +64,8 @@ class Door:
                 status[0] = 101
             await send(message)
 
+        if is_http and scope["method"] == "HEAD":  # as GET; uvicorn, which has the scope as it came, sends no body
+            scope = {**scope, "method": "GET"}
         service.in_flight += 1
         try:
             self._check(scope)

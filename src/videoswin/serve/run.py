@@ -97,15 +97,17 @@ def load_models(weights: Sequence[str], runtime: str, device: str) -> Any:
 
 
 def _listen(settings: ServeSettings) -> socket.socket:
-    """The socket, bound before the models are loaded: a port that is taken is told at once."""
+    """The socket, which listens before the models are loaded: a port that is taken is told at once. Two sockets that are only bound
+    may have one port; the second would be told when all is loaded."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-    except OSError as error:
+        listening.listen()
+    except (OSError, OverflowError, UnicodeError) as error:  # a port above 65535; a host that is no name
         listening.close()
-        reason = error.strerror or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             f"{settings.host}:{settings.port} cannot be listened on ({reason}). Choose another with --host and --port."
         ) from error

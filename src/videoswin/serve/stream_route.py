@@ -54,6 +54,8 @@ async def _serve(socket: WebSocket, service: Service) -> None:
     for name in fields:
         if name not in _KNOWN:
             raise Refused(422, "bad_setting", f'There is no setting "{name[:40]}". {nearest(name[:40], _KNOWN)}')
+        if len(socket.query_params.getlist(name)) > 1:
+            raise Refused(422, "bad_setting", f"The setting {name} is there twice.")
     model = service.models.find(fields.get("model", ""))
     kind = fields.get("kind", _KINDS[0])
     if kind not in _KINDS:

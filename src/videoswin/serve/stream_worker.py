@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from videoswin.data.containers import Limits
-from videoswin.data.live_decode import open_pipe
+from videoswin.data.live_decode import LiveInput, open_pipe
+from videoswin.data.live_wait import Watch
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import VideoError, VideoSwinError
 from videoswin.live.frame_selector import FrameSelector
@@ -103,7 +104,8 @@ def _recording(connection: Connection, limits: Limits) -> Iterator[Picture]:
 
     threading.Thread(target=pump, name="videoswin pieces", daemon=True).start()
     file = os.fdopen(reading, "rb", buffering=0)
-    source = LiveSource(
-        lambda watch: open_pipe(file, limits=limits, watch=watch), "recording", reconnect=False, max_bytes=float("inf")
-    )
-    yield from source
+
+    def opened(watch: Watch) -> LiveInput:
+        return open_pipe(file, limits=limits, watch=watch, recorded=True)
+
+    yield from LiveSource(opened, "recording", reconnect=False, max_bytes=float("inf"))

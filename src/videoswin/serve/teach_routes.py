@@ -44,13 +44,16 @@ def add_teach_routes(app: FastAPI, service: Service) -> None:
         with service.uploads.place():
             async with read_form(request, lesson.folder, _FIELDS, service.settings) as form:
                 label, group = (_name(form.fields.get(field, "")) for field in _FIELDS)
+                if not label:
+                    message = f'Name the class as the field label; "{_none()}" is for clips of other things.'
+                    raise Refused(422, "bad_setting", message)
                 with service.queue.place():
                     # Read once now, so that a clip that cannot be read is told at once and not in the middle of a training.
                     preprocessing = service.models.find("").classifier.preprocessing
                     reading = service.decoders.read(form.path, form.name, preprocessing, service.views_of("1x1"))
                     if await service.in_time(reading, client_gone(request)) is None:
                         return JSONResponse({}, 499)
-                name = lessons().add(lesson, form.path, label or _none(), group)
+                name = lessons().add(lesson, form.path, label, group)
         return JSONResponse({"clip": name, **lesson.to_dict()}, 201)
 
     @app.delete("/v1/teach/{id}/clips/{clip}", summary="Take a clip away")

@@ -44,8 +44,11 @@ async def read_form(
         known: names that fields may have, beside ``video``.
 
     Raises:
-        Refused: 400 no proper form; 408 too slow; 413 too large; 415 no form at all; 422 not one video, or an unknown field.
+        Refused: 400 no proper form; 408 too slow; 413 too large; 415 no form at all; 422 not one video, an unknown field, or settings in the address.
     """
+    for name in request.query_params:
+        message = f'"{name[:40]}" stands in the address, where it would not be read. Send it as a field of the form.'
+        raise Refused(422, "bad_setting", message)
     limit = settings.max_upload_bytes
     parts = _Parts(_boundary(request.headers.get("content-type", "")), known, limit)
     length = request.headers.get("content-length", "")

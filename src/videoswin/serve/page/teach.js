@@ -4,12 +4,13 @@ import { download, getJson, post, remove, send } from "./api.js";
 import { openCamera } from "./camera.js";
 import { $, attempt, element, percent } from "./show.js";
 
-const NONE = ""; // what the server calls "none of these"
+const NONE = "none of these"; // as the server calls it
 const CLIP_S = 3;
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 let lesson = null; // as the server tells it
 let tried = null; // the clip that was answered last
+let offered = []; // the rows that it may belong to
 
 async function begun() {
   lesson ??= await post("/v1/teach");
@@ -18,8 +19,9 @@ async function begun() {
 
 function addClass(name, fixed = false) {
   const row = element("div", null, { class: "class", role: "group" });
-  const title = fixed ? element("span", "none of these", { class: "name" }) : element("input", null, { type: "text", maxlength: "60", placeholder: "A name", "aria-label": "Name" });
+  const title = fixed ? element("span", NONE, { class: "name" }) : element("input", null, { type: "text", maxlength: "60", placeholder: "A name", "aria-label": "Name" });
   if (!fixed) title.value = name;
+  title.addEventListener("change", offer); // a new name is an answer, too
   const count = element("span", "0 clips", { class: "quiet" });
   const record = element("button", `Record ${CLIP_S} s`, { type: "button" });
   const choose = element("label", "Choose clips ", { class: "button" });
@@ -126,16 +128,22 @@ function show(result) {
   const lines = result.confused.map(([truth, taken, count]) => `${truth} was taken for ${taken}: ${count}`);
   if (result.none_auroc !== null) lines.unshift(`Other things are told apart with an AUROC of ${result.none_auroc.toFixed(2)}, measured by ${result.none_from === "clips" ? "their clips" : "leaving each class out"}.`);
   $("teach-notes").replaceChildren(...[...lines, ...result.notes].map((line) => element("li", line)));
-  $("correct-label").replaceChildren(...rows().map((row, place) => element("option", row.label() || "none of these", { value: place })));
 }
 
-const rows = () => [...$("classes").children];
+/** What the tried clip may have been: the names there are now, wherever their rows stand. */
+function offer() {
+  const chosen = offered[$("correct-label").selectedIndex];
+  offered = [...$("classes").children].filter((row) => row.label());
+  $("correct-label").replaceChildren(...offered.map((row) => element("option", row.label())));
+  $("correct-label").selectedIndex = Math.max(0, offered.indexOf(chosen));
+}
 
 async function answer(clip, name) {
   tried = { clip, name };
   const found = await send("/v1/predict", clip, name, { model: lesson.model, raw: "true" });
   const [best] = found.predictions;
   $("try-answer").textContent = found.raw.label === null ? `None of these; the nearest is ${best.label}, ${percent(best.score)}` : `${best.label}, ${percent(best.score)}`;
+  offer();
   $("correct").hidden = false;
 }
 
@@ -150,7 +158,7 @@ $("try-file").addEventListener("change", () => attempt(async () => {
 }));
 $("try-camera").addEventListener("click", () => attempt(async () => answer(await recordClip(), "recorded.webm")));
 $("correct-add").addEventListener("click", () => attempt(async () => {
-  await rows()[Number($("correct-label").value)].add(tried.clip, tried.name);
+  await offered[$("correct-label").selectedIndex].add(tried.clip, tried.name);
   $("correct").hidden = true;
   $("teach-state").textContent = "Kept. Train again to learn from it.";
 }));
