@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from videoswin.storage.addresses import is_address, listed, require_no_password,
 __all__ = ["Manifest", "read_manifest"]
 
 _LISTS = (".csv", ".txt", ".lst")
-_LINE_END = re.compile(r"\r\n?|\n")  # str.splitlines() would cut names at U+2028 and others as well
 _TOLD = 5
 
 
@@ -66,7 +64,7 @@ def _listed(source: str) -> list[str]:
     text = content.decode("utf-8-sig", "surrogateescape")
     if "\0" in text:
         raise ConfigError(f"{name}: this is no list of files (it holds zero bytes). Give a .csv or .txt.")
-    lines = _LINE_END.split(text)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # str.splitlines() cuts names at U+2028, too
     is_table = source.lower().endswith(".csv")
     named = _column(name, lines) if is_table else [line.strip() for line in lines if line.strip()]
     for one in named:
