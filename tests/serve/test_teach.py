@@ -1,5 +1,6 @@
 """/v1/teach: lessons."""
 
+import asyncio
 import io
 import time
 import zipfile
@@ -12,6 +13,11 @@ import pytest
 from tests.serve.helpers import PATIENCE_S, Running
 from tests.tiny import tiny_classifier, write_video
 from videoswin.classifier.loading import load
+from videoswin.serve.jobs import Jobs
+from videoswin.serve.models import Models
+from videoswin.serve.refusals import Refused
+from videoswin.serve.settings import ServeSettings
+from videoswin.serve.teaching import Lessons
 from videoswin.train import start
 
 
@@ -86,3 +92,33 @@ def test_names_are_short_and_lessons_few(server: Running, begin: Callable[[], st
     assert server.request("POST", "/v1/teach").status == 503
     assert server.post(f"/v1/teach/{ids[0]}/clips", clip, label="x" * 100).status == 422
     assert server.post(f"/v1/teach/{ids[0]}/clips", clip).code == "bad_setting"  # not "none of these" without a word
+
+
+def test_what_is_used_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hour begins anew with each question to the lesson or to its model, and its checkpoint stays as long."""
+    now = [0.0]
+    settings = ServeSettings(keep_jobs_s=60)
+    jobs = Jobs(tmp_path, 4, 60, 60, clock=lambda: now[0])
+    models = Models({})
+    lessons = Lessons(tmp_path, jobs, models, settings, clock=lambda: now[0])
+
+    async def trained() -> str:
+        lesson = lessons.begin()
+        monkeypatch.setattr(jobs, "_run", lambda job: asyncio.sleep(0))
+        lesson.job = jobs.add("teach", jobs.new_folder(), {})
+        tiny_classifier().save(lesson.job.folder / "out" / "checkpoint")
+        lesson.job.state, lesson.job.ended = "done", 0.0
+        await lessons.take_up(lesson)
+        return lesson.id
+
+    id = asyncio.run(trained())
+    for now[0] in (50, 100, 150):
+        assert models.find(id).classifier.labels
+    lessons.begin()
+    jobs.forget_old()
+    assert (Path(models.find(id).source) / "config.json").exists()
+    now[0] = 300
+    with pytest.raises(Refused):
+        lessons.find(id)
+    with pytest.raises(Refused):
+        models.find(id)

@@ -45,7 +45,7 @@ class Job:
     result: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     ended: float | None = None
-    """On the monotonic clock."""
+    """Or last in use, on the monotonic clock."""
 
     @property
     def is_over(self) -> bool:
@@ -116,6 +116,11 @@ class Jobs:
         if job is None or job.kind != kind:
             raise Refused(404, "no_job", "There is no such job, or no more: results are kept for a while only.")
         return job
+
+    def keep(self, job: Job) -> None:
+        """What it made is in use: the time for which it is kept begins anew."""
+        if job.is_over:
+            job.ended = self._clock()
 
     async def remove(self, job: Job) -> None:
         """End it if it is not over, and forget it with all its files."""

@@ -1,6 +1,6 @@
 """The models of a server, by name; the first one answers where no name is given."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ class Models:
 
     def __init__(self, served: Mapping[str, ServedModel]) -> None:
         self._served = dict(served)
-        self._taught: dict[str, ServedModel] = {}
+        self._taught: dict[str, tuple[ServedModel, Callable[[], object]]] = {}
 
     def __iter__(self) -> Any:
         return iter(self._served.values())
@@ -51,14 +51,16 @@ class Models:
         if not name:
             return next(iter(self._served.values()))
         if name in self._taught:
-            return self._taught[name]
+            model, used = self._taught[name]
+            used()
+            return model
         if name not in self._served:
             raise Refused(422, "no_model", f'There is no model "{name[:80]}". {nearest(name[:80], self._served)}')
         return self._served[name]
 
-    def keep_taught(self, name: str, model: ServedModel) -> None:
-        """A model that only those find who know its name."""
-        self._taught[name] = model
+    def keep_taught(self, name: str, model: ServedModel, used: Callable[[], object]) -> None:
+        """A model that only those find who know its name. ``used`` is called each time."""
+        self._taught[name] = model, used
 
     def drop_taught(self, name: str) -> None:
         self._taught.pop(name, None)

@@ -86,7 +86,7 @@ class Lessons:
         if id not in self._lessons:
             raise Refused(404, "no_lesson", "There is no such lesson, or no more: it is kept for a while only.")
         lesson = self._lessons[id]
-        lesson.touched = self._clock()
+        self._touch(lesson)
         return lesson
 
     def require_room(self, lesson: Lesson, more: int = 0) -> None:
@@ -132,7 +132,7 @@ class Lessons:
 
         folder = job.folder / "out" / "checkpoint"
         classifier = await asyncio.get_running_loop().run_in_executor(None, load, folder)
-        self._models.keep_taught(lesson.id, ServedModel(classifier, str(folder)))
+        self._models.keep_taught(lesson.id, ServedModel(classifier, str(folder)), lambda: self._touch(lesson))
         lesson.loaded = job
 
     async def end(self, lesson: Lesson) -> None:
@@ -140,6 +140,12 @@ class Lessons:
         self._drop(lesson)
         if lesson.job is not None:
             await self._jobs.remove(lesson.job)
+
+    def _touch(self, lesson: Lesson) -> None:
+        """The time for which it is kept, with its clips and its model, begins anew."""
+        lesson.touched = self._clock()
+        if lesson.job is not None:
+            self._jobs.keep(lesson.job)
 
     def _forget_old(self) -> None:
         for lesson in list(self._lessons.values()):
