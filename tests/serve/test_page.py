@@ -96,6 +96,13 @@ def test_a_correction_goes_to_the_name_that_was_chosen(
     page.wait_for_selector("#classes > [data-none] >> text=1 clip")
 
 
+def test_the_api_is_described_to_who_has_a_token(page: Any) -> None:
+    """A plain link would send none; the page asks for the file as it asks for everything."""
+    with page.expect_download() as waiting:
+        page.click("#api")
+    assert waiting.value.suggested_filename == "videoswin-openapi.json"
+
+
 def test_nothing_is_fetched_from_elsewhere_and_nothing_is_complained_about(page: Any, bundled: Running) -> None:
     hosts = page.evaluate("performance.getEntriesByType('resource').map((e) => new URL(e.name).host)")
     assert {host for host in hosts if host} == {f"127.0.0.1:{bundled.port}"}

@@ -1,6 +1,6 @@
 // The page: tabs, the choice of a model, and its parts.
 
-import { getJson } from "./api.js";
+import { download, getJson } from "./api.js";
 import { stopCamera } from "./camera.js";
 import { $, attempt, element } from "./show.js";
 import "./teach.js";
@@ -27,6 +27,11 @@ tabs.forEach((tab, place) => {
     next.focus();
     open(next);
   });
+});
+
+$("api").addEventListener("click", (event) => { // a plain link sends no token
+  event.preventDefault();
+  attempt(() => download("/openapi.json", "videoswin-openapi.json"));
 });
 
 attempt(async () => {
