@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from videoswin.data.clips import name_of
 from videoswin.data.containers import Limits
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
@@ -20,7 +21,7 @@ from videoswin.predict.answers import NONE
 from videoswin.predict.calibration import accuracy_interval, reliability
 from videoswin.predict.charts import Line, line_chart, reliability_chart
 from videoswin.predict.evaluation import Evaluation, RowResult
-from videoswin.predict.films import Film, both_films, name_of
+from videoswin.predict.films import Film, both_films
 from videoswin.predict.pages import render_page
 from videoswin.predict.scoring import VideoClassifier
 from videoswin.predict.several import SeveralEvaluation
