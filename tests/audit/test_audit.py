@@ -15,7 +15,7 @@ from videoswin.audit.quick import quick_look
 from videoswin.audit.scenes import joined, same_place
 from videoswin.cli.main import main
 from videoswin.data.annotations import read_index
-from videoswin.data.clips import Clip
+from videoswin.data.clips import Clip, names_of
 from videoswin.data.fingerprints import Fingerprint
 from videoswin.train.features import Features
 
@@ -176,6 +176,18 @@ def test_the_quick_look(data: Path):
         "beware: 0.mp4, again.mp4 have the same bytes and different labels, in several splits or groups. videoswin audit shows more."
     ]
     assert quick_look(rows[:5]) == []
+
+
+def test_clips_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for label in ("nod", "wave"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        write_video(tmp_path / "set" / label / "01.mp4", seed=1)
+    index = read_index(tmp_path / "set")
+    assert quick_look(index.rows)[0].startswith("beware: nod/01.mp4, wave/01.mp4 have the same bytes and different")
+    assert main(["audit", str(tmp_path / "set"), "--no-labels"]) == 0
+    assert "nod/01.mp4   wave/01.mp4" in capsys.readouterr().out
+    parts = [Clip(tmp_path / "a.mp4", "nod", end=2.0), Clip(tmp_path / "a.mp4", "wave", start=2.0)]
+    assert names_of(parts) == ["a.mp4, 0 s to 2 s", "a.mp4, 2 s to the end"]
 
 
 def test_the_command(data: Path, capsys: pytest.CaptureFixture[str]):

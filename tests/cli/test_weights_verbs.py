@@ -77,6 +77,23 @@ def test_convert_inflates_and_lengthens(tmp_path: Path) -> None:
         assert inspect_checkpoint(new).config.window_size == (6, 3, 3)
 
 
+def test_like_makes_a_model_for_images_look_at_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(FILES["timm"]), "--like", "swin2d_t"]) == 0
+    assert "averaged over the frames" in capsys.readouterr().out
+    assert main(["convert", str(FILES["timm"]), str(tmp_path / "frames"), "--like", "swin2d_t"]) == 0
+    assert videoswin.load(tmp_path / "frames").model.config.window_size == (1, 3, 3)  # not inflated
+
+
+def test_inspect_says_where_like_has_no_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_classifier().save(tmp_path / "ck")
+    for weights, reason in [
+        (FILES["official"], "tensors tell everything"),
+        (tmp_path / "ck", "is for files of weights"),
+    ]:
+        assert main(["inspect", str(weights), "--like", "swin3d_t"]) == 2
+        assert reason in capsys.readouterr().err
+
+
 def test_convert_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "there.pth").touch()
     official = str(FILES["official"])
@@ -86,6 +103,10 @@ def test_convert_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         ([official, str(tmp_path / "w.pth")], "safetensors"),
         ([official, str(tmp_path / "w.pth"), "--to", "keras"], "keras"),
         ([official, str(tmp_path / "w.pth"), "--to", "official", "--num-frames-window", "0"], "window_size"),
+        ([str(FILES["timm"]), str(tmp_path / "w"), "--num-frames-window", "0"], "window_size"),
+        ([official, str(tmp_path / "w.onnx"), "--to", "official"], "Name it .pth or .safetensors."),
+        ([official, str(tmp_path / "w"), "--to", "torchvision"], "Name it .pth or .safetensors."),
+        ([official, str(tmp_path / "w"), "--like", "swin3d_t"], 'Leave like="swin3d_t" out.'),
         ([str(tmp_path / "there.pth"), str(tmp_path / "w.pth")], "too few"),
     ]:
         assert main(["convert", *arguments]) == 2

@@ -1,6 +1,7 @@
 """The page of an evaluation: everything on it, escaped, at any number of classes."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def outcome(path: Path, classes: int) -> Evaluation:
         scores = LabelScore(named, 0.5 + 0.4 * i / (3 * classes)), LabelScore(labels[(i + 2) % classes], 0.1)
         rows.append(RowResult(Clip(path, label, "test", f"person {i % 5}"), scores))
     return Evaluation(labels, Views(1, 1), tuple(rows))
+
+
+def test_three_people_say_nothing_of_others(tmp_path: Path):
+    result = outcome(write_video(tmp_path / "a.mp4"), 2)
+    few = [replace(r, row=replace(r.row, group=f"person {i % 3}")) for i, r in enumerate(result.rows)]
+    write_evaluation_page(
+        tmp_path / "page.html", tiny_classifier(), replace(result, rows=tuple(few)), "test", made=MADE
+    )
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "for these groups alone: fewer than four say nothing of others" in text
+    assert "over groups" not in text
 
 
 @pytest.mark.parametrize("classes", [2, 6, 50, 61])

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from tests.train.helpers import tiny_classifier
-from videoswin.predict.calibration import accuracy_interval, calibration_error, fit_temperature, none_threshold
+from videoswin.predict.calibration import (
+    accuracy_interval,
+    calibration_error,
+    few_groups,
+    fit_temperature,
+    none_threshold,
+)
 from videoswin.train.folds import cool
 
 
@@ -58,6 +64,12 @@ def test_clips_of_one_group_are_one_draw():
     alone_low, alone_high = accuracy_interval(correct, [""] * 100)
     assert low < alone_low < 0.5 < alone_high < high
     assert (low, high) == accuracy_interval(correct, scenes)
+
+
+def test_few_groups_say_nothing_of_others():
+    assert few_groups(["anna", "ben", "ben", "cleo"])
+    assert not few_groups(["anna", "ben", "cleo", "dora"])
+    assert not few_groups(["", "", ""])  # no groups are given: that is said elsewhere
 
 
 @pytest.mark.parametrize(("right", "of"), [(13, 13), (0, 5), (2, 3)])

@@ -202,6 +202,24 @@ def test_a_damaged_file_is_made_anew(videos: Path, tmp_path: Path):
 # The command ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_list_that_cannot_be_probed_is_refused_before_clips_are_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    tiny_classifier().save(tmp_path / "ck")
+    for label in ("a", "b"):
+        for n in range(3):
+            file = tmp_path / "set" / label / f"{n}.mp4"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("no video")  # looked at, it would be the error
+    for data, reason in [
+        (tmp_path / "set", "Too few groups or single clips (6)"),
+        (tmp_path / "one", "all clips are of one"),
+    ]:
+        assert main(["probe", str(data), "--weights", str(tmp_path / "ck"), "--folds", "9"]) == 2
+        assert reason in capsys.readouterr().err
+        shutil.copytree(tmp_path / "set" / "a", tmp_path / "one" / "a", dirs_exist_ok=True)
+
+
 def test_the_command(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("VIDEOSWIN_CACHE", str(tmp_path / "cache"))
     tiny_classifier().save(tmp_path / "ck")

@@ -83,8 +83,11 @@ TIMESFORMER = DATA / "timesformer_official/divided_space_time/weights.pyth"
 
 
 def test_what_no_tensor_tells_is_asked_for() -> None:
-    with pytest.raises(ConfigError, match=r'do not tell num_heads\. Say it: load\(FILE, like="timesformer_b_divided"'):
+    command = r"do not tell num_heads\. Say it: --like timesformer_b_divided or --num-heads N; in Python: "
+    with pytest.raises(ConfigError, match=command + r'load\(FILE, like="timesformer_b_divided", or num_heads=\.\.\.'):
         videoswin.load(TIMESFORMER)
+    with pytest.raises(ConfigError, match='like="swin3d_t" is another system'):
+        videoswin.load(TIMESFORMER, like="swin3d_t")
     classifier = videoswin.load(TIMESFORMER, like="timesformer_b_divided", num_heads=4)
     assert "num_heads 4: as given" in str(classifier.report)
     with pytest.raises(ConfigError, match="another system"):

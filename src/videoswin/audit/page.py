@@ -7,6 +7,7 @@ from typing import Any
 
 from videoswin.audit.copies import Copy
 from videoswin.audit.findings import Findings
+from videoswin.data.clips import name_of
 from videoswin.data.containers import Limits
 from videoswin.errors import VideoError
 from videoswin.predict.films import Film, film_between
@@ -60,7 +61,7 @@ def _classes(findings: Findings) -> list[dict[str, Any]]:
 
 def _clip(findings: Findings, number: int, film: Film | None) -> dict[str, Any]:
     row = findings.rows[number]
-    return {"name": row.path.name, "label": row.label, "split": row.split, "group": row.group, "film": film}
+    return {"name": name_of(row), "label": row.label, "split": row.split, "group": row.group, "film": film}
 
 
 def _pair(findings: Findings, copy: Copy, limits: Limits) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from videoswin.data.clips import Clip, first_few
+from videoswin.data.clips import Clip, first_few, names_of
 from videoswin.data.fingerprints import bytes_sum
 
 __all__ = ["quick_look"]
@@ -31,7 +31,7 @@ def quick_look(rows: Sequence[Clip]) -> list[str]:
             what += " and different labels"
         if len({row.split for row in alike}) > 1 or len({row.group for row in alike if row.group}) > 1:
             what += ", in several splits or groups"
-        lines.append(f"{first_few(row.path.name for row in alike)} {what}")
+        lines.append(f"{first_few(names_of(alike))} {what}")
     if len(lines) > _MOST:
         lines = [*lines[:_MOST], f"{len(lines) - _MOST} more sets of clips have the same bytes"]
     return [f"beware: {line}. videoswin audit shows more." for line in lines]

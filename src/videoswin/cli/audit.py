@@ -127,16 +127,19 @@ class _Stages:
 
 
 def _show(found: "Findings") -> None:
+    from videoswin.data.clips import names_of
+
+    names = names_of(found.rows)
     for line in found.lines:
         show(line)
     if found.copies:
         show()
         pairs = table("first", "second", "what", "agreement", "", right=["agreement"])
         for copy in sorted(found.copies, key=lambda c: not found.crosses(c))[:_MOST]:
-            names = [found.rows[number].path.name for number in (copy.first, copy.second)]
             add_row(
                 pairs,
-                *names,
+                names[copy.first],
+                names[copy.second],
                 copy.words,
                 f"{copy.motion:.2f}",
                 "in two splits or groups" if found.crosses(copy) else "",
@@ -147,7 +150,7 @@ def _show(found: "Findings") -> None:
         show()
         doubted = table("clip", "label", "rather", "score", right=["score"])
         for doubt in found.doubts[:_MOST]:
-            add_row(doubted, found.rows[doubt.number].path.name, doubt.label, doubt.other, f"{doubt.score:.2f}")
+            add_row(doubted, names[doubt.number], doubt.label, doubt.other, f"{doubt.score:.2f}")
         show(doubted)
         _more(len(found.doubts), "label")
     for number, why in found.unreadable:

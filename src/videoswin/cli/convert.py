@@ -12,6 +12,8 @@ from videoswin.errors import ConfigError
 
 __all__ = ["convert"]
 
+_FILES = (".safetensors", ".pth", ".pt")
+
 
 def convert(
     weights: Annotated[str, Parameter(name="--weights")],
@@ -62,6 +64,8 @@ def convert(
 
     if os.path.lexists(out):
         raise ConfigError(f"{out} exists already. Give another name, or remove it first.")
+    if to != "ours" and Path(out).suffix not in _FILES:
+        raise ConfigError(f"{out}: --to {to} writes a file of weights. Name it .pth or .safetensors.")
     require_writable_folder(Path(out))
     meant = resolve(weights)
     from videoswin.classifier.classifier import Classifier
@@ -82,7 +86,7 @@ def convert(
     if known is not None and like is None:
         like, told = known.model, {**known.told, **told}
     general = inspect_file(file, like=like, settings=told, own_config=own_config, container=container)
-    if general.family not in FAMILIES or not isinstance(general.config, SwinConfig):
+    if like is not None or general.family not in FAMILIES or not isinstance(general.config, SwinConfig):
         if to != "ours" or num_frames_window is not None:
             option = f"to={to}" if to != "ours" else f"num_frames_window={num_frames_window}"
             raise ConfigError(f"{option} is for Video Swin, and {weights} is {general.title}. It converts to ours.")
@@ -90,7 +94,7 @@ def convert(
             raise ConfigError(f"{weights} is a checkpoint of ours already. Copy the folder.")
         settings = {"like": like, "settings": told, "container": container}
         model, report = load_file(file, num_classes, **settings)
-        if Path(out).suffix in (".safetensors", ".pth", ".pt"):
+        if Path(out).suffix in _FILES:
             raise ConfigError(f"{weights} is {general.title}; give a folder as OUT, which says what model it is.")
         classifier_of(model, report, known).save(out)
         for line in str(report).split("\n"):
@@ -101,14 +105,14 @@ def convert(
     if published is not None:
         published.require_architecture(own)
     if FAMILIES[own.family].dims == 2:
-        frames = num_frames_window or 8
+        frames = 8 if num_frames_window is None else num_frames_window
         model, report = inflate_checkpoint(file, num_classes, window_frames=frames, container=container)
     else:
         window = (num_frames_window, *own.config.window_size[1:]) if num_frames_window is not None else None
         model, report = load_checkpoint(
             file, num_classes, window_size=window, own_config=own_config, container=container
         )
-    if to == "ours" and Path(out).suffix not in (".safetensors", ".pth", ".pt"):
+    if to == "ours" and Path(out).suffix not in _FILES:
         if facts is not None and not report.fresh:  # one of ours: it keeps its labels and preprocessing
             classifier = Classifier.of(model, facts)
         else:

@@ -88,6 +88,7 @@ def probe(
     from videoswin.train import probe as probing
     from videoswin.train.features import extract, num_stages
     from videoswin.train.place import require_checkpoint_place
+    from videoswin.train.split import k_folds
 
     if folds < 3 or seeds < 1:
         raise ConfigError(f"folds={folds} must be at least 3 and seeds={seeds} at least 1.")
@@ -97,7 +98,9 @@ def probe(
     index = read_index(data)
     for line in index.notes:
         say(line)
+    index.require_two_classes()
     rows = [row for row in index.rows if row.split != "test"]
+    k_folds(rows, folds, 0, probing.FEWER_FOLDS)  # an error of the list is told before the clips are looked at
     classifier = load(weights, **told_of(like, num_heads))
     count = num_stages(classifier.model)
     chosen = f"{max(count - 1, 1)},{count}" if stages is None and count > 1 else stages or "1"

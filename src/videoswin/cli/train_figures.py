@@ -76,6 +76,7 @@ def _share(value: float | None) -> str:
 
 def show_measured(measured: "Measured", plan: "Plan") -> None:
     """What held-out clips say."""
+    from videoswin.predict.calibration import few_groups
     from videoswin.predict.evaluation import Evaluation
     from videoswin.train.advice import resolution
 
@@ -83,6 +84,8 @@ def show_measured(measured: "Measured", plan: "Plan") -> None:
     of = "too few groups for an interval"
     if measured.interval is not None:
         of = f"95 % interval {percent(measured.interval[0])} to {percent(measured.interval[1])}"
+        if few_groups([row.group for row in measured.rows]):
+            of += " for these groups alone (four or more say something of others)"
     clips = resolution(len(measured.rows)) if measured.name == "top1" else counted(len(measured.rows), "clip")
     show(f"{what}: {measured.noun} {_share(measured.figure)}, {of} ({clips})")
     evaluation = measured.evaluation()

@@ -1,12 +1,13 @@
 """What a list of clips is made of: its rows, what is known of all of them, and what was wrong."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from videoswin.errors import ConfigError
 
-__all__ = ["Clip", "ClipList", "Problems", "first_few"]
+__all__ = ["Clip", "ClipList", "Problems", "first_few", "name_of", "names_of"]
 
 _MAX_LISTED = 50
 
@@ -108,3 +109,16 @@ def first_few(items: Iterable[str], count: int = 5) -> str:
     names = list(items)
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
+
+
+def name_of(clip: Clip) -> str:
+    """The file's name, with the seconds where it is a part of a video."""
+    end = "the end" if clip.end is None else f"{clip.end:g} s"
+    return clip.path.name + (f", {clip.start:g} s to {end}" if clip.is_part else "")
+
+
+def names_of(clips: Sequence[Clip]) -> list[str]:
+    """The same for each clip, with the file's folder where another file has its name: class folders often hold ``01.mp4`` each."""
+    shared = Counter(path.name for path in {clip.path for clip in clips})
+    folder = lambda clip: f"{clip.path.parent.name}/" if shared[clip.path.name] > 1 else ""  # noqa: E731
+    return [folder(clip) + name_of(clip) for clip in clips]

@@ -7,10 +7,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["accuracy_interval", "auroc", "calibration_error", "fit_temperature", "none_threshold", "reliability"]
+__all__ = [
+    "accuracy_interval",
+    "auroc",
+    "calibration_error",
+    "few_groups",
+    "fit_temperature",
+    "none_threshold",
+    "reliability",
+]
 
 _KEPT_OUT = 0.05
 _RESAMPLES = 2000
+_FEWEST_GROUPS = 4
 
 
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:
@@ -73,12 +82,18 @@ def accuracy_interval(correct: Sequence[bool], groups: Sequence[str], seed: int 
     hits = torch.zeros(len(names), dtype=torch.float64).index_add_(0, place, right)
     sizes = torch.bincount(place, minlength=len(names)).double()
     share = float(right.mean())
-    if len(names) < 4 or share in (0.0, 1.0):
+    if len(names) < _FEWEST_GROUPS or share in (0.0, 1.0):
         return _wilson(share, len(right))
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(names), (_RESAMPLES, len(names)), generator=generator)
     means = hits[drawn].sum(1) / sizes[drawn].sum(1)
     return float(means.quantile(0.025)), float(means.quantile(0.975))
+
+
+def few_groups(groups: Sequence[str]) -> bool:
+    """Whether groups are given, but so few that :func:`accuracy_interval` counts clips alone: then it holds for these groups, not
+    for others."""
+    return all(groups) and len(set(groups)) < _FEWEST_GROUPS
 
 
 def _wilson(share: float, count: int) -> tuple[float, float]:

@@ -13,14 +13,15 @@ from typing import Any
 
 import torch
 
+from videoswin.data.clips import name_of
 from videoswin.data.containers import Limits
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError
 from videoswin.predict.answers import NONE
-from videoswin.predict.calibration import accuracy_interval, reliability
+from videoswin.predict.calibration import accuracy_interval, few_groups, reliability
 from videoswin.predict.charts import Line, line_chart, reliability_chart
 from videoswin.predict.evaluation import Evaluation, RowResult
-from videoswin.predict.films import Film, both_films, name_of
+from videoswin.predict.films import Film, both_films
 from videoswin.predict.pages import render_page
 from videoswin.predict.scoring import VideoClassifier
 from videoswin.predict.several import SeveralEvaluation
@@ -140,6 +141,7 @@ def _figures(e: Evaluation, classifier: VideoClassifier, limits: Limits) -> dict
         "low": low,
         "high": high,
         "groups": any(r.row.group for r in e.known),
+        "few_groups": few_groups([r.row.group for r in e.known]),
         "chance": count / e.n,
         "commonest": commonest,
         "resolution": f"One clip is {100 / e.n:.1f} points." if e.n < 500 else "",

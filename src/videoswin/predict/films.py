@@ -19,7 +19,7 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.data.transforms import Resize, center_crop
 from videoswin.errors import VideoError
 
-__all__ = ["Film", "both_films", "film_between", "film_of", "name_of", "seen_by"]
+__all__ = ["Film", "both_films", "film_between", "film_of", "seen_by"]
 
 _FRAMES = 14
 _BOX = (110, 150)  # height, width in pixels
@@ -90,9 +90,3 @@ def both_films(clip: Clip, preprocessing: Preprocessing, limits: Limits = _DEFAU
         return film_between(clip, limits=limits), seen_by(clip, preprocessing, limits)
     except VideoError:
         return None
-
-
-def name_of(clip: Clip) -> str:
-    """The file's name, with the seconds where it is a part of a video."""
-    end = "the end" if clip.end is None else f"{clip.end:g} s"
-    return clip.path.name + (f", {clip.start:g} s to {end}" if clip.is_part else "")

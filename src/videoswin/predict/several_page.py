@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from videoswin.data.clips import name_of
 from videoswin.data.containers import Limits
-from videoswin.predict.films import Film, both_films, name_of
+from videoswin.predict.films import Film, both_films
 from videoswin.predict.scoring import VideoClassifier
 from videoswin.predict.several import SeveralEvaluation, SeveralRow, map_interval, truth_of
 

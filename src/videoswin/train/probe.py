@@ -22,9 +22,21 @@ from videoswin.train.frozen_heads import attentive, linear, linear_weights
 from videoswin.train.frozen_heads import nearest as nearest_clips
 from videoswin.train.split import k_folds
 
-__all__ = ["HEADS", "Probed", "Setting", "choose", "fit", "grid", "held_out_hits", "probe", "require_linear_heads"]
+__all__ = [
+    "FEWER_FOLDS",
+    "HEADS",
+    "Probed",
+    "Setting",
+    "choose",
+    "fit",
+    "grid",
+    "held_out_hits",
+    "probe",
+    "require_linear_heads",
+]
 
 HEADS = ("linear", "ordered", "attentive", "knn")
+FEWER_FOLDS = "Ask for fewer folds (3 at least), or add some."
 _DECAYS = (0.001, 0.01, 0.1, 1.0)
 _NEIGHBOURS = (1, 3, 5, 10)
 
@@ -103,7 +115,7 @@ def probe(
     chosen: Counter[Setting] = Counter()
     for seed in range(seeds):
         right = dict.fromkeys(found, 0)
-        for held_rows in k_folds(rows, folds, seed, "Ask for fewer folds (3 at least), or add some."):
+        for held_rows in k_folds(rows, folds, seed, FEWER_FOLDS):
             held = torch.zeros(len(rows), dtype=torch.bool)
             held[[place[row] for row in held_rows]] = True
             kept_rows = [row for row in rows if not held[place[row]]]

@@ -11,7 +11,7 @@ from videoswin.interface.video_model import VideoModel
 from videoswin.model import SwinConfig
 from videoswin.model.config import Padding, RelativeBias
 from videoswin.weights.assemble import empty_model, shapes_of
-from videoswin.weights.checkpoint import build, inspect_checkpoint, load_checkpoint, read_checkpoint
+from videoswin.weights.checkpoint import Checkpoint, build, inspect_checkpoint, load_checkpoint, read_checkpoint
 from videoswin.weights.containers.read import Contents, read_container
 from videoswin.weights.formats import is_swin_v2
 from videoswin.weights.load_report import LoadReport
@@ -48,7 +48,10 @@ def load_file(
     """
     contents, checkpoint = _read(Path(path), like, settings or {}, container)
     if checkpoint is None and like is not None:
-        return _swin_on_frames(Path(path), like, num_classes, contents)
+        frames = _on_frames(Path(path), like, contents)
+        target = frames.config if num_classes is None else frames.config.replace(num_classes=num_classes)
+        frames.require_complete(head=target.num_classes == frames.config.num_classes)
+        return build(frames, target, ())
     if checkpoint is None:
         return load_checkpoint(
             path, num_classes, relative_bias=relative_bias, padding=padding, container=container, contents=contents
@@ -78,11 +81,16 @@ def inspect_file(
         WeightsError: the file cannot be read or recognised.
         ConfigError: as :func:`load_file`.
     """
+    if own_config is not None and (like is not None or settings):
+        option = "like" if like is not None else next(iter(settings or {}))
+        raise ConfigError(f"{option} is for files of weights; a checkpoint folder has its own. Leave it out.")
     if isinstance(own_config, SwinConfig):
         return inspect_checkpoint(path, own_config=own_config, container=container)
     if own_config is not None:
         return _own(Path(path), own_config)
     contents, checkpoint = _read(Path(path), like, settings or {}, container)
+    if checkpoint is None and like is not None:
+        return _on_frames(Path(path), like, contents).report
     return checkpoint.report if checkpoint else inspect_checkpoint(path, container=container, contents=contents)
 
 
@@ -137,9 +145,7 @@ def _head_beside_backbone(contents: Contents) -> Contents:
     return replace(contents, tensors=named)
 
 
-def _swin_on_frames(
-    path: Path, like: str, num_classes: int | None, contents: Contents | None
-) -> tuple[VideoModel, LoadReport]:
+def _on_frames(path: Path, like: str, contents: Contents | None) -> Checkpoint:
     """A Swin transformer for images, its features averaged over the frames: ``like="swin2d_t"``."""
     model = get_config(like)
     checkpoint = read_checkpoint(path, contents=_head_beside_backbone(contents) if contents else None)
@@ -150,10 +156,9 @@ def _swin_on_frames(
     config = checkpoint.config.replace(
         patch_size=(1, *checkpoint.config.patch_size[1:]), window_size=(1, *checkpoint.config.window_size[1:])
     )
-    target = config if num_classes is None else config.replace(num_classes=num_classes)
-    checkpoint.require_complete(head=target.num_classes == config.num_classes)
+    tensors = dict(checkpoint.tensors)
     patch = "backbone.patch_embed.proj.weight"
-    tensors = {**checkpoint.tensors, patch: checkpoint.tensors[patch].unsqueeze(2)}
-    says = ("an image network, averaged over the frames",)
-    report = replace(checkpoint.report, says=says)
-    return build(replace(checkpoint, tensors=tensors, config=config, report=report), target, ())
+    if patch in tensors:
+        tensors[patch] = tensors[patch].unsqueeze(2)
+    report = replace(checkpoint.report, config=config, says=("an image network, averaged over the frames",))
+    return replace(checkpoint, tensors=tensors, config=config, report=report)

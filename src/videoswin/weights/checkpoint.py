@@ -250,7 +250,7 @@ def _model(path: Path, contents: Contents, bare: Mapping[str, str]) -> FoundMode
     if not found:
         titles = ", ".join(dict.fromkeys(known.title for known in FAMILIES.values()))
         reason = f"its tensors ({first_few(list(shapes))}) are of no Swin transformer known here"
-        raise WeightsError(path, reason, f"Known are: {titles}")
+        raise WeightsError(path, reason, f"Known are: {titles}; and, to load, files of the systems in docs/zoo.md")
     return found[0]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from videoswin.errors import ConfigError, WeightsError
+from videoswin.model import SwinConfig
 from videoswin.weights.formats.zoo_rules import Shapes, ZooFamily
 from videoswin.zoo.registry import CONFIGS, get_config
 
@@ -51,6 +52,8 @@ def configuration(
     told = dict.fromkeys(given, "as given")
     if like is not None:
         model = get_config(like)
+        if isinstance(model, SwinConfig):  # its heads and windows are of each stage: no answer to what is asked here
+            raise _another_system(path, family, like)
         answers = {name: getattr(model, name) for name in family.asks if hasattr(model, name)}
         told |= {name: f"as {like}" for name in answers if name not in given}
         given = answers | given
@@ -92,9 +95,7 @@ def configuration(
         config = config.replace(context=config.context.replace(mode=mode))
         told["mode"] = "as given" if "mode" in settings else f"as {like}"
     if like is not None and type(config) is not type(get_config(like)):
-        raise ConfigError(
-            f'{path}: like="{like}" is another system than the file, which is {family.title}. Leave it out.'
-        )
+        raise _another_system(path, family, like)
     if eps is not None and "eps" not in settings and any(field.name == "eps" for field in fields(config)):
         config = config.replace(eps=eps)
         told["eps"] = "by config.json beside it"
@@ -156,10 +157,18 @@ def _question(path: Path, family: ZooFamily, shapes: Shapes, open_: list[str], g
     if "context.mode" in open_:
         wanted.append(" or ".join(f'mode="{mode}"' for mode in _MODES))
     example = f'like="{names[0]}", or ' if names else ""
+    options = [f"--like {names[0]}"] if names else []
+    options += ["--num-heads N"] if open_ == ["num_heads"] else []
+    command = f"{' or '.join(options)}; in Python: " if options else "in Python: "
     what = ", ".join("the mode of its non-local blocks" if name == "context.mode" else name for name in open_)
     return ConfigError(
-        f"{path} is a file of {family.title}, whose tensors do not tell {what}. Say it: load(FILE, {example}{', '.join(wanted)})."
+        f"{path} is a file of {family.title}, whose tensors do not tell {what}. "
+        f"Say it: {command}load(FILE, {example}{', '.join(wanted)})."
     )
+
+
+def _another_system(path: Path, family: ZooFamily, like: str) -> ConfigError:
+    return ConfigError(f'{path}: like="{like}" is another system than the file, which is {family.title}. Leave it out.')
 
 
 def _beside(path: Path) -> dict[str, Any]:
