@@ -33,7 +33,7 @@ from videoswin.train.preferences import Preferences
 from videoswin.zoo import count_macs
 
 BASE = "swin3d_micro"
-CLIP_LEN, PATCH = 16, 4
+CLIP_LEN = 16
 BATCH, FOLDS, SEEDS = 8, 3, 3
 FEW_STEPS = 1500
 """Optimiser steps below which fresh transformers of this size have hardly left their plateau (docs/log.md)."""
@@ -49,38 +49,66 @@ class Claim:
     equal: str
 
 
-def core_claims(window: int) -> tuple[Claim, ...]:
-    """Those that cost least, with windows of ``window`` x ``window`` tokens, half of a frame's side."""
+@dataclass(frozen=True)
+class Scale:
+    """A size of frame. ``window``: tokens of a window's side, half of a frame's. The widths of other systems are those at which
+    they have as many multiply-adds as the base."""
 
-    def swin(variant: str = "", steps: int = 8, more: str = "") -> str:
-        return f"{BASE}{variant}:window_size={steps}x{window}x{window}{more}"
+    size: int
+    window: int
+    space_width: int
+    split_width: int
+    vivit_width: int
 
+    @property
+    def clip(self) -> dict[str, Any]:
+        return {"clip_len": CLIP_LEN, "size": self.size}
+
+    def swin(self, variant: str = "", steps: int = 8, side: int = 1, more: str = "") -> str:
+        """A variant of the base with windows of ``steps`` time steps, ``side`` times as wide as the scale's."""
+        wide = side * self.window
+        return f"{BASE}{variant}:window_size={steps}x{wide}x{wide}{more}"
+
+    def other(self, name: str, width: int | str) -> str:
+        return f"{name}:{width}:crop_size={self.size}"
+
+
+SCALES = {56: Scale(56, 7, 78, 36, 84), 32: Scale(32, 4, 60, 32, 84)}
+
+
+def core_claims(at: Scale) -> tuple[Claim, ...]:
+    """Those that cost least."""
     return (
-        Claim("joint attention beats factorised", swin(), swin("_factorised"), "parameters"),
-        Claim("joint attention beats split", swin(), swin("_split", more=":26"), "parameters"),
-        Claim("windows of 8 time steps beat 1", swin(), swin(steps=1), "parameters"),
-        Claim("windows of 8 time steps beat 4", swin(), swin(steps=4), "parameters"),
-        Claim("the shift along time helps", swin(steps=4), swin("_no_time_shift", 4), "both"),
-        Claim("shifts help", swin(steps=4), swin("_no_shift", 4), "both"),
-        Claim("seeing time beats frames alone", swin(), "timesformer_micro_space:78", "multiply-adds"),
+        Claim("joint attention beats factorised", at.swin(), at.swin("_factorised"), "parameters"),
+        Claim("joint attention beats split", at.swin(), at.swin("_split", more=":26"), "parameters"),
+        Claim("windows of 8 time steps beat 1", at.swin(), at.swin(steps=1), "parameters"),
+        Claim("windows of 8 time steps beat 4", at.swin(), at.swin(steps=4), "parameters"),
+        Claim("the shift along time helps", at.swin(steps=4), at.swin("_no_time_shift", 4), "both"),
+        Claim("shifts help", at.swin(steps=4), at.swin("_no_shift", 4), "both"),
+        Claim(
+            "seeing time beats frames alone",
+            at.swin(),
+            at.other("timesformer_micro_space", at.space_width),
+            "multiply-adds",
+        ),
         Claim("R(2+1)D beats R3D", "r2plus1d_micro", "r3d_micro:11", "multiply-adds"),
         Claim("non-local blocks help I3D", "i3d_r50_nl_micro", "i3d_r50_micro", "the trunk"),
     )
 
 
-def more_claims(window: int) -> tuple[Claim, ...]:
+def more_claims(at: Scale) -> tuple[Claim, ...]:
     """The others."""
-
-    def swin(variant: str = "", steps: int = 8, side: int = window, more: str = "") -> str:
-        return f"{BASE}{variant}:window_size={steps}x{side}x{side}{more}"
-
+    split = at.swin("_split", more=f":{at.split_width}")
+    vivit = at.other("vivit_micro_model1", at.vivit_width)
     return (
-        Claim("joint attention beats factorised", swin(), swin("_factorised", more=":mlp_ratio=4"), "multiply-adds"),
-        Claim("joint attention beats split", swin(), swin("_split", more=":36"), "multiply-adds"),
-        Claim("windows of 8 time steps beat 2", swin(), swin(steps=2), "parameters"),
-        Claim("windows beat attention to all", swin(), swin(side=2 * window), "all but the tables"),
-        Claim("windows beat attention to all (ViViT 1)", swin(), "vivit_micro_model1:84", "multiply-adds"),
-        Claim("windows beat attention to all (ViViT 1)", swin(), "vivit_micro_model1", "parameters"),
+        Claim(
+            "joint attention beats factorised", at.swin(), at.swin("_factorised", more=":mlp_ratio=4"), "multiply-adds"
+        ),
+        Claim("joint attention beats split", at.swin(), split, "multiply-adds"),
+        Claim("windows of 8 time steps beat 2", at.swin(), at.swin(steps=2), "parameters"),
+        Claim("windows beat attention to all", at.swin(), at.swin(side=2), "all but the tables"),
+        Claim("windows beat attention to all (ViViT 1)", at.swin(), vivit, "multiply-adds"),
+        Claim("windows beat attention to all (ViViT 1)", at.swin(), at.other("vivit_micro_model1", 192), "parameters"),
         Claim("R(2+1)D beats R3D", "r2plus1d_micro", "r3d_micro", "parameters"),
         Claim("global context helps I3D", "i3d_r50_gc_micro", "i3d_r50_micro", "the trunk"),
         Claim("disentangled beats non-local", "i3d_r50_dnl_micro", "i3d_r50_nl_micro", "both"),
@@ -164,20 +192,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", type=Path, nargs="+", help="folders of class folders, or CSV files with groups")
     parser.add_argument("--out", type=Path, required=True, help="where the runs stand")
     parser.add_argument("--hours", type=float, default=6.0, help="processor hours for each set")
-    parser.add_argument("--size", type=int, default=56, help="pixels of a frame; windows are half of a frame's side")
+    parser.add_argument("--size", type=int, choices=list(SCALES), default=56, help="pixels of a frame")
     parser.add_argument("--results", type=Path, help="a file for all figures, written after each run")
     parser.add_argument("--all", action="store_true", help="all claims; else those that cost least")
     parser.add_argument("--plan", action="store_true", help="measure and print the plan, and train nothing")
     options = parser.parse_args(arguments)
     results_file = options.results or options.out / "claims.json"
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    if options.size % (2 * PATCH):
-        parser.error(f"--size {options.size}: two windows of tokens of {PATCH} pixels have to fill it; use 32 or 56.")
-    window = options.size // (2 * PATCH)
-    clip: dict[str, Any] = {"clip_len": CLIP_LEN, "size": options.size}
-    claims = core_claims(window) + (more_claims(window) if options.all else ())
+    at = SCALES[options.size]
+    claims = core_claims(at) + (more_claims(at) if options.all else ())
     models = contenders(claims)
-    everything: dict[str, Any] = {"recipe": "scratch", "folds": FOLDS, "batch_size": BATCH, **clip, "sets": {}}
+    everything: dict[str, Any] = {"recipe": "scratch", "folds": FOLDS, "batch_size": BATCH, **at.clip, "sets": {}}
     for data in options.data:
         name = data.parent.name if data.is_file() else data.name
         out = options.out / name
@@ -186,7 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
         if plan_file.exists():  # the terms of a comparison stay
             plan = json.loads(plan_file.read_text(encoding="utf-8"))
         else:
-            plan = sized(data, out, models, clip, options.hours)
+            plan = sized(data, out, models, at.clip, options.hours)
             with replace_file(plan_file) as new:
                 new.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: {plan['clips']} clips, {plan['epochs']} epochs, {plan['steps']} steps a run", flush=True)
@@ -208,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
                 with replace_file(results_file) as new:
                     new.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
 
-        terms = Terms(data, Preferences(**clip, folds=FOLDS), SEEDS, {"epochs": plan["epochs"], "batch_size": BATCH})
+        terms = Terms(data, Preferences(**at.clip, folds=FOLDS), SEEDS, {"epochs": plan["epochs"], "batch_size": BATCH})
         recipes: dict[str, str | None] = {one.text: "scratch" for one in models}
         watch = lambda what, trainer: _watch(what, trainer)  # noqa: E731
         comparison = Comparison(

@@ -3,26 +3,33 @@
 from typing import Any
 
 import pytest
-from benchmarks.claims import BASE, CORE, MORE, SIZE, Claim, contenders, verdicts
+from benchmarks.claims import BASE, SCALES, Claim, Scale, contenders, core_claims, more_claims, verdicts
 
 from videoswin.weights.assemble import empty_model
 from videoswin.zoo import count_macs, get_config
 
-_CLIP = (SIZE["clip_len"], SIZE["size"], SIZE["size"])
 
-
-def sizes(name: str) -> tuple[int, int]:
+def sizes(name: str, at: Scale) -> tuple[int, int]:
     """Parameters and multiply-adds."""
-    one = next(c for c in contenders(CORE + MORE) if c.text == name)
+    (one,) = contenders((Claim("", name, name, ""),))
     assert one.model is not None
     config = get_config(one.model).replace(num_classes=10, **one.changes)
-    return sum(p.numel() for p in empty_model(config).parameters()), count_macs(config, _CLIP)
+    clip = (at.clip["clip_len"], at.size, at.size)
+    return sum(p.numel() for p in empty_model(config).parameters()), count_macs(config, clip)
 
 
-@pytest.mark.parametrize("claim", [c for c in CORE + MORE if c.equal in ("parameters", "multiply-adds", "both")])
-def test_pairs_are_alike(claim: Claim) -> None:
+@pytest.mark.parametrize(
+    ("at", "claim"),
+    [
+        (at, claim)
+        for at in SCALES.values()
+        for claim in core_claims(at) + more_claims(at)
+        if claim.equal in ("parameters", "multiply-adds", "both")
+    ],
+)
+def test_pairs_are_alike(at: Scale, claim: Claim) -> None:
     which = {"parameters": (0,), "multiply-adds": (1,), "both": (0, 1)}[claim.equal]
-    better, worse = sizes(claim.better), sizes(claim.worse)
+    better, worse = sizes(claim.better, at), sizes(claim.worse, at)
     for i in which:
         assert 0.85 < worse[i] / better[i] < 1.2
 
@@ -46,4 +53,6 @@ def test_verdicts() -> None:
 
 
 def test_the_base_comes_first() -> None:
-    assert contenders(CORE)[0].text == BASE
+    for at in SCALES.values():
+        assert contenders(core_claims(at))[0].text == at.swin()
+        assert at.swin().startswith(BASE)

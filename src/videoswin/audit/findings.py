@@ -97,7 +97,8 @@ def audit(
         Copy(known[c.first], known[c.second], c.box, c.mirrored, c.delay_s, c.overlap_s, c.motion, c.still)
         for c in found
     ]
-    lines = [f"{len(unreadable)} clips cannot be read."] if unreadable else []
+    broken = len(unreadable)
+    lines = [f"{broken} clip{'s' * (broken > 1)} cannot be read."] if broken else []
     lines += _about_copies(rows, copies)
     places = _places(rows, index, [(known[a], known[b]) for a, b in same_place(films)])
     if places:

@@ -120,5 +120,4 @@ def name_of(clip: Clip) -> str:
 def names_of(clips: Sequence[Clip]) -> list[str]:
     """The same for each clip, with the file's folder where another file has its name: class folders often hold ``01.mp4`` each."""
     shared = Counter(path.name for path in {clip.path for clip in clips})
-    folder = lambda clip: f"{clip.path.parent.name}/" if shared[clip.path.name] > 1 else ""  # noqa: E731
-    return [folder(clip) + name_of(clip) for clip in clips]
+    return [f"{clip.path.parent.name}/" * (shared[clip.path.name] > 1) + name_of(clip) for clip in clips]
