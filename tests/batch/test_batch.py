@@ -270,6 +270,9 @@ def test_a_timeline_that_no_video_could_have_is_said_once(
     assert main([*arguments, "--keep-timeline", "--workers", "1"]) == 2
     assert capsys.readouterr().err.count("--clip-seconds") == 1
     assert list((tmp_path / "o" / "table").iterdir()) == []
+    assert (
+        main([*arguments, "--workers", "1"]) == 1
+    )  # nothing was done, so that the folder may become another batch; bad files
 
 
 @pytest.mark.parametrize("options", [["--clip-seconds", "3"], ["--keep-timeline", "--clip-seconds", "0"]])

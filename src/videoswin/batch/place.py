@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -25,7 +25,12 @@ _JOB, _LOCK, _MARKS = "batch.json", ".lock", "marks"
 
 
 class Place(Protocol):
-    """Can be sent to other processes."""
+    """Can be sent to other processes.
+
+    ``keeps_others_out``: whether nobody else works on it in the context of :meth:`owned`.
+    """
+
+    keeps_others_out: ClassVar[bool]
 
     @property
     def name(self) -> str:
@@ -78,6 +83,7 @@ def place_of(out: str | os.PathLike[str]) -> Place:
 class Folder:
     """A folder, on this machine's disk or one that machines share."""
 
+    keeps_others_out: ClassVar[bool] = True
     folder: Path
 
     @property
@@ -136,6 +142,7 @@ class Folder:
 class Store:
     """A prefix of an object store. It has no locks: two drivers at once do the work twice, and write the same."""
 
+    keeps_others_out: ClassVar[bool] = False
     address: str
 
     @property

@@ -165,6 +165,8 @@ def _same_batch(place: Place, facts: dict[str, Any]) -> None:
         place.write_job(json.dumps(facts, indent=1) + "\n")
         return
     changed = [name for name in facts if facts[name] != began.get(name)]
-    if changed:
+    if changed and place.keeps_others_out and not place.parts():  # it was refused, or stopped, before anything was done
+        place.write_job(json.dumps(facts, indent=1) + "\n")
+    elif changed:
         told = ", ".join(f"{name} {began.get(name)!r} -> {facts[name]!r}" for name in changed[:3])
         raise ConfigError(f"{place.name}: holds another batch ({told}). Repeat that command, or give a new folder.")
