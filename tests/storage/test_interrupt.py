@@ -3,11 +3,16 @@
 import contextlib
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
 
 from videoswin.errors import Interrupted
+from videoswin.storage import interrupt
 from videoswin.storage.interrupt import signals_as_interrupt
 
 
@@ -39,3 +44,34 @@ def test_other_errors_stay_what_they_are(error: Callable[[str], Exception], numb
     with pytest.raises(Exception, match="as it was") as raised:
         failing_library(number, error("as it was"))
     assert type(raised.value) is error
+
+
+def test_a_signal_within_the_import_of_pytorch_waits_for_its_end(monkeypatch: pytest.MonkeyPatch):
+    """An exception there aborts the process."""
+    answers = [True, True, False]
+    monkeypatch.setattr(interrupt, "_torch_is_being_imported", lambda: answers.pop(0))
+    left = []
+
+    def work() -> None:
+        with signals_as_interrupt():
+            os.kill(os.getpid(), signal.SIGTERM)
+            left.extend(answers)
+            while True:
+                time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert left == [True, False]
+    assert answers == []
+
+
+def test_pytorch_is_being_imported_while_it_is():
+    module = ModuleType("torch")
+    module.__spec__ = ModuleSpec("torch", None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "torch", module)
+        assert not interrupt._torch_is_being_imported()
+        module.__spec__._initializing = True  # type: ignore[attr-defined]  # as importlib does
+        assert interrupt._torch_is_being_imported()
+        patch.delitem(sys.modules, "torch")
+        assert not interrupt._torch_is_being_imported()

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: as a wish to stop that is granted between two steps, or at once, with everything half done removed."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from videoswin.errors import Interrupted
 __all__ = ["Interruption", "signals_as_interrupt"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN_S = 0.05
 
 
 class Interruption:
@@ -44,8 +46,9 @@ class Interruption:
 def signals_as_interrupt() -> Iterator[None]:
     """Ctrl-C and SIGTERM raise :class:`KeyboardInterrupt`, and nothing else comes out of the block then.
 
-    At SIGTERM Python would end the process on the spot, and what is half written would stay. And a library that is just being
-    imported may swallow the exception, and fail later for what it lacks: that is an interruption too. Outside of the main
+    At SIGTERM Python would end the process on the spot, and what is half written would stay. PyTorch's import takes no exception
+    from outside (it swallows it and fails later for what it lacks, or aborts the process), so it is waited for; and whatever else
+    fails after a signal is an interruption too. Outside of the main
     thread, where Python allows no handlers, nothing changes, nor where somebody else handles these signals.
     """
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -56,6 +59,11 @@ def signals_as_interrupt() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal came
         came = True
+        if _torch_is_being_imported():
+            again = threading.Timer(_AGAIN_S, signal.raise_signal, [number])
+            again.daemon = True
+            again.start()
+            return
         raise KeyboardInterrupt
 
     for number in ours:
@@ -71,3 +79,8 @@ def signals_as_interrupt() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, usual[number])
+
+
+def _torch_is_being_imported() -> bool:
+    spec = getattr(sys.modules.get("torch"), "__spec__", None)
+    return getattr(spec, "_initializing", False)
