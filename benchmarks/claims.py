@@ -69,7 +69,7 @@ class Scale:
         wide = side * self.window
         return f"{BASE}{variant}:window_size={steps}x{wide}x{wide}{more}"
 
-    def other(self, name: str, width: int | str) -> str:
+    def other(self, name: str, width: int) -> str:
         return f"{name}:{width}:crop_size={self.size}"
 
 

@@ -78,9 +78,10 @@ def run(task: Task, terms: Terms) -> dict[str, Any]:
         status = spent = None
         while status is None:
             time.sleep(0.5)
-            if summary.exists():
+            measured = summary.exists()
+            if measured:
                 process.send_signal(signal.SIGINT)
-            ended, code, usage = os.wait4(process.pid, 0 if summary.exists() else os.WNOHANG)
+            ended, code, usage = os.wait4(process.pid, 0 if measured else os.WNOHANG)
             if ended:
                 status, spent = os.waitstatus_to_exitcode(code), usage
         seconds = time.monotonic() - began

@@ -89,7 +89,7 @@ def clip_features(
         store.write(result.path, tensors)
         return Found(result.row, result.path, tensors, computed=True)
 
-    with evaluating(classifier.model):
+    with evaluating(classifier.model):  # once for all threads: one that is done would change it for the others
         if len(rows) < 2 or next(classifier.model.parameters()).device.type != "cpu":
             with closing(read_ahead(kept_or_read, rows, reader.bytes_each)) as results:
                 yield from map(computed, results)

@@ -44,7 +44,8 @@ async def read_form(
         known: names that fields may have, beside ``video``.
 
     Raises:
-        Refused: 400 no proper form; 408 too slow; 413 too large; 415 no form at all; 422 not one video, an unknown field, or settings in the address.
+        Refused: 400 no proper form; 408 too slow; 413 too large; 415 no form at all; 422 not one video, an unknown field,
+            or settings in the address.
     """
     for name in request.query_params:
         message = f'"{name[:40]}" stands in the address, where it would not be read. Send it as a field of the form.'

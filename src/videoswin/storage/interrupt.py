@@ -48,8 +48,8 @@ def signals_as_interrupt() -> Iterator[None]:
 
     At SIGTERM Python would end the process on the spot, and what is half written would stay. PyTorch's import takes no exception
     from outside (it swallows it and fails later for what it lacks, or aborts the process), so it is waited for; and whatever else
-    fails after a signal is an interruption too. Outside of the main
-    thread, where Python allows no handlers, nothing changes, nor where somebody else handles these signals.
+    fails after a signal is an interruption too. Outside of the main thread, where Python allows no handlers, nothing changes, nor
+    where somebody else handles these signals.
     """
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     here = threading.current_thread() is threading.main_thread()
