@@ -1,10 +1,11 @@
 """The paper's claims, tried at the size of a laptop: which of them can be seen on a few hundred clips, and which are noise.
 
-    python benchmarks/claims.py DATA... --out OUT [--hours 6] [--size 56] [--results FILE]
+    python benchmarks/claims.py DATA... --out OUT [--hours 6] [--size 56] [--together 2] [--results FILE]
 
 Every set of DATA (a folder of class folders, or a CSV with groups) is compared by ``videoswin compare``'s own code: models of
 about equal parameters, and of about equal multiply-adds, from fresh weights, with the same clips, folds of whole groups, seeds and
-recipe. The time of a training step is measured first, in seconds of this process, and the epochs are as many as fit the hours.
+recipe. The time of a training step is measured first, in seconds of this process, and the epochs are as many as fit the hours,
+unless --epochs says how many. --together shares the runs out among processes, each with a folder of its own in OUT.
 After each run OUT and the results are written; the same command goes on where it was stopped.
 
 A claim is a pair of models. What is reported is the difference in held-out accuracy on the same clips, with the range in which it
@@ -13,9 +14,11 @@ would lie for other groups, 19 times in 20, and one of three words: holds, contr
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,8 @@ import torch
 
 from videoswin.errors import Interrupted
 from videoswin.storage.atomic import replace_file
-from videoswin.train.compare import Comparison, Terms, answers_by_clip, difference_of
+from videoswin.storage.interrupt import Interruption
+from videoswin.train.compare import Comparison, Terms, answers_by_clip, difference_of, summarise
 from videoswin.train.contenders import Contender, parse_contenders
 from videoswin.train.loop import Trainer
 from videoswin.train.metrics import EpochRow, Tally
@@ -34,7 +38,7 @@ from videoswin.zoo import count_macs
 
 BASE = "swin3d_micro"
 CLIP_LEN = 16
-BATCH, FOLDS, SEEDS = 8, 3, 3
+FOLDS = 3
 FEW_STEPS = 1500
 """Optimiser steps below which fresh transformers of this size have hardly left their plateau (docs/log.md)."""
 
@@ -119,13 +123,28 @@ def more_claims(at: Scale) -> tuple[Claim, ...]:
 
 
 class Quiet:
-    """Looks on and says nothing."""
+    """Says nothing, and spares a run the judging of every epoch but the last: a claim looks at no other."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.held_out = trainer, trainer.val_clips
 
     def step(self, epoch: int, step: int, steps: int, tally: Tally, lr: float) -> None:
-        pass
+        is_last = epoch == self.trainer.settings.epochs
+        self.trainer.val_clips = self.held_out if is_last else None
 
     def epoch(self, row: EpochRow, best: bool) -> None:
         pass
+
+
+class Runs(Comparison):
+    """Some of a comparison's runs, and nothing but these: what a clip costs is told by ``compare``."""
+
+    def run_these(self, jobs: list[tuple[Contender, int]]) -> None:
+        """Models and seeds."""
+        for one, seed in jobs:
+            self._trying(one, lambda one=one: self._describe(one))
+            self._trying(one, lambda one=one, seed=seed: self._train(one, seed))
+            self._save()
 
 
 def contenders(claims: tuple[Claim, ...]) -> list[Contender]:
@@ -147,8 +166,10 @@ def seconds_a_clip(plan: Plan, batch: int = 4) -> float:
     return taken / batch
 
 
-def sized(data: Path, out: Path, models: list[Contender], clip: dict[str, Any], hours: float) -> dict[str, Any]:
-    """Seconds, parameters and multiply-adds of each model, and the epochs that fit."""
+def sized(
+    data: Path, out: Path, models: list[Contender], clip: dict[str, Any], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Parameters and multiply-adds of each model, and the epochs: as many as were asked for, or as fit the hours."""
     rows: dict[str, Any] = {}
     clips = 0
     for one in models:
@@ -158,12 +179,15 @@ def sized(data: Path, out: Path, models: list[Contender], clip: dict[str, Any], 
         rows[one.text] = {
             "parameters": plan.classifier.num_parameters,
             "gmacs": count_macs(plan.classifier.model.config, (p.clip_len, *p.size)) / 1e9,
-            "seconds_a_clip": seconds_a_clip(plan),
         }
-    an_epoch = sum(row["seconds_a_clip"] for row in rows.values()) * clips * (FOLDS - 1) * SEEDS
-    epochs = max(1, int(hours * 3600 / an_epoch))
-    steps = epochs * -(-clips * (FOLDS - 1) // FOLDS // BATCH)
-    return {"clips": clips, "epochs": epochs, "steps": steps, "hours": hours, "models": rows}
+        if options.epochs is None:
+            rows[one.text]["seconds_a_clip"] = seconds_a_clip(plan)
+    epochs = options.epochs
+    if epochs is None:
+        a_clip = sum(row["seconds_a_clip"] for row in rows.values())
+        epochs = max(1, int(options.hours * 3600 / (a_clip * clips * (FOLDS - 1) * options.seeds)))
+    steps = epochs * -(-clips * (FOLDS - 1) // FOLDS // options.batch_size)
+    return {"clips": clips, "epochs": epochs, "steps": steps, "models": rows}
 
 
 def verdicts(results: dict[str, Any], claims: tuple[Claim, ...]) -> list[dict[str, Any]]:
@@ -187,12 +211,99 @@ def verdicts(results: dict[str, Any], claims: tuple[Claim, ...]) -> list[dict[st
     return said
 
 
+def gathered(out: Path) -> dict[str, Any]:
+    """What the processes that share the work have found so far, as one comparison; nothing before the first run's end."""
+    all_found: dict[str, Any] = {"models": {}}
+    for path in sorted(out.glob("share-*/compare.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        all_found |= {name: found[name] for name in ("groups", "classes", "clips", "machine", "terms") if name in found}
+        for name, entry in found["models"].items():
+            before = all_found["models"].get(name, {"runs": []})
+            runs = sorted(before["runs"] + entry["runs"], key=lambda run: run["seed"])
+            all_found["models"][name] = before | entry | {"runs": runs}
+    summarise(all_found, list(all_found["models"]))
+    return all_found
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the runs on one set have in common."""
+
+    data: Path
+    out: Path
+    at: Scale
+    claims: tuple[Claim, ...]
+    epochs: int
+    batch_size: int
+    seeds: int
+    device: str
+
+    def run_share(self, number: int, together: int) -> None:
+        """Every so many runs of the list, in the order of the seeds: what is stopped early is still a comparison.
+
+        Raises:
+            Interrupted: it goes on where it was stopped.
+        """
+        models = contenders(self.claims)
+        jobs = [(one, seed) for seed in range(self.seeds) for one in models][number::together]
+        folder = self.out / f"share-{number}-of-{together}"
+        terms = Terms(
+            self.data,
+            Preferences(**self.at.clip, folds=FOLDS),
+            self.seeds,
+            {"epochs": self.epochs, "batch_size": self.batch_size},
+            device=torch.device(self.device),
+        )
+        recipes: dict[str, str | None] = {one.text: "scratch" for one in models}
+        say = lambda text: print(text, flush=True)  # noqa: E731
+        begun = (folder / "compare.json").exists()
+        mine = [one for one in models if any(one is other for other, _ in jobs)]
+        folder.mkdir(parents=True, exist_ok=True)
+        Runs(mine, recipes, terms, folder, resume=begun, say=say, watch=lambda _, trainer: Quiet(trainer)).run_these(
+            jobs
+        )
+
+
+def share(task: Task, number: int, together: int) -> None:
+    """In a process of its own, with one thread."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    try:
+        task.run_share(number, together)
+    except Interrupted:
+        sys.exit(130)
+
+
+def run(task: Task, together: int, write: Callable[[], None]) -> bool:
+    """All runs of a set, in so many processes. Whether they came to their end; ``write`` is called now and then."""
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=share, args=(task, number, together)) for number in range(together)]
+    with Interruption() as interruption:
+        for worker in workers:
+            worker.start()
+        while any(worker.is_alive() for worker in workers):
+            time.sleep(1)
+            write()
+            if interruption.asked:
+                for worker in workers:
+                    worker.terminate()
+                break
+        for worker in workers:
+            worker.join()
+    write()
+    return all(worker.exitcode == 0 for worker in workers)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path, nargs="+", help="folders of class folders, or CSV files with groups")
     parser.add_argument("--out", type=Path, required=True, help="where the runs stand")
     parser.add_argument("--hours", type=float, default=6.0, help="processor hours for each set")
+    parser.add_argument("--epochs", type=int, help="instead of what fits the hours")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--size", type=int, choices=list(SCALES), default=56, help="pixels of a frame")
+    parser.add_argument("--together", type=int, default=1, help="processes, of one thread each")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--results", type=Path, help="a file for all figures, written after each run")
     parser.add_argument("--all", action="store_true", help="all claims; else those that cost least")
     parser.add_argument("--plan", action="store_true", help="measure and print the plan, and train nothing")
@@ -201,19 +312,12 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     at = SCALES[options.size]
     claims = core_claims(at) + (more_claims(at) if options.all else ())
-    models = contenders(claims)
-    everything: dict[str, Any] = {"recipe": "scratch", "folds": FOLDS, "batch_size": BATCH, **at.clip, "sets": {}}
+    common = {"recipe": "scratch", "folds": FOLDS, "seeds": options.seeds, "batch_size": options.batch_size}
+    everything: dict[str, Any] = {**common, **at.clip, "device": options.device, "sets": {}}
     for data in options.data:
         name = data.parent.name if data.is_file() else data.name
         out = options.out / name
-        out.mkdir(parents=True, exist_ok=True)
-        plan_file = out / "plan.json"
-        if plan_file.exists():  # the terms of a comparison stay
-            plan = json.loads(plan_file.read_text(encoding="utf-8"))
-        else:
-            plan = sized(data, out, models, at.clip, options.hours)
-            with replace_file(plan_file) as new:
-                new.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+        plan = _plan(data, out, contenders(claims), at, options)
         print(f"{name}: {plan['clips']} clips, {plan['epochs']} epochs, {plan['steps']} steps a run", flush=True)
         if plan["steps"] < FEW_STEPS:
             print(
@@ -224,33 +328,31 @@ def main(arguments: list[str] | None = None) -> int:
         if options.plan:
             continue
 
-        def write(text: str, name: str = name, out: Path = out) -> None:
-            """After each run; Comparison has written its own file by then, but for the one just ended."""
-            print(text, flush=True)
-            if (out / "compare.json").exists():
-                found = json.loads((out / "compare.json").read_text(encoding="utf-8"))
-                everything["sets"][name] |= {"models": _figures(found), "claims": verdicts(found, claims)}
+        def write(name: str = name, out: Path = out) -> None:
+            found = gathered(out)
+            figures = {"models": _figures(found), "claims": verdicts(found, claims)}
+            if figures["models"] and figures != {k: everything["sets"][name].get(k) for k in figures}:
+                everything["sets"][name] |= figures
                 with replace_file(results_file) as new:
                     new.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
 
-        terms = Terms(data, Preferences(**at.clip, folds=FOLDS), SEEDS, {"epochs": plan["epochs"], "batch_size": BATCH})
-        recipes: dict[str, str | None] = {one.text: "scratch" for one in models}
-        watch = lambda what, trainer: _watch(what, trainer)  # noqa: E731
-        comparison = Comparison(
-            models, recipes, terms, out, resume=(out / "compare.json").exists(), say=write, watch=watch
-        )
-        try:
-            comparison.run()
-        except Interrupted:
+        task = Task(data, out, at, claims, plan["epochs"], options.batch_size, options.seeds, options.device)
+        if not run(task, options.together, write):
             print("stopped; the same command goes on", flush=True)
             return 130
-        write(f"{name}: done")
     return 0
 
 
-def _watch(what: str, trainer: Trainer) -> Quiet:
-    print(f"{what}: {trainer.settings.epochs} epochs", flush=True)
-    return Quiet()
+def _plan(data: Path, out: Path, models: list[Contender], at: Scale, options: argparse.Namespace) -> dict[str, Any]:
+    """As it was begun: the terms of a comparison stay."""
+    plan_file = out / "plan.json"
+    if plan_file.exists():
+        return json.loads(plan_file.read_text(encoding="utf-8"))
+    out.mkdir(parents=True, exist_ok=True)
+    plan = sized(data, out, models, at.clip, options)
+    with replace_file(plan_file) as new:
+        new.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+    return plan
 
 
 def _figures(found: dict[str, Any]) -> dict[str, Any]:

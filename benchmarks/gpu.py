@@ -14,6 +14,10 @@ written as soon as it is known, and what failed or did not fit is a row that say
    unfused, at the rate of its best copy.
 3. latency: one clip at a time, with and without a CUDA graph.
 
+    python benchmarks/gpu.py --parts speed --models swin3d_t --precisions bf16 --turns compiled --batches 8 --seconds 250
+
+leaves the time to what has to be compiled first.
+
     python benchmarks/gpu.py --device cpu --quick     # a rehearsal of a minute without a GPU; its times say nothing
 
 With TRITON_INTERPRET=1 the rehearsal runs the Triton kernels, under Triton's interpreter.
@@ -36,7 +40,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / part) for part in ("sr
 import torch  # noqa: E402
 from benchmarks.lib.clock import Budget  # noqa: E402
 from benchmarks.lib.gpu_kernel import check_kernel  # noqa: E402
-from benchmarks.lib.gpu_speed import Sizes, latency, measure_peak, speed  # noqa: E402
+from benchmarks.lib.gpu_speed import TURNS, Sizes, latency, measure_peak, speed  # noqa: E402
 from benchmarks.lib.torchvision_swin import torchvision_title  # noqa: E402
 
 PARTS = ("kernel", "speed", "latency")
@@ -73,6 +77,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--models", nargs="+", choices=("swin3d_t", "swin3d_b"), default=("swin3d_t", "swin3d_b"))
     parser.add_argument("--precisions", nargs="+", choices=("bf16", "float32"), default=("bf16", "float32"))
+    parser.add_argument("--turns", choices=("all", *TURNS), default="all", help="of the speed part")
+    parser.add_argument("--batches", type=int, nargs="+", default=Sizes.batches, help="of the speed part")
     parser.add_argument("--seconds", type=float, default=sum(SECONDS.values()), help="for all parts together")
     parser.add_argument("--cases", type=int, default=200, help="of the kernel part")
     parser.add_argument("--quick", action="store_true", help="small models and clips: a rehearsal")
@@ -82,9 +88,10 @@ def main() -> None:
         raise SystemExit("There is no CUDA device. --device cpu --quick rehearses without one.")
     torch.set_float32_matmul_precision("highest")  # float32 means float32, in all models
     models, precisions = tuple(arguments.models), tuple(arguments.precisions)
-    sizes = Sizes(models, precisions)
+    turns = TURNS if arguments.turns == "all" else (arguments.turns,)
+    sizes = Sizes(models, precisions, batches=tuple(arguments.batches), turns=turns)
     if arguments.quick:
-        sizes = Sizes(("tiny",), precisions, (4, 32, 32), (2, 3, 1), 0.0)
+        sizes = Sizes(("tiny",), precisions, (4, 32, 32), (2, 3, 1), 0.0, turns)
     results = Results(arguments.out, machine(device) | {"quick": arguments.quick})
     print(json.dumps(results.data["machine"]), flush=True)
     watchdog = threading.Timer(arguments.seconds + GRACE, give_up, [results])

@@ -26,10 +26,12 @@ from torch import Tensor
 from videoswin.model import SwinConfig, get_config
 from videoswin.zoo.swin_macs import count_macs
 
-__all__ = ["Peak", "Sizes", "latency", "measure_peak", "speed"]
+__all__ = ["TURNS", "Peak", "Sizes", "latency", "measure_peak", "speed"]
 
 Row = dict[str, Any]
 _DTYPES = {"bf16": torch.bfloat16, "float32": torch.float32}
+TURNS = ("eager", "compiled")
+"""Which models take turns: those that are not compiled, and these with the compiled ones."""
 _ROUNDS = 5
 _TINY = SwinConfig(embed_dim=32, depths=(1, 2), num_heads=(1, 2), window_size=(2, 3, 3), num_classes=5)
 
@@ -45,6 +47,7 @@ class Sizes:
     """In this order: the compiled models are compiled for any batch at the first one, and anew for a batch of one."""
     least_s: float = 0.05
     """Of one sample: short calls are repeated."""
+    turns: tuple[str, ...] = TURNS
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def speed(device: torch.device, sizes: Sizes, peak: Peak, budget: Budget) -> Ite
     """
     jobs = [
         (turns, precision, preset, what)
-        for turns in ("eager", "with compiled")
+        for turns in sizes.turns
         for precision in sizes.precisions
         for preset in sizes.presets
         for what in ("forward", "train")

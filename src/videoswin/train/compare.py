@@ -36,7 +36,7 @@ from videoswin.train.preferences import Preferences
 from videoswin.train.watching import Watch
 from videoswin.zoo import config_to_dict, count_macs
 
-__all__ = ["Comparison", "Terms", "answers_by_clip", "begun_with", "difference_of"]
+__all__ = ["Comparison", "Terms", "answers_by_clip", "begun_with", "difference_of", "summarise"]
 
 RESULTS = "compare.json"
 _REPEATS = 7
