@@ -13,7 +13,7 @@ import pytest
 
 from videoswin.errors import Interrupted
 from videoswin.storage import interrupt
-from videoswin.storage.interrupt import signals_as_interrupt
+from videoswin.storage.interrupt import Interruption, signals_as_interrupt
 
 
 def failing_library(number: signal.Signals | None, error: Exception) -> None:
@@ -75,3 +75,26 @@ def test_pytorch_is_being_imported_while_it_is():
         assert interrupt._torch_is_being_imported()
         patch.delitem(sys.modules, "torch")
         assert not interrupt._torch_is_being_imported()
+
+
+def test_two_signals_at_once_are_one_wish(monkeypatch: pytest.MonkeyPatch):
+    """``timeout`` sends SIGTERM to its command and to the command's group: the second comes while the first is being answered."""
+    usual = signal.signal
+    pending = [signal.SIGTERM]
+
+    def restore(number: int, handler: object) -> object:
+        given = usual(number, handler)  # type: ignore[arg-type]
+        if pending and interruption.asked:
+            interruption._ask(pending.pop(), None)
+        return given
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Interruption() as interruption:
+            monkeypatch.setattr(signal, "signal", restore)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert interruption.asked
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        usual(signal.SIGINT, before)

@@ -37,9 +37,9 @@ class Interruption:
         self._restore()
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
+        while self._before:  # a second signal may come in the middle, and restores the rest
+            number, handler = self._before.popitem()
             signal.signal(number, handler)
-        self._before.clear()
 
 
 @contextmanager
