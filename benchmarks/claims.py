@@ -4,7 +4,8 @@
 
 Every set of DATA (a folder of class folders, or a CSV with groups) is compared by ``videoswin compare``'s own code: models of
 about equal parameters, and of about equal multiply-adds, from fresh weights, with the same clips, folds of whole groups, seeds and
-recipe. The time of a training step is measured first, in seconds of this process, and the epochs are as many as fit the hours,
+recipe. With --start drawn they have learnt to follow a drawn finger first (lib/drawn_start.py), which is judged too: on clips
+that are drawn anew, and on a set of real gestures before any of them was seen. The time of a training step is measured first, in seconds of this process, and the epochs are as many as fit the hours,
 unless --epochs says how many. --together shares the runs out among processes, each with a folder of its own in OUT.
 After each run OUT and the results are written; the same command goes on where it was stopped.
 
@@ -24,102 +25,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.lib.claims import SCALES, Claim, Scale, contenders, core_claims, more_claims, of_drawn_starts, verdicts
+from benchmarks.lib.drawn_start import DrawnStarts
 
 from videoswin.errors import Interrupted
 from videoswin.storage.atomic import replace_file
 from videoswin.storage.interrupt import Interruption
-from videoswin.train.compare import Comparison, Terms, answers_by_clip, difference_of, summarise
-from videoswin.train.contenders import Contender, parse_contenders
+from videoswin.train.compare import Comparison, Terms, summarise
+from videoswin.train.contenders import Contender
 from videoswin.train.loop import Trainer
 from videoswin.train.metrics import EpochRow, Tally
 from videoswin.train.plan import Plan, make_plan
 from videoswin.train.preferences import Preferences
 from videoswin.zoo import count_macs
 
-BASE = "swin3d_micro"
-CLIP_LEN = 16
 FOLDS = 3
 FEW_STEPS = 1500
 """Optimiser steps below which fresh transformers of this size have hardly left their plateau (docs/log.md)."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """``better`` should be ahead of ``worse``; ``equal`` says in what they are alike."""
-
-    text: str
-    better: str
-    worse: str
-    equal: str
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A size of frame. ``window``: tokens of a window's side, half of a frame's. The widths of other systems are those at which
-    they have as many multiply-adds as the base."""
-
-    size: int
-    window: int
-    space_width: int
-    split_width: int
-    vivit_width: int
-
-    @property
-    def clip(self) -> dict[str, Any]:
-        return {"clip_len": CLIP_LEN, "size": self.size}
-
-    def swin(self, variant: str = "", steps: int = 8, side: int = 1, more: str = "") -> str:
-        """A variant of the base with windows of ``steps`` time steps, ``side`` times as wide as the scale's."""
-        wide = side * self.window
-        return f"{BASE}{variant}:window_size={steps}x{wide}x{wide}{more}"
-
-    def other(self, name: str, width: int) -> str:
-        return f"{name}:{width}:crop_size={self.size}"
-
-
-SCALES = {56: Scale(56, 7, 78, 36, 84), 32: Scale(32, 4, 60, 32, 84)}
-
-
-def core_claims(at: Scale) -> tuple[Claim, ...]:
-    """Those that cost least."""
-    return (
-        Claim("joint attention beats factorised", at.swin(), at.swin("_factorised"), "parameters"),
-        Claim("joint attention beats split", at.swin(), at.swin("_split", more=":26"), "parameters"),
-        Claim("windows of 8 time steps beat 1", at.swin(), at.swin(steps=1), "parameters"),
-        Claim("windows of 8 time steps beat 4", at.swin(), at.swin(steps=4), "parameters"),
-        Claim("the shift along time helps", at.swin(steps=4), at.swin("_no_time_shift", 4), "both"),
-        Claim("shifts help", at.swin(steps=4), at.swin("_no_shift", 4), "both"),
-        Claim(
-            "seeing time beats frames alone",
-            at.swin(),
-            at.other("timesformer_micro_space", at.space_width),
-            "multiply-adds",
-        ),
-        Claim("R(2+1)D beats R3D", "r2plus1d_micro", "r3d_micro:11", "multiply-adds"),
-        Claim("non-local blocks help I3D", "i3d_r50_nl_micro", "i3d_r50_micro", "the trunk"),
-    )
-
-
-def more_claims(at: Scale) -> tuple[Claim, ...]:
-    """The others."""
-    split = at.swin("_split", more=f":{at.split_width}")
-    vivit = at.other("vivit_micro_model1", at.vivit_width)
-    return (
-        Claim(
-            "joint attention beats factorised", at.swin(), at.swin("_factorised", more=":mlp_ratio=4"), "multiply-adds"
-        ),
-        Claim("joint attention beats split", at.swin(), split, "multiply-adds"),
-        Claim("windows of 8 time steps beat 2", at.swin(), at.swin(steps=2), "parameters"),
-        Claim("windows beat attention to all", at.swin(), at.swin(side=2), "all but the tables"),
-        Claim("windows beat attention to all (ViViT 1)", at.swin(), vivit, "multiply-adds"),
-        Claim("windows beat attention to all (ViViT 1)", at.swin(), at.other("vivit_micro_model1", 192), "parameters"),
-        Claim("R(2+1)D beats R3D", "r2plus1d_micro", "r3d_micro", "parameters"),
-        Claim("global context helps I3D", "i3d_r50_gc_micro", "i3d_r50_micro", "the trunk"),
-        Claim("disentangled beats non-local", "i3d_r50_dnl_micro", "i3d_r50_nl_micro", "both"),
-    )
-
-
-# The shift along time is tried with windows of 4 steps: 16 frames are 8 time steps, and windows of 8 are not shifted there.
 
 
 class Quiet:
@@ -139,18 +61,18 @@ class Quiet:
 class Runs(Comparison):
     """Some of a comparison's runs, and nothing but these: what a clip costs is told by ``compare``."""
 
-    def run_these(self, jobs: list[tuple[Contender, int]]) -> None:
-        """Models and seeds."""
+    def run_these(self, jobs: list[tuple[Contender, int]], starts: DrawnStarts | None) -> None:
+        """Models and seeds, from fresh weights or from starts of their own."""
         for one, seed in jobs:
-            self._trying(one, lambda one=one: self._describe(one))
-            self._trying(one, lambda one=one, seed=seed: self._train(one, seed))
+            self._trying(one, lambda one=one, seed=seed: self._run(one, seed, starts))
             self._save()
 
-
-def contenders(claims: tuple[Claim, ...]) -> list[Contender]:
-    """Every model that a claim names, once."""
-    names = dict.fromkeys(name for claim in claims for name in (claim.better, claim.worse))
-    return parse_contenders(",".join(names))
+    def _run(self, one: Contender, seed: int, starts: DrawnStarts | None) -> None:
+        begun = starts.of(one, seed) if starts else one
+        plan = self._describe(begun)
+        if starts:
+            starts.answer_real(one, seed, name_of(self.terms.data), plan.train_clips.rows)
+        self._train(begun, seed)
 
 
 def seconds_a_clip(plan: Plan, batch: int = 4) -> float:
@@ -190,27 +112,6 @@ def sized(
     return {"clips": clips, "epochs": epochs, "steps": steps, "models": rows}
 
 
-def verdicts(results: dict[str, Any], claims: tuple[Claim, ...]) -> list[dict[str, Any]]:
-    """What the runs so far say to each claim."""
-    said = []
-    for claim in claims:
-        pair = [results["models"].get(name, {}) for name in (claim.better, claim.worse)]
-        seeds = set.intersection(*({run["seed"] for run in one.get("runs", [])} for one in pair))
-        entry: dict[str, Any] = {
-            "claim": claim.text,
-            "better": claim.better,
-            "worse": claim.worse,
-            "at_equal": claim.equal,
-        }
-        if seeds:
-            mine, theirs = (answers_by_clip([r for r in one["runs"] if r["seed"] in seeds]) for one in pair)
-            entry |= {"seeds": len(seeds), **difference_of(mine, theirs, results["groups"])}
-            entry["accuracies"] = [sum(mine) / len(mine), sum(theirs) / len(theirs)]
-            entry["says"] = "holds" if entry["low"] > 0 else "contradicted" if entry["high"] < 0 else "not seen"
-        said.append(entry)
-    return said
-
-
 def gathered(out: Path) -> dict[str, Any]:
     """What the processes that share the work have found so far, as one comparison; nothing before the first run's end."""
     all_found: dict[str, Any] = {"models": {}}
@@ -225,6 +126,11 @@ def gathered(out: Path) -> dict[str, Any]:
     return all_found
 
 
+def name_of(data: Path) -> str:
+    """Of a set: its folder's."""
+    return data.parent.name if data.is_file() else data.name
+
+
 @dataclass(frozen=True)
 class Task:
     """What the runs on one set have in common."""
@@ -237,6 +143,7 @@ class Task:
     batch_size: int
     seeds: int
     device: str
+    starts: DrawnStarts | None
 
     def run_share(self, number: int, together: int) -> None:
         """Every so many runs of the list, in the order of the seeds: what is stopped early is still a comparison.
@@ -254,14 +161,13 @@ class Task:
             {"epochs": self.epochs, "batch_size": self.batch_size},
             device=torch.device(self.device),
         )
-        recipes: dict[str, str | None] = {one.text: "scratch" for one in models}
+        recipes: dict[str, str | None] = {one.text: "motion" if self.starts else "scratch" for one in models}
         say = lambda text: print(text, flush=True)  # noqa: E731
         begun = (folder / "compare.json").exists()
         mine = [one for one in models if any(one is other for other, _ in jobs)]
         folder.mkdir(parents=True, exist_ok=True)
-        Runs(mine, recipes, terms, folder, resume=begun, say=say, watch=lambda _, trainer: Quiet(trainer)).run_these(
-            jobs
-        )
+        runs = Runs(mine, recipes, terms, folder, resume=begun, say=say, watch=lambda _, trainer: Quiet(trainer))
+        runs.run_these(jobs, self.starts)
 
 
 def share(task: Task, number: int, together: int) -> None:
@@ -304,6 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, choices=list(SCALES), default=56, help="pixels of a frame")
     parser.add_argument("--together", type=int, default=1, help="processes, of one thread each")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--start", choices=("fresh", "drawn"), default="fresh", help="drawn: see lib/drawn_start.py")
     parser.add_argument("--results", type=Path, help="a file for all figures, written after each run")
     parser.add_argument("--all", action="store_true", help="all claims; else those that cost least")
     parser.add_argument("--plan", action="store_true", help="measure and print the plan, and train nothing")
@@ -312,14 +219,22 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     at = SCALES[options.size]
     claims = core_claims(at) + (more_claims(at) if options.all else ())
-    common = {"recipe": "scratch", "folds": FOLDS, "seeds": options.seeds, "batch_size": options.batch_size}
+    starts = None
+    if options.start == "drawn":
+        if options.epochs is None:
+            parser.error("--start drawn needs --epochs")
+        claims = of_drawn_starts(at)
+        starts = DrawnStarts(options.out / "drawn", at.clip["clip_len"], at.size)
+        starts.draw(options.seeds, options.together)
+    models = contenders(claims)
+    common = {"start": options.start, "folds": FOLDS, "seeds": options.seeds, "batch_size": options.batch_size}
     everything: dict[str, Any] = {**common, **at.clip, "device": options.device, "sets": {}}
     for data in options.data:
-        name = data.parent.name if data.is_file() else data.name
+        name = name_of(data)
         out = options.out / name
-        plan = _plan(data, out, contenders(claims), at, options)
+        plan = _plan(data, out, models, at, options)
         print(f"{name}: {plan['clips']} clips, {plan['epochs']} epochs, {plan['steps']} steps a run", flush=True)
-        if plan["steps"] < FEW_STEPS:
+        if plan["steps"] < FEW_STEPS and not starts:
             print(
                 f"beware: {plan['steps']} steps are few for fresh weights; differences may be of speed of learning",
                 flush=True,
@@ -329,14 +244,15 @@ def main(arguments: list[str] | None = None) -> int:
             continue
 
         def write(name: str = name, out: Path = out) -> None:
-            found = gathered(out)
-            figures = {"models": _figures(found), "claims": verdicts(found, claims)}
+            figures = _said(gathered(out), claims)
+            if starts:
+                figures |= {what: _said(starts.gathered(models, what), claims) for what in ("drawn", name)}
             if figures["models"] and figures != {k: everything["sets"][name].get(k) for k in figures}:
                 everything["sets"][name] |= figures
                 with replace_file(results_file) as new:
                     new.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
 
-        task = Task(data, out, at, claims, plan["epochs"], options.batch_size, options.seeds, options.device)
+        task = Task(data, out, at, claims, plan["epochs"], options.batch_size, options.seeds, options.device, starts)
         if not run(task, options.together, write):
             print("stopped; the same command goes on", flush=True)
             return 130
@@ -353,6 +269,10 @@ def _plan(data: Path, out: Path, models: list[Contender], at: Scale, options: ar
     with replace_file(plan_file) as new:
         new.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
     return plan
+
+
+def _said(found: dict[str, Any], claims: tuple[Claim, ...]) -> dict[str, Any]:
+    return {"models": _figures(found), "claims": verdicts(found, claims)}
 
 
 def _figures(found: dict[str, Any]) -> dict[str, Any]:
@@ -372,7 +292,7 @@ def _figures(found: dict[str, Any]) -> dict[str, Any]:
         model: {name: entry[name] for name in names if name in entry}
         | {
             "seeds": [run["accuracy"] for run in entry["runs"]],
-            "train_top1": [run["train_top1"] for run in entry["runs"]],
+            "train_top1": [run["train_top1"] for run in entry["runs"] if "train_top1" in run],
         }
         for model, entry in found["models"].items()
     }

@@ -9,9 +9,10 @@ Easy clips come first (a light hand on an even ground), clutter after: each :cla
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,10 @@ from torch.optim import AdamW
 from generated.hand import MotionBatch, draw_motion
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, TrainingError
+from videoswin.interface.video_model import VideoModel
 from videoswin.model import VideoSwin
 
-__all__ = ["MotionFigures", "Phase", "pretrain"]
+__all__ = ["MotionFigures", "Phase", "draw_clips", "learn", "pretrain"]
 
 _HEAT_STAGE = 1  # the second stage: fine enough to point at a fingertip, deep enough to know one
 _CHUNK = 50  # clips a process draws at a time
@@ -62,7 +64,7 @@ class MotionFigures:
 
 
 def pretrain(
-    model: VideoSwin,
+    model: VideoModel,
     preprocessing: Preprocessing,
     phases: list[Phase],
     seed: int,
@@ -76,25 +78,52 @@ def pretrain(
     Raises:
         TrainingError: a loss that is not finite.
     """
+    course = ((phase, draw_clips(phase, preprocessing, seed, n, processes)) for n, phase in enumerate(phases))
+    learn(model, preprocessing, course, seed, watch, torch.bfloat16)
+
+
+def learn(
+    model: VideoModel,
+    preprocessing: Preprocessing,
+    course: Iterable[tuple[Phase, MotionBatch]],
+    seed: int,
+    watch: Callable[[Phase, MotionFigures], None],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """As :func:`pretrain`, from clips that are there; ``dtype``: of the products."""
     torch.manual_seed(seed)
-    pointers = _Pointers(model)
-    for number, phase in enumerate(phases):
-        clips = _draw(phase, preprocessing, 1_000_000 * seed + 1000 * (number + 1), processes)
-        _run_phase(model, pointers, preprocessing, phase, clips, watch)
+    pointed = Pointers(model) if isinstance(model, VideoSwin) else OnePointer(model, preprocessing.clip_len)
+    for phase, clips in course:
+        _run_phase(pointed, preprocessing, phase, clips, watch, dtype)
 
 
-class _Pointers(nn.Module):
-    """The two layers that say where the fingertip is; each time step holds ``patch_size[0]`` frames."""
+class Answers(NamedTuple):
+    """To one batch."""
+
+    logits: Tensor
+    heat_loss: Tensor
+    tip_loss: Tensor
+
+
+class Pointers(nn.Module):
+    """A Video Swin with the two layers that say where the fingertip is; each time step holds ``patch_size[0]`` frames."""
 
     def __init__(self, model: VideoSwin) -> None:
         super().__init__()
+        self.model = model
         config = model.config
         self.frames = config.patch_size[0]
         self.heat = nn.Linear(config.stage_dims[_HEAT_STAGE], self.frames)
         self.tip = nn.Linear(config.num_features, 2 * self.frames)
 
-    def losses(self, maps: list[Tensor], tips: Tensor) -> tuple[Tensor, Tensor]:
-        """``maps`` of :meth:`forward_pyramid`, ``tips`` (B, T, 2) as shares of the picture."""
+    def forward(self, video: Tensor, tips: Tensor) -> Answers:
+        """``video`` (B, 3, T, H, W), ``tips`` (B, T, 2) as shares of the picture."""
+        maps = [m.float() for m in self.model.forward_pyramid(video)]
+        assert self.model.head is not None
+        with torch.autocast(video.device.type, enabled=False):
+            return Answers(self.model.head(maps[-1]), *self._losses(maps, tips))
+
+    def _losses(self, maps: list[Tensor], tips: Tensor) -> tuple[Tensor, Tensor]:
         heat = self.heat(maps[_HEAT_STAGE].permute(0, 2, 3, 4, 1))  # (B, T', H, W, frames)
         batch, steps, height, width, frames = heat.shape
         heat = heat.permute(0, 1, 4, 2, 3).reshape(batch * steps * frames, height * width)
@@ -102,31 +131,47 @@ class _Pointers(nn.Module):
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         target = torch.where(inside, row * width + column, -100)  # -100: cross_entropy leaves it out
         tip = self.tip(maps[-1].mean(dim=(3, 4)).transpose(1, 2)).view(batch, steps * frames, 2)
-        return F.cross_entropy(heat, target.flatten()), F.smooth_l1_loss(tip, (tips - 0.5) * 4, beta=0.2)
+        return F.cross_entropy(heat, target.flatten()), _tip_loss(tip, tips)
+
+
+class OnePointer(nn.Module):
+    """Any other system, with one layer that tells the fingertip's whole way from a clip's features: not all systems have maps that
+    are fine enough to point at it."""
+
+    def __init__(self, model: VideoModel, clip_len: int) -> None:
+        super().__init__()
+        self.model = model
+        self.tip = nn.Linear(model.num_features, 2 * clip_len)
+
+    def forward(self, video: Tensor, tips: Tensor) -> Answers:
+        """As :class:`Pointers`, without a loss of heat."""
+        features = self.model.forward_features(video)
+        tip = self.tip(self.model.pool(features)).float()
+        return Answers(self.model.classify(features).float(), tips.new_zeros(()), _tip_loss(tip.view_as(tips), tips))
+
+
+def _tip_loss(found: Tensor, tips: Tensor) -> Tensor:
+    return F.smooth_l1_loss(found, (tips - 0.5) * 4, beta=0.2)
 
 
 def _run_phase(
-    model: VideoSwin,
-    pointers: _Pointers,
+    pointed: Pointers | OnePointer,
     preprocessing: Preprocessing,
     phase: Phase,
     clips: MotionBatch,
     watch: Callable[[Phase, MotionFigures], None],
+    dtype: torch.dtype,
 ) -> None:
-    model.train()
-    device = next(model.parameters()).device
-    optimizer = _optimizer(model, pointers.to(device), phase)
+    pointed.train()
+    device = next(pointed.parameters()).device
+    optimizer = _optimizer(pointed.to(device), phase)
     running: Tensor | None = None
     for step, (frames, tips, labels) in enumerate(_batches(clips, preprocessing.size, phase)):
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * _factor(step, phase)
-        tips, labels = tips.to(device), labels.to(device)
-        with torch.autocast(device.type, torch.bfloat16):
-            maps = model.forward_pyramid(_normalised(frames, preprocessing).to(device))
-        maps = [m.float() for m in maps]
-        assert model.head is not None
-        logits = model.head(maps[-1])
-        heat_loss, tip_loss = pointers.losses(maps, tips)
+        labels = labels.to(device)
+        with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+            logits, heat_loss, tip_loss = pointed(_normalised(frames, preprocessing).to(device), tips.to(device))
         loss = F.cross_entropy(logits, labels, label_smoothing=0.05) + 0.5 * heat_loss + tip_loss
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -134,7 +179,7 @@ def _run_phase(
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        clip_grad_norm_([*model.parameters(), *pointers.parameters()], 5.0)
+        clip_grad_norm_(pointed.parameters(), 5.0)
         optimizer.step()
         accuracy = (logits.argmax(1) == labels).float().mean()
         now = torch.stack([loss.detach(), accuracy, heat_loss.detach(), tip_loss.detach()])
@@ -142,9 +187,9 @@ def _run_phase(
         watch(phase, MotionFigures(step + 1, *running.tolist()))
 
 
-def _optimizer(model: VideoSwin, pointers: _Pointers, phase: Phase) -> AdamW:
+def _optimizer(pointed: nn.Module, phase: Phase) -> AdamW:
     tables, matrices, rest = [], [], []
-    for name, parameter in [*model.named_parameters(), *pointers.named_parameters()]:
+    for name, parameter in pointed.named_parameters():
         kind = tables if "relative_position_bias_table" in name else matrices if parameter.ndim > 1 else rest
         kind.append(parameter)
     groups = [
@@ -188,11 +233,13 @@ def _normalised(frames: Tensor, preprocessing: Preprocessing) -> Tensor:
     return ((frames - mean) / std).permute(0, 4, 1, 2, 3)
 
 
-def _draw(phase: Phase, preprocessing: Preprocessing, seed: int, processes: int) -> MotionBatch:
-    """The phase's clips, a little larger than the model's so that crops have room, from several processes."""
+def draw_clips(phase: Phase, preprocessing: Preprocessing, seed: int, number: int, processes: int) -> MotionBatch:
+    """The clips of phase ``number`` (from 0) of a course, a little larger than the model's so that crops have room, from several
+    processes."""
+    first = 1_000_000 * seed + 1000 * (number + 1)
     working = preprocessing.working_resize.size
     jobs = [
-        (_CHUNK, preprocessing.clip_len, working, seed + i, phase.clutter) for i in range(-(-phase.clips // _CHUNK))
+        (_CHUNK, preprocessing.clip_len, working, first + i, phase.clutter) for i in range(-(-phase.clips // _CHUNK))
     ]
     with get_context("spawn").Pool(processes) as pool:
         parts = [MotionBatch(*map(torch.from_numpy, arrays)) for arrays in pool.imap(_draw_chunk, jobs)]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from benchmarks.claims import BASE, SCALES, Claim, Scale, contenders, core_claims, more_claims, verdicts
+from benchmarks.lib.claims import BASE, SCALES, Claim, Scale, contenders, core_claims, more_claims, verdicts
 
 from videoswin.weights.assemble import empty_model
 from videoswin.zoo import count_macs, get_config
@@ -39,7 +39,10 @@ def test_verdicts() -> None:
     right = {"ahead": "1" * 40, "behind": "1" * 20 + "0" * 20, "as_far": "0" * 20 + "1" * 20}
     results: dict[str, Any] = {
         "groups": groups,
-        "models": {name: {"runs": [{"seed": 0, "correct": answers}]} for name, answers in right.items()},
+        "models": {
+            name: {"runs": [{"seed": 0, "correct": answers, "accuracy": answers.count("1") / 40}]}
+            for name, answers in right.items()
+        },
     }
     claims = (
         Claim("", "ahead", "behind", ""),

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 from generated import gesture_pretraining as module
-from generated.gesture_pretraining import MotionFigures, Phase, pretrain
+from generated.gesture_pretraining import MotionFigures, Phase, learn, pretrain
 from generated.hand import GESTURES, draw_motion
 
 from tests.tiny import CONFIG
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import TrainingError
-from videoswin.model import create_model
+from videoswin.zoo import create_model
 
 PREPROCESSING = Preprocessing(clip_len=4, sampling="uniform", size=(24, 32), short_side=None)
 PHASES = [
@@ -35,12 +35,12 @@ def run(phases: list[Phase], seed: int = 0) -> tuple[torch.nn.Module, list[tuple
 def drawn_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clips are drawn in this process: starting others takes seconds."""
 
-    def draw(phase: Phase, preprocessing: Preprocessing, seed: int, processes: int):
-        generator = torch.Generator().manual_seed(seed)
+    def draw(phase: Phase, preprocessing: Preprocessing, seed: int, number: int, processes: int):
+        generator = torch.Generator().manual_seed(10 * seed + number)
         size = preprocessing.working_resize.size
         return draw_motion(phase.clips, preprocessing.clip_len, size, generator, phase.clutter)
 
-    monkeypatch.setattr(module, "_draw", draw)
+    monkeypatch.setattr(module, "draw_clips", draw)
 
 
 @pytest.mark.usefixtures("drawn_here")
@@ -70,11 +70,11 @@ def test_a_loss_that_is_no_number():
 
 def test_clips_come_from_another_process(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "_CHUNK", 3)
-    clips = module._draw(PHASES[0], PREPROCESSING, seed=5, processes=1)
+    clips = module.draw_clips(PHASES[0], PREPROCESSING, seed=0, number=0, processes=1)
     size = PREPROCESSING.working_resize.size
     assert clips.frames.shape == (9, 4, *size, 3)
     assert clips.tips.shape == (9, 4, 2)
-    second = draw_motion(3, 4, size, torch.Generator().manual_seed(6), 0.0)
+    second = draw_motion(3, 4, size, torch.Generator().manual_seed(1001), 0.0)
     assert torch.equal(clips.frames[3:6], second.frames)
     assert torch.equal(clips.labels[3:6], second.labels)
 
@@ -92,3 +92,16 @@ def test_crops_move_the_tips_along():
         ]
         # The same whole number of pixels for all frames of one of the drawn clips.
         assert any((s - s[0].round()).abs().max() < 1e-3 and s.max() < 1e-3 and s[0, 0] > -9 for s in shifts)
+
+
+def test_other_systems_learn_it_too():
+    """The tip alone, from the features of a clip; all of it in float32."""
+    torch.manual_seed(0)
+    model = create_model("r3d_micro", width=4, num_classes=len(GESTURES) + 1)
+    phase = Phase(clips=8, steps=40, clutter=0.0, batch_size=4, lr=3e-3, warmup_steps=3)
+    clips = draw_motion(8, 4, PREPROCESSING.working_resize.size, torch.Generator().manual_seed(0), 0.0)
+    seen: list[MotionFigures] = []
+    learn(model, PREPROCESSING, [(phase, clips)], 0, lambda _, figures: seen.append(figures))
+    assert seen[-1].loss < 0.8 * seen[0].loss
+    assert seen[-1].tip_loss < seen[0].tip_loss
+    assert seen[-1].heat_loss == 0

@@ -1,0 +1,163 @@
+"""One start for all that is compared: every model first learns, from nothing and equally long, to follow a drawn finger.
+
+Fresh transformers of this size do not leave their plateau on a few hundred real clips (docs/log.md); on drawn ones, which are
+as many as wanted, they do. Video Swins also say where the finger is in every frame; other systems, which have no map that is fine
+enough, tell its whole way. So pairs of one kind are comparable, and pairs across kinds are not.
+
+    OUT/drawn/MODEL/seed-N/            the checkpoint
+    OUT/drawn/MODEL/seed-N/drawn.json  what it says to clips that are drawn anew, and to real ones that it has never seen
+"""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from videoswin.classifier.classifier import Classifier
+from videoswin.classifier.loading import load
+from videoswin.data.clips import Clip
+from videoswin.data.dataset import ClipDataset
+from videoswin.data.preprocessing import Preprocessing
+from videoswin.storage.atomic import replace_file
+from videoswin.train.contenders import Contender
+from videoswin.train.folds import logits_of
+from videoswin.zoo import create_model, get_config
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recipes"))
+from generated.gesture_pretraining import MotionFigures, Phase, draw_clips, learn
+from generated.hand import GESTURES, MotionBatch
+
+__all__ = ["DrawnStarts"]
+
+_LABELS = (*GESTURES, "none")
+_UNSEEN = Phase(clips=1000, steps=0, clutter=1.0)
+_UNSEEN_SEED = 99
+
+
+@dataclass(frozen=True)
+class DrawnStarts:
+    """Those in ``out``, which are made when they are asked for. ``steps``: with plain clips, and with cluttered ones."""
+
+    out: Path
+    clip_len: int
+    size: int
+    steps: tuple[int, int] = (300, 600)
+
+    @property
+    def phases(self) -> tuple[Phase, Phase]:
+        """Easy clips first: on cluttered ones alone nothing is learnt for long."""
+        plain, cluttered = self.steps
+        return (
+            Phase(clips=1600, steps=plain, clutter=0.0, table_lr_ratio=10.0),
+            Phase(clips=4800, steps=cluttered, clutter=1.0),
+        )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The whole clip and the whole frame: a finger may draw near the edge."""
+        return Preprocessing(clip_len=self.clip_len, sampling="uniform", size=(self.size, self.size), short_side=None)
+
+    def draw(self, seeds: int, processes: int) -> None:
+        """All clips, before the models: they are the same for all models of a seed."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        for path, phases, seed in [
+            *((self._clips(seed), self.phases, seed) for seed in range(seeds)),
+            (self._clips(_UNSEEN_SEED), (_UNSEEN,), _UNSEEN_SEED),
+        ]:
+            if not path.exists():
+                drawn = [draw_clips(p, self.preprocessing, seed, n, processes) for n, p in enumerate(phases)]
+                with replace_file(path) as new:
+                    torch.save([tuple(clips) for clips in drawn], new)
+
+    def of(self, one: Contender, seed: int) -> Contender:
+        """The contender from its start, which is made if it is not there."""
+        folder = self.out / one.folder / f"seed-{seed}"
+        if not (folder / "drawn.json").exists():
+            self._make(one, seed, folder)
+        return replace(one, model=None, changes={}, weights=str(folder))
+
+    def answer_real(self, one: Contender, seed: int, name: str, rows: Sequence[Clip]) -> None:
+        """Notes how many of a set's clips it names right before it has seen one; nothing if it knows other classes."""
+        folder = self.out / one.folder / f"seed-{seed}"
+        found = json.loads((folder / "drawn.json").read_text(encoding="utf-8"))
+        if name in found or not {row.label for row in rows} <= set(_LABELS):
+            return
+        classifier = load(folder)
+        clips = ClipDataset(list(rows), _LABELS, classifier.preprocessing, None)
+        logits = logits_of(classifier, clips)[:, :-1]  # a real clip is never "none"
+        right = [_LABELS[best] == row.label for best, row in zip(logits.argmax(1).tolist(), rows, strict=True)]
+        found[name] = {"correct": _bits(right), "groups": [row.unit for row in rows]}
+        _write(folder / "drawn.json", found)
+
+    def gathered(self, models: Sequence[Contender], name: str) -> dict[str, Any]:
+        """As results of a comparison, the answers of all starts so far to ``drawn`` clips, or to a set of real ones."""
+        results: dict[str, Any] = {"models": {}}
+        for one in models:
+            for path in sorted(self.out.glob(f"{_escaped(one.folder)}/seed-*/drawn.json")):
+                found = json.loads(path.read_text(encoding="utf-8"))
+                if name not in found:
+                    continue
+                results["groups"] = found[name]["groups"]
+                correct = found[name]["correct"]
+                run = {"seed": int(path.parent.name.removeprefix("seed-")), "correct": correct}
+                run |= {"accuracy": correct.count("1") / len(correct), "seconds": found["seconds"]}
+                results["models"].setdefault(one.text, {"runs": []})["runs"].append(run)
+        return results
+
+    def _clips(self, seed: int) -> Path:
+        return self.out / f"clips-{seed}.pt"
+
+    def _load(self, seed: int) -> list[MotionBatch]:
+        return [MotionBatch(*clips) for clips in torch.load(self._clips(seed), weights_only=True)]
+
+    def _make(self, one: Contender, seed: int, folder: Path) -> None:
+        assert one.model is not None
+        config = get_config(one.model).replace(num_classes=len(_LABELS), **one.changes)
+        still = {name: 0.0 for name in ("drop_path", "head_dropout") if hasattr(config, name)}
+        torch.manual_seed(seed)
+        model = create_model(config.replace(**still))
+        began = time.perf_counter()
+        learn(model, self.preprocessing, zip(self.phases, self._load(seed), strict=True), seed, _silent)
+        seconds = time.perf_counter() - began
+        kept = create_model(config)
+        kept.load_state_dict(model.state_dict())
+        classifier = Classifier(kept.eval(), self.preprocessing, _LABELS, name=one.folder, notes="Drawn motion only.")
+        classifier.save(folder)
+        found = {"seconds": seconds, "drawn": {"correct": _bits(self._unseen(classifier))}}
+        found["drawn"]["groups"] = [str(i) for i in range(_UNSEEN.clips)]
+        _write(folder / "drawn.json", found)
+
+    def _unseen(self, classifier: Classifier) -> list[bool]:
+        """Whether the middle of each clip that was drawn for this is named right."""
+        (clips,) = self._load(_UNSEEN_SEED)
+        height, width = clips.frames.shape[2:4]
+        top, left = (height - self.size) // 2, (width - self.size) // 2
+        middle = clips.frames[:, :, top : top + self.size, left : left + self.size]
+        mean, std = torch.tensor(self.preprocessing.mean), torch.tensor(self.preprocessing.std)
+        right: list[bool] = []
+        for frames, labels in zip(middle.split(50), clips.labels.split(50), strict=True):
+            videos = ((frames.float() - mean) / std).permute(0, 4, 1, 2, 3)
+            right += (classifier.logits(videos).argmax(1) == labels).tolist()
+        return right
+
+
+def _silent(phase: Phase, figures: MotionFigures) -> None:
+    pass
+
+
+def _bits(right: Sequence[bool]) -> str:
+    return "".join(str(int(one)) for one in right)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("[", "[[]")
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    with replace_file(path) as new:
+        new.write_text(json.dumps(values) + "\n", encoding="utf-8")
