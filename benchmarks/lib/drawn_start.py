@@ -35,26 +35,27 @@ from generated.hand import GESTURES, MotionBatch
 __all__ = ["DrawnStarts"]
 
 _LABELS = (*GESTURES, "none")
-_UNSEEN = Phase(clips=1000, steps=0, clutter=1.0)
 _UNSEEN_SEED = 99
 
 
 @dataclass(frozen=True)
 class DrawnStarts:
-    """Those in ``out``, which are made when they are asked for. ``steps``: with plain clips, and with cluttered ones."""
+    """Those in ``out``, which are made when they are asked for."""
 
     out: Path
     clip_len: int
     size: int
     steps: tuple[int, int] = (300, 600)
+    """With plain clips, and with cluttered ones."""
+    clips: tuple[int, int, int] = (1600, 4800, 1000)
+    """Plain and cluttered ones to learn from, and cluttered ones that judge."""
 
     @property
     def phases(self) -> tuple[Phase, Phase]:
         """Easy clips first: on cluttered ones alone nothing is learnt for long."""
-        plain, cluttered = self.steps
         return (
-            Phase(clips=1600, steps=plain, clutter=0.0, table_lr_ratio=10.0),
-            Phase(clips=4800, steps=cluttered, clutter=1.0),
+            Phase(clips=self.clips[0], steps=self.steps[0], clutter=0.0, table_lr_ratio=10.0),
+            Phase(clips=self.clips[1], steps=self.steps[1], clutter=1.0),
         )
 
     @property
@@ -65,10 +66,9 @@ class DrawnStarts:
     def draw(self, seeds: int, processes: int) -> None:
         """All clips, before the models: they are the same for all models of a seed."""
         self.out.mkdir(parents=True, exist_ok=True)
-        for path, phases, seed in [
-            *((self._clips(seed), self.phases, seed) for seed in range(seeds)),
-            (self._clips(_UNSEEN_SEED), (_UNSEEN,), _UNSEEN_SEED),
-        ]:
+        unseen = (Phase(clips=self.clips[2], steps=0, clutter=1.0),)
+        for seed, phases in [*((seed, self.phases) for seed in range(seeds)), (_UNSEEN_SEED, unseen)]:
+            path = self._clips(seed)
             if not path.exists():
                 drawn = [draw_clips(p, self.preprocessing, seed, n, processes) for n, p in enumerate(phases)]
                 with replace_file(path) as new:
@@ -128,9 +128,9 @@ class DrawnStarts:
         kept.load_state_dict(model.state_dict())
         classifier = Classifier(kept.eval(), self.preprocessing, _LABELS, name=one.folder, notes="Drawn motion only.")
         classifier.save(folder)
-        found = {"seconds": seconds, "drawn": {"correct": _bits(self._unseen(classifier))}}
-        found["drawn"]["groups"] = [str(i) for i in range(_UNSEEN.clips)]
-        _write(folder / "drawn.json", found)
+        right = self._unseen(classifier)
+        drawn = {"correct": _bits(right), "groups": [str(i) for i in range(len(right))]}
+        _write(folder / "drawn.json", {"seconds": seconds, "drawn": drawn})
 
     def _unseen(self, classifier: Classifier) -> list[bool]:
         """Whether the middle of each clip that was drawn for this is named right."""
