@@ -156,6 +156,12 @@ def test_all_bad_rows_are_listed_at_once(tmp_path: Path):
         assert reason in text
 
 
+def test_a_list_that_was_written_on_windows(tmp_path: Path):
+    touch(tmp_path / "data", "wave/a.mp4")
+    found = refusal(write(tmp_path / "data", "path,label\nwave\\a.mp4,wave\n"))
+    assert found[1].endswith('"wave\\a.mp4" does not exist, but wave/a.mp4 does: write / for \\ in the list')
+
+
 def test_an_absolute_path_is_taken_as_written(tmp_path: Path):
     touch(tmp_path, "elsewhere/a.mp4", "lists/keep")
     data = write(tmp_path / "lists", f"path,label\n{tmp_path}/elsewhere/a.mp4,x\n")

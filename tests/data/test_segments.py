@@ -134,6 +134,10 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["annotations", str(path), str(tmp_path / "l.csv"), "--to", "list"]) == 0
     assert read_index(tmp_path / "l.csv").rows[0].end == 1.0
     assert main(["annotations", str(path), str(tmp_path / "l.csv"), "--to", "list"]) == 2  # left alone
+    for folder in (tmp_path.parent, tmp_path / "elsewhere"):  # the videos are found from where the list lies
+        folder.mkdir(exist_ok=True)
+        assert main(["annotations", str(path), str(folder / f"{tmp_path.name}.csv"), "--to", "list"]) == 0
+        assert read_index(folder / f"{tmp_path.name}.csv").rows[0].path == tmp_path / "v.mp4"
     capsys.readouterr()
     truth = str(tmp_path / "eaf" / "v.eaf")
     scored = tmp_path / "timeline.json"

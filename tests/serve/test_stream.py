@@ -142,6 +142,7 @@ def test_what_cannot_be_read_ends_the_stream_with_a_word(server: Running, what: 
         for message in messages:
             socket.send(message)
         errors = [m for m in all_of(socket) if m["type"] == "error"]
+        assert socket.close_code == 1008
     assert [error["code"] for error in errors] == [code]
     assert "/" not in errors[0]["message"].replace("1/", "")
 

@@ -79,7 +79,7 @@ def odd_ones(rows: Sequence[Clip], prints: Sequence[Fingerprint | None]) -> tupl
             odd.append((number, "a single frame"))
     lines = [f"{len(odd)} clips are three times as long as the others, or a third."] if odd else []
     properties: dict[str, Callable[[Fingerprint], str]] = {
-        "frames a second": lambda one: f"{one.fps:.0f}",
+        "frames a second": lambda one: f"{one.fps:.0f}" if one.fps else "a single frame",
         "pixels": lambda one: f"{one.width} x {one.height}",
     }
     for what, value in properties.items():

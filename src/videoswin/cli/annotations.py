@@ -84,7 +84,7 @@ def annotations(
             with replace_file(path) as new:
                 new.write_text(form.write([track]), encoding="utf-8", newline="")
     else:
-        text = form.write(tracks) if form else _list(tracks)
+        text = form.write(tracks) if form else _list(tracks, source.resolve().parent, out.resolve().parent)
         with replace_file(out) as new:
             new.write_text(text, encoding="utf-8", newline="")
     count = sum(len(track.marks) for track in tracks)
@@ -115,12 +115,24 @@ def _read(path: Path) -> "list[Track]":
     return tracks
 
 
-def _list(tracks: "list[Track]") -> str:
+def _list(tracks: "list[Track]", theirs: Path, ours: Path) -> str:
+    """``theirs``: the folder of the annotations, from where videos are found; ``ours``: that of the list."""
     import csv
     import io
+
+    from videoswin.data.segments.clips import find_video
+
+    def seen_from_here(track: "Track") -> str:
+        video = find_video(track.path, theirs)
+        if video is None or theirs == ours:
+            return track.path
+        video = video.resolve()
+        return (video.relative_to(ours) if video.is_relative_to(ours) else video).as_posix()
 
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["path", "label", "split", "start", "end"])
-    writer.writerows([t.path, m.label, t.split, f"{m.start_s:.3f}", f"{m.end_s:.3f}"] for t in tracks for m in t.marks)
+    for track in tracks:
+        path = seen_from_here(track)
+        writer.writerows([path, m.label, track.split, f"{m.start_s:.3f}", f"{m.end_s:.3f}"] for m in track.marks)
     return file.getvalue()

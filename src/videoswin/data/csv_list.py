@@ -181,7 +181,7 @@ def _checked_path(text: str, root: Path, follow_links: bool) -> tuple[Path | Non
             )
         mode = resolved.stat().st_mode
     except FileNotFoundError:
-        return None, f'"{text}" does not exist'
+        return None, f'"{text}" does not exist{_with_slashes(text, root)}'
     except (OSError, RuntimeError) as error:  # name too long, no permission, a loop of links
         return None, f'"{_shortened(text)}" cannot be opened ({getattr(error, "strerror", None) or error})'
     if stat.S_ISDIR(mode) and len(pictures_in(resolved)) > 1:
@@ -189,6 +189,12 @@ def _checked_path(text: str, root: Path, follow_links: bool) -> tuple[Path | Non
     if not stat.S_ISREG(mode):
         return None, f'"{text}" is {_what(resolved) if stat.S_ISDIR(mode) else "a device or pipe"}, not a video file'
     return resolved, None
+
+
+def _with_slashes(text: str, root: Path) -> str:
+    """A hint where a list was written on Windows."""
+    turned = text.replace("\\", "/")
+    return f", but {turned} does: write / for \\ in the list" if turned != text and (root / turned).exists() else ""
 
 
 def _as_spelled(path: Path) -> Path:

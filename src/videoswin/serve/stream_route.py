@@ -90,7 +90,7 @@ async def _serve(socket: WebSocket, service: Service) -> None:
         elif receiving.done() and (error := receiving.exception()) is not None:
             raise error
         elif sending.done():
-            await _close(socket, _NORMAL)
+            await _close(socket, _POLICY if sending.result() else _NORMAL)
     finally:
         for task in (sending, receiving, draining):
             task.cancel()
@@ -128,10 +128,13 @@ def _wants_to_stop(text: str) -> bool:
     return True
 
 
-async def _send(socket: WebSocket, outbox: "_Outbox") -> None:
-    """Until the last message."""
+async def _send(socket: WebSocket, outbox: "_Outbox") -> bool:
+    """Until the last message. Whether an error was among them, which has ended the stream then."""
+    failed = False
     while (message := await outbox.take()) is not None:
         await socket.send_text(json_text(message))
+        failed |= message.get("type") == "error"
+    return failed
 
 
 async def _until_draining(service: Service) -> None:
