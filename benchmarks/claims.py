@@ -25,7 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.lib.claims import SCALES, Claim, Scale, contenders, core_claims, more_claims, of_drawn_starts, verdicts
+from benchmarks.lib.claims import (
+    SCALES,
+    Claim,
+    Scale,
+    contenders,
+    core_claims,
+    more_claims,
+    of_drawn_starts,
+    table,
+    verdicts,
+)
 from benchmarks.lib.drawn_start import DrawnStarts
 
 from videoswin.errors import Interrupted
@@ -243,11 +253,19 @@ def main(arguments: list[str] | None = None) -> int:
         if options.plan:
             continue
 
-        def write(name: str = name, out: Path = out) -> None:
-            figures = _said(gathered(out), claims)
+        seen: list[int] = []
+
+        def write(name: str = name, out: Path = out, seen: list[int] = seen) -> None:
+            files = [*out.glob("share-*/compare.json"), *(options.out / "drawn").glob("*/seed-*/drawn.json")]
+            changed = [path.stat().st_mtime_ns for path in files]
+            if changed == seen:
+                return
+            seen[:] = changed
+            figures = {"trained": _said(gathered(out), claims)}
             if starts:
-                figures |= {what: _said(starts.gathered(models, what), claims) for what in ("drawn", name)}
-            if figures["models"] and figures != {k: everything["sets"][name].get(k) for k in figures}:
+                figures["drawn"] = _said(starts.gathered(models, "drawn"), claims)
+                figures["before training"] = _said(starts.gathered(models, name), claims)
+            if any(said["models"] for said in figures.values()):
                 everything["sets"][name] |= figures
                 with replace_file(results_file) as new:
                     new.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
@@ -256,6 +274,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not run(task, options.together, write):
             print("stopped; the same command goes on", flush=True)
             return 130
+        for what, said in everything["sets"][name].items():
+            if what != "plan":
+                print(f"\n{name}, {what}\n\n{table(said['claims'])}", flush=True)
     return 0
 
 

@@ -140,5 +140,21 @@ def verdicts(results: dict[str, Any], claims: tuple[Claim, ...]) -> list[dict[st
     return said
 
 
+def table(said: list[dict[str, Any]]) -> str:
+    """Verdicts as a table in Markdown: accuracies in percent, their difference with its range, and that of each seed."""
+    lines = ["| claim | better | worse | difference | of each seed | |", "| --- | --- | --- | --- | --- | --- |"]
+    for entry in said:
+        if "says" not in entry:
+            lines.append(f"| {entry['claim']} | | | | | not run |")
+            continue
+        better, worse = (f"{100 * value:.1f}" for value in entry["accuracies"])
+        mean, low, high = (f"{100 * entry[name]:+.1f}" for name in ("mean", "low", "high"))
+        seeds = ", ".join(f"{100 * value:+.1f}" for value in entry["by_seed"])
+        lines.append(
+            f"| {entry['claim']} | {better} | {worse} | {mean} ({low} to {high}) | {seeds} | {entry['says']} |"
+        )
+    return "\n".join(lines)
+
+
 def _of_seed(entry: dict[str, Any], seed: int) -> float:
     return next(run["accuracy"] for run in entry["runs"] if run["seed"] == seed)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from benchmarks.lib.claims import BASE, SCALES, Claim, Scale, contenders, core_claims, more_claims, verdicts
+from benchmarks.lib.claims import BASE, SCALES, Claim, Scale, contenders, core_claims, more_claims, table, verdicts
 
 from videoswin.weights.assemble import empty_model
 from videoswin.zoo import count_macs, get_config
@@ -53,6 +53,10 @@ def test_verdicts() -> None:
     said = verdicts(results, claims)
     assert [entry.get("says") for entry in said] == ["holds", "contradicted", "not seen", None]
     assert said[0]["mean"] == pytest.approx(0.5)
+    assert table(said).splitlines()[2::3] == [
+        "|  | 100.0 | 50.0 | +50.0 (+35.0 to +65.0) | +50.0 | holds |",
+        "|  | | | | | not run |",
+    ]
 
 
 def test_the_base_comes_first() -> None:
