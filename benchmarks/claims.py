@@ -71,6 +71,9 @@ class Quiet:
 class Runs(Comparison):
     """Some of a comparison's runs, and nothing but these: what a clip costs is told by ``compare``."""
 
+    trains = True
+    """Else the starts alone are judged."""
+
     def run_these(self, jobs: list[tuple[Contender, int]], starts: DrawnStarts | None) -> None:
         """Models and seeds, from fresh weights or from starts of their own."""
         for one, seed in jobs:
@@ -82,7 +85,8 @@ class Runs(Comparison):
         plan = self._describe(begun)
         if starts:
             starts.answer_real(one, seed, name_of(self.terms.data), plan.train_clips.rows)
-        self._train(begun, seed)
+        if self.trains:
+            self._train(begun, seed)
 
 
 def seconds_a_clip(plan: Plan, batch: int = 4) -> float:
@@ -168,7 +172,7 @@ class Task:
             self.data,
             Preferences(**self.at.clip, folds=FOLDS),
             self.seeds,
-            {"epochs": self.epochs, "batch_size": self.batch_size},
+            {"epochs": max(1, self.epochs), "batch_size": self.batch_size},
             device=torch.device(self.device),
         )
         recipes: dict[str, str | None] = {one.text: "motion" if self.starts else "scratch" for one in models}
@@ -177,6 +181,7 @@ class Task:
         mine = [one for one in models if any(one is other for other, _ in jobs)]
         folder.mkdir(parents=True, exist_ok=True)
         runs = Runs(mine, recipes, terms, folder, resume=begun, say=say, watch=lambda _, trainer: Quiet(trainer))
+        runs.trains = self.epochs > 0
         runs.run_these(jobs, self.starts)
 
 
@@ -214,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", type=Path, nargs="+", help="folders of class folders, or CSV files with groups")
     parser.add_argument("--out", type=Path, required=True, help="where the runs stand")
     parser.add_argument("--hours", type=float, default=6.0, help="processor hours for each set")
-    parser.add_argument("--epochs", type=int, help="instead of what fits the hours")
+    parser.add_argument("--epochs", type=int, help="instead of what fits the hours; 0: drawn starts alone")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--size", type=int, choices=list(SCALES), default=56, help="pixels of a frame")
@@ -230,9 +235,11 @@ def main(arguments: list[str] | None = None) -> int:
     at = SCALES[options.size]
     claims = core_claims(at) + (more_claims(at) if options.all else ())
     starts = None
+    if options.start == "drawn" and options.epochs is None:
+        parser.error("--start drawn needs --epochs")
+    if options.start == "fresh" and options.epochs == 0:
+        parser.error("--epochs 0 trains nothing: it needs --start drawn")
     if options.start == "drawn":
-        if options.epochs is None:
-            parser.error("--start drawn needs --epochs")
         claims = of_drawn_starts(at)
         starts = DrawnStarts(options.out / "drawn", at.clip["clip_len"], at.size)
         starts.draw(options.seeds, options.together)
