@@ -1,6 +1,7 @@
 """Every format: the file is the model, and stands alone."""
 
 import dataclasses
+import logging
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from videoswin.errors import ConfigError, MissingExtraError, OutputError, VideoS
 from videoswin.export import FORMATS, TOLERANCES, Exported, default_path, export, require, write
 from videoswin.export.check import compare, real_clips
 from videoswin.export.graph import FixedAttention, inference_graph
+from videoswin.export.libraries import quiet
 from videoswin.export.runtime import ExportedClassifier, load_exported, read_metadata
 from videoswin.interface.ordered_head import OrderedHead, parts_of
 from videoswin.model import SwinConfig, create_model
@@ -27,6 +29,16 @@ from videoswin.train.novelty import Nearness, set_memory
 SMALL = SwinConfig(embed_dim=8, depths=(1, 1), num_heads=(1, 2), window_size=(2, 3, 3), num_classes=3, drop_path=0.3)
 # Two blocks a stage, so that one is shifted: what the graph has to get right, and a file need not show again.
 DEEPER = SMALL.replace(depths=(2, 2))
+
+
+def test_what_is_raised_is_not_logged_too(caplog: pytest.LogCaptureFixture):
+    """PyTorch's tracing logs the traceback of an interrupt that comes in the middle of it."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    with quiet("torch.onnx"):
+        log.error("fake tensor raised TypeError")
+    assert caplog.messages == []
+    log.error("as before")
+    assert caplog.messages == ["as before"]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from tests.tiny import write_video
 from tests.train.helpers import LABELS, figures, make_videos, same, tiny_classifier
 from videoswin.classifier.loading import load
 from videoswin.cli.main import main
+from videoswin.data.dataset import ClipDataset
 from videoswin.errors import Interrupted
 from videoswin.train.metrics import read_rows
 from videoswin.train.recipes import RECIPES
@@ -231,6 +232,18 @@ def test_the_data_and_a_folder_are_enough(tmp_path: Path, capsys: pytest.Capture
     assert same(classifier.model.state_dict(), load(out / "last").model.state_dict())  # that of all clips
     assert main(["train", "data", "--out", str(out), "--epochs", "2"]) == 2
     assert "holds a run already" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("general")
+def test_no_memory_for_the_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """PyTorch says so with an error of its own, where a clip is resized."""
+
+    def full(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(ClipDataset, "prepare", full)
+    assert main(["train", "data", "--out", str(tmp_path / "run"), "--epochs", "1"]) == 2
+    assert "Memory ran out while clips were read." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("general")

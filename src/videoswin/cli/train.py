@@ -310,12 +310,15 @@ def _decided(plan: "Plan", options: TrainOptions) -> tuple[dict[str, Any], int |
 
 
 def _prepare(plan: "Plan", skip_bad: bool) -> None:
-    """Open every clip once; bad ones surface here, before the first step."""
-    _prepare_part("training", plan.train_clips, "skip" if skip_bad else "error", own_validation=False)
-    if plan.val_clips is not None:
-        # A list's own validation is never made easier by leaving out what cannot be read.
-        own = any(name in plan.index.splits for name in ("val", "valid", "validation"))
-        _prepare_part("validation", plan.val_clips, "skip" if skip_bad and not own else "error", own_validation=own)
+    """Open every clip once; bad ones surface here, before the first step, and so does a machine that has no room for them."""
+    from videoswin.train.mishaps import as_one_line
+
+    with as_one_line(lambda: "while clips were read"):
+        _prepare_part("training", plan.train_clips, "skip" if skip_bad else "error", own_validation=False)
+        if plan.val_clips is not None:
+            # A list's own validation is never made easier by leaving out what cannot be read.
+            own = any(name in plan.index.splits for name in ("val", "valid", "validation"))
+            _prepare_part("validation", plan.val_clips, "skip" if skip_bad and not own else "error", own_validation=own)
 
 
 def _about_bad(own_validation: bool) -> str:

@@ -17,6 +17,8 @@ from videoswin.errors import MissingExtraError
 __all__ = ["import_library", "last_line", "quiet"]
 
 _REPORTER = "openvino_telemetry"
+_RAISES_TOO = "torch._subclasses.fake_tensor"
+"""Logs the traceback of what it raises, of Ctrl-C as well."""
 
 
 def import_library(name: str, extra: str, what: str) -> Any:
@@ -36,9 +38,10 @@ def import_library(name: str, extra: str, what: str) -> Any:
 def quiet(*loggers: str) -> Iterator[None]:
     """Within the ``with`` block warnings are dropped (PyTorch's exporter warns about its own deprecated calls), stdout goes
     nowhere (it belongs to our results), and the named loggers say only what is an error."""
-    levels = {name: logging.getLogger(name).level for name in loggers}
-    for name in loggers:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    wanted = {**dict.fromkeys(loggers, logging.ERROR), _RAISES_TOO: logging.CRITICAL}
+    levels = {name: logging.getLogger(name).level for name in wanted}
+    for name, level in wanted.items():
+        logging.getLogger(name).setLevel(level)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
