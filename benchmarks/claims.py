@@ -5,9 +5,9 @@
 Every set of DATA (a folder of class folders, or a CSV with groups) is compared by ``videoswin compare``'s own code: models of
 about equal parameters, and of about equal multiply-adds, from fresh weights, with the same clips, folds of whole groups, seeds and
 recipe. With --start drawn they have learnt to follow a drawn finger first (lib/drawn_start.py), which is judged too: on clips
-that are drawn anew, and on a set of real gestures before any of them was seen. The time of a training step is measured first, in seconds of this process, and the epochs are as many as fit the hours,
-unless --epochs says how many. --together shares the runs out among processes, each with a folder of its own in OUT.
-After each run OUT and the results are written; the same command goes on where it was stopped.
+that are drawn anew, and on a set of real gestures before any of them was seen. The time of a training step is measured first, in
+seconds of this process, and the epochs are as many as fit the hours, unless --epochs says how many. --together shares the runs out
+among processes, each with a folder of its own in OUT. After each run OUT and the results are written; the same command goes on where it was stopped.
 
 A claim is a pair of models. What is reported is the difference in held-out accuracy on the same clips, with the range in which it
 would lie for other groups, 19 times in 20, and one of three words: holds, contradicted, or not seen.
@@ -71,21 +71,18 @@ class Quiet:
 class Runs(Comparison):
     """Some of a comparison's runs, and nothing but these: what a clip costs is told by ``compare``."""
 
-    trains = True
-    """Else the starts alone are judged."""
-
-    def run_these(self, jobs: list[tuple[Contender, int]], starts: DrawnStarts | None) -> None:
-        """Models and seeds, from fresh weights or from starts of their own."""
+    def run_these(self, jobs: list[tuple[Contender, int]], starts: DrawnStarts | None, trained: bool) -> None:
+        """Models and seeds, from fresh weights or from starts of their own, which may be judged alone."""
         for one, seed in jobs:
-            self._trying(one, lambda one=one, seed=seed: self._run(one, seed, starts))
+            self._trying(one, lambda one=one, seed=seed: self._run(one, seed, starts, trained))
             self._save()
 
-    def _run(self, one: Contender, seed: int, starts: DrawnStarts | None) -> None:
+    def _run(self, one: Contender, seed: int, starts: DrawnStarts | None, trained: bool) -> None:
         begun = starts.of(one, seed) if starts else one
         plan = self._describe(begun)
         if starts:
             starts.answer_real(one, seed, name_of(self.terms.data), plan.train_clips.rows)
-        if self.trains:
+        if trained:
             self._train(begun, seed)
 
 
@@ -134,8 +131,10 @@ def gathered(out: Path) -> dict[str, Any]:
         all_found |= {name: found[name] for name in ("groups", "classes", "clips", "machine", "terms") if name in found}
         for name, entry in found["models"].items():
             before = all_found["models"].get(name, {"runs": []})
-            runs = sorted(before["runs"] + entry["runs"], key=lambda run: run["seed"])
-            all_found["models"][name] = before | entry | {"runs": runs}
+            by_seed = {
+                run["seed"]: run for run in [*before["runs"], *entry["runs"]]
+            }  # shared out anew, one may be there twice
+            all_found["models"][name] = before | entry | {"runs": [by_seed[seed] for seed in sorted(by_seed)]}
     summarise(all_found, list(all_found["models"]))
     return all_found
 
@@ -181,8 +180,7 @@ class Task:
         mine = [one for one in models if any(one is other for other, _ in jobs)]
         folder.mkdir(parents=True, exist_ok=True)
         runs = Runs(mine, recipes, terms, folder, resume=begun, say=say, watch=lambda _, trainer: Quiet(trainer))
-        runs.trains = self.epochs > 0
-        runs.run_these(jobs, self.starts)
+        runs.run_these(jobs, self.starts, trained=self.epochs > 0)
 
 
 def share(task: Task, number: int, together: int) -> None:

@@ -1,8 +1,11 @@
 """benchmarks/claims.py: pairs are alike in what they say they are, and verdicts are those of the figures."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.claims import gathered
 from benchmarks.lib.claims import BASE, SCALES, Claim, Scale, contenders, core_claims, more_claims, table, verdicts
 
 from videoswin.weights.assemble import empty_model
@@ -63,3 +66,24 @@ def test_the_base_comes_first() -> None:
     for at in SCALES.values():
         assert contenders(core_claims(at))[0].text == at.swin()
         assert at.swin().startswith(BASE)
+
+
+def test_shares_are_one_comparison(tmp_path: Path) -> None:
+    def run(seed: int, correct: str) -> dict[str, Any]:
+        share = correct.count("1") / len(correct)
+        return {"seed": seed, "correct": correct, "accuracy": share, "folds": [share] * 2, "train_seconds": [1.0]}
+
+    shares = {
+        "share-0-of-2": {"a": {"runs": [run(1, "1100")]}, "b": {"runs": [run(0, "1111")]}},
+        "share-1-of-2": {"a": {"runs": [run(0, "1110")]}, "b": {"runs": [], "error": "no room"}},
+        "share-0-of-1": {"a": {"runs": [run(0, "1110")]}},
+    }
+    for name, models in shares.items():
+        (tmp_path / name).mkdir()
+        found = {"groups": ["p", "p", "q", "q"], "models": models}
+        (tmp_path / name / "compare.json").write_text(json.dumps(found))
+    found = gathered(tmp_path)
+    assert [entry["seed"] for entry in found["models"]["a"]["runs"]] == [0, 1]
+    assert found["models"]["a"]["accuracy"] == pytest.approx(0.625)
+    (said,) = verdicts(found, (Claim("", "a", "b", ""),))
+    assert said["by_seed"] == [-0.25]
