@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, TrainingError
 from videoswin.interface.video_model import VideoModel
 from videoswin.model import VideoSwin
+from videoswin.model.blocks import PatchMerging
 
 __all__ = ["MotionFigures", "Phase", "draw_clips", "learn", "pretrain"]
 
@@ -92,7 +93,7 @@ def learn(
 ) -> None:
     """As :func:`pretrain`, from clips that are there; ``dtype``: of the products."""
     torch.manual_seed(seed)
-    pointed = Pointers(model) if isinstance(model, VideoSwin) else OnePointer(model, preprocessing.clip_len)
+    pointed = Pointers(model) if _merges(model) else OnePointer(model, preprocessing.clip_len)
     for phase, clips in course:
         _run_phase(pointed, preprocessing, phase, clips, watch, dtype)
 
@@ -106,31 +107,40 @@ class Answers(NamedTuple):
 
 
 class Pointers(nn.Module):
-    """A Video Swin with the two layers that say where the fingertip is; each time step holds ``patch_size[0]`` frames."""
+    """Any Swin, with the two layers that say where the fingertip is; each time step holds ``patch_size[0]`` frames.
 
-    def __init__(self, model: VideoSwin) -> None:
+    They read the map that the second stage hands on, and the last one after its norm, as the model computes them.
+    """
+
+    def __init__(self, model: VideoModel) -> None:
         super().__init__()
         self.model = model
         config = model.config
         self.frames = config.patch_size[0]
-        self.heat = nn.Linear(config.stage_dims[_HEAT_STAGE], self.frames)
-        self.tip = nn.Linear(config.num_features, 2 * self.frames)
+        merges = _merges(model)
+        stage = min(_HEAT_STAGE, len(merges) - 1)
+        self.heat = nn.Linear(config.stage_dims[stage], self.frames)
+        self.tip = nn.Linear(model.num_features, 2 * self.frames)
+        self._seen: dict[str, Tensor] = {}
+        trunk: Any = model.backbone if isinstance(model, VideoSwin) else model
+        merges[stage].register_forward_pre_hook(lambda _, given: self._seen.update(fine=given[0]))
+        trunk.norm.register_forward_hook(lambda _module, _given, made: self._seen.update(last=made))
 
     def forward(self, video: Tensor, tips: Tensor) -> Answers:
         """``video`` (B, 3, T, H, W), ``tips`` (B, T, 2) as shares of the picture."""
-        maps = [m.float() for m in self.model.forward_pyramid(video)]
-        assert self.model.head is not None
+        logits = self.model(video).float()
+        fine, last = (self._seen.pop(name).float() for name in ("fine", "last"))  # (B, T', H, W, C)
         with torch.autocast(video.device.type, enabled=False):
-            return Answers(self.model.head(maps[-1]), *self._losses(maps, tips))
+            return Answers(logits, *self._losses(fine, last, tips))
 
-    def _losses(self, maps: list[Tensor], tips: Tensor) -> tuple[Tensor, Tensor]:
-        heat = self.heat(maps[_HEAT_STAGE].permute(0, 2, 3, 4, 1))  # (B, T', H, W, frames)
+    def _losses(self, fine: Tensor, last: Tensor, tips: Tensor) -> tuple[Tensor, Tensor]:
+        heat = self.heat(fine)  # (B, T', H, W, frames)
         batch, steps, height, width, frames = heat.shape
         heat = heat.permute(0, 1, 4, 2, 3).reshape(batch * steps * frames, height * width)
         column, row = (tips[..., 0] * width).floor().long(), (tips[..., 1] * height).floor().long()
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         target = torch.where(inside, row * width + column, -100)  # -100: cross_entropy leaves it out
-        tip = self.tip(maps[-1].mean(dim=(3, 4)).transpose(1, 2)).view(batch, steps * frames, 2)
+        tip = self.tip(last.mean(dim=(2, 3))).view(batch, steps * frames, 2)
         return F.cross_entropy(heat, target.flatten()), _tip_loss(tip, tips)
 
 
@@ -148,6 +158,11 @@ class OnePointer(nn.Module):
         features = self.model.forward_features(video)
         tip = self.tip(self.model.pool(features)).float()
         return Answers(self.model.classify(features).float(), tips.new_zeros(()), _tip_loss(tip.view_as(tips), tips))
+
+
+def _merges(model: VideoModel) -> list[nn.Module]:
+    """What lies between a Swin's stages; other systems have none."""
+    return [module for module in model.modules() if isinstance(module, PatchMerging)]
 
 
 def _tip_loss(found: Tensor, tips: Tensor) -> Tensor:

@@ -94,14 +94,22 @@ def test_crops_move_the_tips_along():
         assert any((s - s[0].round()).abs().max() < 1e-3 and s.max() < 1e-3 and s[0, 0] > -9 for s in shifts)
 
 
-def test_other_systems_learn_it_too():
-    """The tip alone, from the features of a clip; all of it in float32."""
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("r3d_micro", {"width": 4}),
+        *((f"swin3d_micro_{what}", {"embed_dim": 8, "crop_size": 32}) for what in ("joint", "factorised", "split")),
+    ],
+)
+def test_other_systems_learn_it_too(name: str, changes: dict[str, int]):
+    """Every Swin says where the tip is; of other systems the features of a clip tell its way. All of it in float32."""
     torch.manual_seed(0)
-    model = create_model("r3d_micro", width=4, num_classes=len(GESTURES) + 1)
+    model = create_model(name, num_classes=len(GESTURES) + 1, **changes)
     phase = Phase(clips=8, steps=40, clutter=0.0, batch_size=4, lr=3e-3, warmup_steps=3)
     clips = draw_motion(8, 4, PREPROCESSING.working_resize.size, torch.Generator().manual_seed(0), 0.0)
     seen: list[MotionFigures] = []
     learn(model, PREPROCESSING, [(phase, clips)], 0, lambda _, figures: seen.append(figures))
     assert seen[-1].loss < 0.8 * seen[0].loss
     assert seen[-1].tip_loss < seen[0].tip_loss
-    assert seen[-1].heat_loss == 0
+    assert (seen[-1].heat_loss > 0) == ("swin" in name)
+    assert 0 <= seen[-1].heat_loss <= seen[0].heat_loss
