@@ -21,11 +21,13 @@ import torch
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
 from videoswin.data.clips import Clip
-from videoswin.data.dataset import ClipDataset
+from videoswin.data.dataset import ClipDataset, ClipLoader
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.storage.atomic import replace_file
 from videoswin.train.contenders import Contender
 from videoswin.train.folds import logits_of
+from videoswin.train.frozen_heads import linear
+from videoswin.train.plan import Plan
 from videoswin.zoo import create_model, get_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recipes"))
@@ -36,6 +38,7 @@ __all__ = ["DrawnStarts"]
 
 _LABELS = (*GESTURES, "none")
 _UNSEEN_SEED = 99
+_DECAY = 0.01  # of a probe's weights; fixed before anything was probed
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,29 @@ class DrawnStarts:
         right = [_LABELS[best] == row.label for best, row in zip(logits.argmax(1).tolist(), rows, strict=True)]
         found[name] = {"correct": _bits(right), "groups": [row.unit for row in rows]}
         _write(folder / "drawn.json", found)
+
+    def probe_real(self, one: Contender, seed: int, name: str, plan: Plan) -> None:
+        """Notes how many of a set's clips are told by a linear layer on the start's features, that has learnt from other groups."""
+        path = self.out / one.folder / f"seed-{seed}" / "drawn.json"
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if name in found:
+            return
+        classifier = load(path.parent)
+        rows, labels = list(plan.train_clips.rows), plan.train_clips.labels
+        clips = ClipDataset(rows, labels, classifier.preprocessing, None)
+        batches = [list(range(i, min(i + 16, len(rows)))) for i in range(0, len(rows), 16)]
+        with torch.inference_mode():
+            features = torch.cat([classifier.model.features(videos) for videos, _, _ in ClipLoader(clips, batches)])
+        targets = torch.tensor([labels.index(row.label) for row in rows])
+        right = [False] * len(rows)
+        for part in plan.parts:
+            held = set(part.held)
+            learn = torch.tensor([row not in held for row in rows])
+            best = linear(features, targets, len(labels), learn, [_DECAY])[0].argmax(1)
+            for i in (~learn).nonzero().flatten().tolist():
+                right[i] = bool(best[i] == targets[i])
+        found[name] = {"correct": _bits(right), "groups": [row.unit for row in rows]}
+        _write(path, found)
 
     def gathered(self, models: Sequence[Contender], name: str) -> dict[str, Any]:
         """As results of a comparison, the answers of all starts so far to ``drawn`` clips, or to a set of real ones."""

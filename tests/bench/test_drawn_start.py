@@ -1,6 +1,8 @@
 """benchmarks/lib/drawn_start.py, with starts that have seen two batches."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from tests.media_helpers import MEDIA
 from videoswin.classifier.loading import load
 from videoswin.data.clips import Clip
 from videoswin.data.preprocessing import Preprocessing
+from videoswin.train.plan import Part
 
 CLAIM = Claim("windows of 8 time steps beat 1", "swin3d_micro:window_size=8x4x4:8", "r3d_micro:4", "nothing")
 CLIP = MEDIA / "hevc.mp4"
@@ -56,3 +59,13 @@ def test_starts_are_made_once_and_judged(starts: DrawnStarts, monkeypatch: pytes
     assert found["groups"] == [row.unit for row in rows]
     assert all(one["runs"][0]["correct"] in ("10", "01", "00") for one in found["models"].values())
     assert starts.gathered(models, "others")["models"] == {}
+
+    kept, held = tuple(rows), (rows[1],)
+    plan: Any = SimpleNamespace(
+        train_clips=SimpleNamespace(rows=rows, labels=("left", "square")), parts=[Part(kept[:1], held)]
+    )
+    for one in models:
+        starts.probe_real(one, 0, "real, probed", plan)
+    found = starts.gathered(models, "real, probed")
+    # A layer that has learnt from one class says that class: the held-out clip is wrong, and the other was never asked.
+    assert [one["runs"][0]["correct"] for one in found["models"].values()] == ["00", "00"]
