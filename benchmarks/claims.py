@@ -271,7 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
             if changed == seen:
                 return
             seen[:] = changed
-            figures = {"trained": _said(gathered(out), claims)}
+            figures = {"trained": _said(gathered(out), claims)} if options.epochs != 0 else {}
             if starts:
                 figures["drawn"] = _said(starts.gathered(models, "drawn"), claims)
                 figures["before training"] = _said(starts.gathered(models, name), claims)
