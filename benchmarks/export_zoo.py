@@ -39,7 +39,13 @@ def run(name: str, to: str, folder: Path) -> dict[str, Any]:
     frames, height, width = getattr(config, "clip", (8, 224, 224))  # Video Swins take any
     look = Preprocessing(clip_len=frames, sampling="uniform", size=(height, width), short_side=height)
     labels = tuple(f"class {i}" for i in range(400))
-    Classifier(create_model(name, num_classes=400).eval(), look, labels, name=name).save(folder / "checkpoint")
+    model = create_model(name, num_classes=400).eval()
+    for part, parameter in model.named_parameters():
+        if model.is_of_head(part) and parameter.ndim > 1:
+            torch.nn.init.normal_(
+                parameter, std=0.05
+            )  # ViViT's begins as zeros, and logits of zeros are always the same
+    Classifier(model, look, labels, name=name).save(folder / "checkpoint")
     suffix = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}[to]
     order = ["export", str(folder / "checkpoint"), "--to", to, "--out", str(folder / f"model{suffix}"), "--json"]
     began = time.monotonic()

@@ -139,6 +139,10 @@ def _picture(results: Mapping[str, Any], order: Sequence[str], axis: str, value:
         axes.annotate(name, (at, share), xytext=(7, 5), textcoords="offset points", color=colour, fontsize=9)
     axes.set(xscale="log", xlabel=axis, ylabel="held-out accuracy, %")
     axes.margins(x=0.25)
+    low, high = axes.get_xlim()
+    if high < 15 * low:  # 0.36, where the usual labels are 3.6 x 10^-1
+        axes.xaxis.set_major_formatter(lambda at, _: f"{at:.3g}")
+        axes.xaxis.set_minor_formatter(lambda at, _: f"{at:.3g}")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
