@@ -5,9 +5,11 @@
 Every set of DATA (a folder of class folders, or a CSV with groups) is compared by ``videoswin compare``'s own code: models of
 about equal parameters, and of about equal multiply-adds, from fresh weights, with the same clips, folds of whole groups, seeds and
 recipe. With --start drawn they have learnt to follow a drawn finger first (lib/drawn_start.py), which is judged too: on clips
-that are drawn anew, on a set of real gestures before any of them was seen, and on any set by a linear layer on its features. The time of a training step is measured first, in
-seconds of this process, and the epochs are as many as fit the hours, unless --epochs says how many. --together shares the runs out
-among processes, each with a folder of its own in OUT. After each run OUT and the results are written; the same command goes on where it was stopped.
+that are drawn anew, on a set of real gestures before any of them was seen, and on any set by a linear layer on its features.
+
+The time of a training step is measured first, in seconds of this process, and the epochs are as many as fit the hours, unless
+--epochs says how many. --together shares the runs out among processes, each with a folder of its own in OUT. After each run OUT
+and the results are written; the same command goes on where it was stopped.
 
 A claim is a pair of models. What is reported is the difference in held-out accuracy on the same clips, with the range in which it
 would lie for other groups, 19 times in 20, and one of three words: holds, contradicted, or not seen.
@@ -133,9 +135,8 @@ def gathered(out: Path) -> dict[str, Any]:
         all_found |= {name: found[name] for name in ("groups", "classes", "clips", "machine", "terms") if name in found}
         for name, entry in found["models"].items():
             before = all_found["models"].get(name, {"runs": []})
-            by_seed = {
-                run["seed"]: run for run in [*before["runs"], *entry["runs"]]
-            }  # shared out anew, one may be there twice
+            # By seed: where the work was shared out anew, a run may be there twice.
+            by_seed = {run["seed"]: run for run in [*before["runs"], *entry["runs"]]}
             all_found["models"][name] = before | entry | {"runs": [by_seed[seed] for seed in sorted(by_seed)]}
     summarise(all_found, list(all_found["models"]))
     return all_found

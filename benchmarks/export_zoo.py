@@ -20,6 +20,7 @@ import torch
 
 from videoswin.classifier.classifier import Classifier
 from videoswin.data.preprocessing import Preprocessing
+from videoswin.export import default_path
 from videoswin.storage.atomic import replace_file
 from videoswin.zoo import create_model, get_config
 
@@ -46,8 +47,8 @@ def run(name: str, to: str, folder: Path) -> dict[str, Any]:
                 parameter, std=0.05
             )  # ViViT's begins as zeros, and logits of zeros are always the same
     Classifier(model, look, labels, name=name).save(folder / "checkpoint")
-    suffix = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}[to]
-    order = ["export", str(folder / "checkpoint"), "--to", to, "--out", str(folder / f"model{suffix}"), "--json"]
+    file = folder / default_path("model", to).name
+    order = ["export", str(folder / "checkpoint"), "--to", to, "--out", str(file), "--json"]
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "videoswin", *order], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

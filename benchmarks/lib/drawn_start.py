@@ -31,7 +31,7 @@ from videoswin.train.plan import Plan
 from videoswin.zoo import create_model, get_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recipes"))
-from generated.gesture_pretraining import MotionFigures, Phase, draw_clips, learn
+from generated.gesture_pretraining import MotionFigures, Phase, draw_clips, learn, normalised
 from generated.hand import GESTURES, MotionBatch
 
 __all__ = ["DrawnStarts"]
@@ -79,14 +79,14 @@ class DrawnStarts:
 
     def of(self, one: Contender, seed: int) -> Contender:
         """The contender from its start, which is made if it is not there."""
-        folder = self.out / one.folder / f"seed-{seed}"
+        folder = self._folder(one, seed)
         if not (folder / "drawn.json").exists():
             self._make(one, seed, folder)
         return replace(one, model=None, changes={}, weights=str(folder))
 
     def answer_real(self, one: Contender, seed: int, name: str, rows: Sequence[Clip]) -> None:
         """Notes how many of a set's clips it names right before it has seen one; nothing if it knows other classes."""
-        folder = self.out / one.folder / f"seed-{seed}"
+        folder = self._folder(one, seed)
         found = json.loads((folder / "drawn.json").read_text(encoding="utf-8"))
         if name in found or not {row.label for row in rows} <= set(_LABELS):
             return
@@ -99,11 +99,11 @@ class DrawnStarts:
 
     def probe_real(self, one: Contender, seed: int, name: str, plan: Plan) -> None:
         """Notes how many of a set's clips are told by a linear layer on the start's features, that has learnt from other groups."""
-        path = self.out / one.folder / f"seed-{seed}" / "drawn.json"
-        found = json.loads(path.read_text(encoding="utf-8"))
+        folder = self._folder(one, seed)
+        found = json.loads((folder / "drawn.json").read_text(encoding="utf-8"))
         if name in found:
             return
-        classifier = load(path.parent)
+        classifier = load(folder)
         rows, labels = list(plan.train_clips.rows), plan.train_clips.labels
         clips = ClipDataset(rows, labels, classifier.preprocessing, None)
         batches = [list(range(i, min(i + 16, len(rows)))) for i in range(0, len(rows), 16)]
@@ -118,13 +118,13 @@ class DrawnStarts:
             for i in (~learn).nonzero().flatten().tolist():
                 right[i] = bool(best[i] == targets[i])
         found[name] = {"correct": _bits(right), "groups": [row.unit for row in rows]}
-        _write(path, found)
+        _write(folder / "drawn.json", found)
 
     def gathered(self, models: Sequence[Contender], name: str) -> dict[str, Any]:
         """As results of a comparison, the answers of all starts so far to ``drawn`` clips, or to a set of real ones."""
         results: dict[str, Any] = {"models": {}}
         for one in models:
-            for path in sorted(self.out.glob(f"{_escaped(one.folder)}/seed-*/drawn.json")):
+            for path in sorted((self.out / one.folder).glob("seed-*/drawn.json")):
                 found = json.loads(path.read_text(encoding="utf-8"))
                 if name not in found:
                     continue
@@ -134,6 +134,9 @@ class DrawnStarts:
                 run |= {"accuracy": correct.count("1") / len(correct), "seconds": found["seconds"]}
                 results["models"].setdefault(one.text, {"runs": []})["runs"].append(run)
         return results
+
+    def _folder(self, one: Contender, seed: int) -> Path:
+        return self.out / one.folder / f"seed-{seed}"
 
     def _clips(self, seed: int) -> Path:
         return self.out / f"clips-{seed}.pt"
@@ -164,11 +167,9 @@ class DrawnStarts:
         height, width = clips.frames.shape[2:4]
         top, left = (height - self.size) // 2, (width - self.size) // 2
         middle = clips.frames[:, :, top : top + self.size, left : left + self.size]
-        mean, std = torch.tensor(self.preprocessing.mean), torch.tensor(self.preprocessing.std)
         right: list[bool] = []
         for frames, labels in zip(middle.split(50), clips.labels.split(50), strict=True):
-            videos = ((frames.float() - mean) / std).permute(0, 4, 1, 2, 3)
-            right += (classifier.logits(videos).argmax(1) == labels).tolist()
+            right += (classifier.logits(normalised(frames.float(), self.preprocessing)).argmax(1) == labels).tolist()
         return right
 
 
@@ -178,10 +179,6 @@ def _silent(phase: Phase, figures: MotionFigures) -> None:
 
 def _bits(right: Sequence[bool]) -> str:
     return "".join(str(int(one)) for one in right)
-
-
-def _escaped(name: str) -> str:
-    return name.replace("[", "[[]")
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from videoswin.interface.video_model import VideoModel
 from videoswin.model import VideoSwin
 from videoswin.model.blocks import PatchMerging
 
-__all__ = ["MotionFigures", "Phase", "draw_clips", "learn", "pretrain"]
+__all__ = ["MotionFigures", "Phase", "draw_clips", "learn", "normalised", "pretrain"]
 
 _HEAT_STAGE = 1  # the second stage: fine enough to point at a fingertip, deep enough to know one
 _CHUNK = 50  # clips a process draws at a time
@@ -128,10 +128,10 @@ class Pointers(nn.Module):
 
     def forward(self, video: Tensor, tips: Tensor) -> Answers:
         """``video`` (B, 3, T, H, W), ``tips`` (B, T, 2) as shares of the picture."""
-        logits = self.model(video).float()
+        features = self.model.forward_features(video).float()
         fine, last = (self._seen.pop(name).float() for name in ("fine", "last"))  # (B, T', H, W, C)
         with torch.autocast(video.device.type, enabled=False):
-            return Answers(logits, *self._losses(fine, last, tips))
+            return Answers(self.model.classify(features), *self._losses(fine, last, tips))
 
     def _losses(self, fine: Tensor, last: Tensor, tips: Tensor) -> tuple[Tensor, Tensor]:
         heat = self.heat(fine)  # (B, T', H, W, frames)
@@ -186,7 +186,7 @@ def _run_phase(
             group["lr"] = group["base_lr"] * _factor(step, phase)
         labels = labels.to(device)
         with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-            logits, heat_loss, tip_loss = pointed(_normalised(frames, preprocessing).to(device), tips.to(device))
+            logits, heat_loss, tip_loss = pointed(normalised(frames, preprocessing).to(device), tips.to(device))
         loss = F.cross_entropy(logits, labels, label_smoothing=0.05) + 0.5 * heat_loss + tip_loss
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -242,7 +242,7 @@ def _batches(clips: MotionBatch, size: tuple[int, int], phase: Phase) -> Iterato
         yield torch.stack(frames), torch.stack(tips), clips.labels[chosen]
 
 
-def _normalised(frames: Tensor, preprocessing: Preprocessing) -> Tensor:
+def normalised(frames: Tensor, preprocessing: Preprocessing) -> Tensor:
     """(B, T, H, W, 3) on 0-255 -> (B, 3, T, H, W)."""
     mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
     return ((frames - mean) / std).permute(0, 4, 1, 2, 3)
