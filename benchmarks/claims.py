@@ -1,6 +1,6 @@
 """The paper's claims, tried at the size of a laptop: which of them can be seen on a few hundred clips, and which are noise.
 
-    python benchmarks/claims.py DATA... --out OUT [--hours 6] [--size 56] [--together 2] [--results FILE]
+    python -m benchmarks.claims DATA... --out OUT [--hours 6] [--size 56] [--together 2] [--results FILE]
 
 Every set of DATA (a folder of class folders, or a CSV with groups) is compared by ``videoswin compare``'s own code: models of
 about equal parameters, and of about equal multiply-adds, from fresh weights, with the same clips, folds of whole groups, seeds and
