@@ -34,7 +34,6 @@ from benchmarks.lib.claims import (
     contenders,
     core_claims,
     more_claims,
-    of_drawn_starts,
     table,
     verdicts,
 )
@@ -242,7 +241,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.start == "fresh" and options.epochs == 0:
         parser.error("--epochs 0 trains nothing: it needs --start drawn")
     if options.start == "drawn":
-        claims = of_drawn_starts(at)
         starts = DrawnStarts(options.out / "drawn", at.clip["clip_len"], at.size)
         starts.draw(options.seeds, options.together)
     if options.leave_out:

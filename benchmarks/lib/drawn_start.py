@@ -1,8 +1,8 @@
 """One start for all that is compared: every model first learns, from nothing and equally long, to follow a drawn finger.
 
 Fresh transformers of this size do not leave their plateau on a few hundred real clips (docs/log.md); on drawn ones, which are
-as many as wanted, they do. Video Swins also say where the finger is in every frame; other systems, which have no map that is fine
-enough, tell its whole way. So pairs of one kind are comparable, and pairs across kinds are not.
+as many as wanted, they do. All are asked the same: which way it was, and where the finger is in every frame, on a map of places of
+8x8 pixels and from the last features (a Swin from those of each time step, other systems from the whole clip's).
 
     OUT/drawn/MODEL/seed-N/            the checkpoint
     OUT/drawn/MODEL/seed-N/drawn.json  what it says to clips that are drawn anew, and to real ones that it has never seen
@@ -147,7 +147,7 @@ class DrawnStarts:
     def _make(self, one: Contender, seed: int, folder: Path) -> None:
         assert one.model is not None
         config = get_config(one.model).replace(num_classes=len(_LABELS), **one.changes)
-        still = {name: 0.0 for name in ("drop_path", "head_dropout") if hasattr(config, name)}
+        still = {name: 0.0 for name in ("drop_path", "head_dropout", "dropout") if hasattr(config, name)}
         torch.manual_seed(seed)
         model = create_model(config.replace(**still))
         began = time.perf_counter()

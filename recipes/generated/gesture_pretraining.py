@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +20,13 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
 from generated.hand import MotionBatch, draw_motion
+from generated.pointing import BlockPointers, StagePointers, pointers_for
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, TrainingError
 from videoswin.interface.video_model import VideoModel
-from videoswin.model import VideoSwin
-from videoswin.model.blocks import PatchMerging
 
 __all__ = ["MotionFigures", "Phase", "draw_clips", "learn", "normalised", "pretrain"]
 
-_HEAT_STAGE = 1  # the second stage: fine enough to point at a fingertip, deep enough to know one
 _CHUNK = 50  # clips a process draws at a time
 
 
@@ -93,84 +90,13 @@ def learn(
 ) -> None:
     """As :func:`pretrain`, from clips that are there; ``dtype``: of the products."""
     torch.manual_seed(seed)
-    pointed = Pointers(model) if _merges(model) else OnePointer(model, preprocessing.clip_len)
+    pointed = pointers_for(model, preprocessing.clip_len, preprocessing.size)
     for phase, clips in course:
         _run_phase(pointed, preprocessing, phase, clips, watch, dtype)
 
 
-class Answers(NamedTuple):
-    """To one batch."""
-
-    logits: Tensor
-    heat_loss: Tensor
-    tip_loss: Tensor
-
-
-class Pointers(nn.Module):
-    """Any Swin, with the two layers that say where the fingertip is; each time step holds ``patch_size[0]`` frames.
-
-    They read the map that the second stage hands on, and the last one after its norm, as the model computes them.
-    """
-
-    def __init__(self, model: VideoModel) -> None:
-        super().__init__()
-        self.model = model
-        config = model.config
-        self.frames = config.patch_size[0]
-        merges = _merges(model)
-        stage = min(_HEAT_STAGE, len(merges) - 1)
-        self.heat = nn.Linear(config.stage_dims[stage], self.frames)
-        self.tip = nn.Linear(model.num_features, 2 * self.frames)
-        self._seen: dict[str, Tensor] = {}
-        trunk: Any = model.backbone if isinstance(model, VideoSwin) else model
-        merges[stage].register_forward_pre_hook(lambda _, given: self._seen.update(fine=given[0]))
-        trunk.norm.register_forward_hook(lambda _module, _given, made: self._seen.update(last=made))
-
-    def forward(self, video: Tensor, tips: Tensor) -> Answers:
-        """``video`` (B, 3, T, H, W), ``tips`` (B, T, 2) as shares of the picture."""
-        features = self.model.forward_features(video).float()
-        fine, last = (self._seen.pop(name).float() for name in ("fine", "last"))  # (B, T', H, W, C)
-        with torch.autocast(video.device.type, enabled=False):
-            return Answers(self.model.classify(features), *self._losses(fine, last, tips))
-
-    def _losses(self, fine: Tensor, last: Tensor, tips: Tensor) -> tuple[Tensor, Tensor]:
-        heat = self.heat(fine)  # (B, T', H, W, frames)
-        batch, steps, height, width, frames = heat.shape
-        heat = heat.permute(0, 1, 4, 2, 3).reshape(batch * steps * frames, height * width)
-        column, row = (tips[..., 0] * width).floor().long(), (tips[..., 1] * height).floor().long()
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        target = torch.where(inside, row * width + column, -100)  # -100: cross_entropy leaves it out
-        tip = self.tip(last.mean(dim=(2, 3))).view(batch, steps * frames, 2)
-        return F.cross_entropy(heat, target.flatten()), _tip_loss(tip, tips)
-
-
-class OnePointer(nn.Module):
-    """Any other system, with one layer that tells the fingertip's whole way from a clip's features: not all systems have maps that
-    are fine enough to point at it."""
-
-    def __init__(self, model: VideoModel, clip_len: int) -> None:
-        super().__init__()
-        self.model = model
-        self.tip = nn.Linear(model.num_features, 2 * clip_len)
-
-    def forward(self, video: Tensor, tips: Tensor) -> Answers:
-        """As :class:`Pointers`, without a loss of heat."""
-        features = self.model.forward_features(video)
-        tip = self.tip(self.model.pool(features)).float()
-        return Answers(self.model.classify(features).float(), tips.new_zeros(()), _tip_loss(tip.view_as(tips), tips))
-
-
-def _merges(model: VideoModel) -> list[nn.Module]:
-    """What lies between a Swin's stages; other systems have none."""
-    return [module for module in model.modules() if isinstance(module, PatchMerging)]
-
-
-def _tip_loss(found: Tensor, tips: Tensor) -> Tensor:
-    return F.smooth_l1_loss(found, (tips - 0.5) * 4, beta=0.2)
-
-
 def _run_phase(
-    pointed: Pointers | OnePointer,
+    pointed: StagePointers | BlockPointers,
     preprocessing: Preprocessing,
     phase: Phase,
     clips: MotionBatch,

@@ -1,0 +1,150 @@
+"""A model, and the layers that say where the fingertip is: the dense answers that :mod:`generated.gesture_pretraining` learns from.
+
+They read maps that the model computes, through hooks: the model stays the paper's, and the layers are dropped afterwards.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from videoswin.errors import ConfigError
+from videoswin.interface.video_model import VideoModel
+from videoswin.model import VideoSwin
+from videoswin.model.blocks import PatchMerging
+
+__all__ = ["Answers", "BlockPointers", "StagePointers", "pointers_for"]
+
+_HEAT_STAGE = 1  # the second stage: fine enough to point at a fingertip, deep enough to know one
+_PLACE = 8  # pixels of a place of its map
+
+
+class Answers(NamedTuple):
+    """To one batch."""
+
+    logits: Tensor
+    heat_loss: Tensor
+    tip_loss: Tensor
+
+
+def pointers_for(model: VideoModel, clip_len: int, size: tuple[int, int]) -> "StagePointers | BlockPointers":
+    """Those of its kind, for clips (clip_len, *size)."""
+    return StagePointers(model) if _merges(model) else BlockPointers(model, clip_len, size)
+
+
+class StagePointers(nn.Module):
+    """Any Swin, with the two layers that say where the fingertip is; each time step holds ``patch_size[0]`` frames.
+
+    They read the map that the second stage hands on, and the last one after its norm.
+    """
+
+    def __init__(self, model: VideoModel) -> None:
+        super().__init__()
+        self.model = model
+        config = model.config
+        self.frames = config.patch_size[0]
+        merges = _merges(model)
+        stage = min(_HEAT_STAGE, len(merges) - 1)
+        self.heat = nn.Linear(config.stage_dims[stage], self.frames)
+        self.tip = nn.Linear(model.num_features, 2 * self.frames)
+        self._seen: dict[str, Tensor] = {}
+        trunk: Any = model.backbone if isinstance(model, VideoSwin) else model
+        merges[stage].register_forward_pre_hook(lambda _, given: self._seen.update(fine=given[0]))
+        trunk.norm.register_forward_hook(lambda _module, _given, made: self._seen.update(last=made))
+
+    def forward(self, video: Tensor, tips: Tensor) -> Answers:
+        """``video`` (B, 3, T, H, W), ``tips`` (B, T, 2) as shares of the picture."""
+        features = self.model.forward_features(video).float()
+        fine, last = (self._seen.pop(name).float() for name in ("fine", "last"))  # (B, T', H, W, C)
+        with torch.autocast(video.device.type, enabled=False):
+            tip = self.tip(last.mean(dim=(2, 3))).view_as(tips)
+            return Answers(self.model.classify(features), _heat_loss(self.heat(fine), tips), _tip_loss(tip, tips))
+
+
+class BlockPointers(nn.Module):
+    """Any other system: it points on the map of one block, and tells the fingertip's whole way from a clip's features.
+
+    The block is the last one whose map is as fine as that of a Swin's second stage.
+
+    Raises:
+        ConfigError: no block hands on such a map.
+    """
+
+    def __init__(self, model: VideoModel, clip_len: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.model = model
+        block, shape = _pointing_block(model, clip_len, size)
+        self.heat = nn.Linear(shape[-1], clip_len // shape[1])
+        self.tip = nn.Linear(model.num_features, 2 * clip_len)
+        self._seen: list[Tensor] = []
+        block.register_forward_hook(lambda _module, _given, made: self._seen.append(made))
+
+    def forward(self, video: Tensor, tips: Tensor) -> Answers:
+        """As :class:`StagePointers`."""
+        features = self.model.forward_features(video)
+        fine = _map_of(self.model, self._seen.pop(), video)
+        assert fine is not None  # as it was for the first clip
+        with torch.autocast(video.device.type, enabled=False):
+            tip = self.tip(self.model.pool(features).float()).view_as(tips)
+            logits = self.model.classify(features).float()
+            return Answers(logits, _heat_loss(self.heat(fine.float()), tips), _tip_loss(tip, tips))
+
+
+def _merges(model: VideoModel) -> list[nn.Module]:
+    """What lies between a Swin's stages; other systems have none."""
+    return [module for module in model.modules() if isinstance(module, PatchMerging)]
+
+
+@torch.no_grad()
+def _pointing_block(model: VideoModel, clip_len: int, size: tuple[int, int]) -> tuple[nn.Module, torch.Size]:
+    """It, and the shape (1, T', H', W', C) of a clip's map."""
+    video = torch.zeros(1, model.config.in_channels, clip_len, *size)
+    made: list[tuple[nn.Module, Tensor]] = []
+    hooks = [
+        block.register_forward_hook(lambda block, _given, found: made.append((block, found)))
+        for block in model.trunk_blocks()
+    ]
+    was_training = model.training
+    model.eval().forward_features(video)
+    model.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    for block, found in reversed(made):
+        fine = _map_of(model, found, video)
+        if fine is not None and fine.shape[2] * _PLACE >= size[0] and fine.shape[3] * _PLACE >= size[1]:
+            return block, fine.shape
+    raise ConfigError(f"No block of this {type(model).__name__} has places of {_PLACE}x{_PLACE} pixels to point at.")
+
+
+def _map_of(model: VideoModel, made: Tensor, video: Tensor) -> Tensor | None:
+    """What a block made of a batch, as (B, T', H', W', C); None if it has no places.
+
+    Networks of convolutions make (B, C, T', H', W'), transformers rows of tokens: of a clip, or of each of its time steps, with a
+    class token before them or not.
+    """
+    if made.ndim == 5:
+        return made.permute(0, 2, 3, 4, 1)
+    patch = getattr(model.config, "patch_size", None)
+    if made.ndim != 3 or not isinstance(patch, int):
+        return None
+    batch, _, frames, height, width = video.shape
+    grid = (frames // getattr(model.config, "tubelet", 1), height // patch, width // patch)
+    tokens = grid[0] * grid[1] * grid[2] * batch // len(made)
+    if not 0 <= made.shape[1] - tokens <= 2:
+        return None
+    return made[:, made.shape[1] - tokens :].reshape(batch, *grid, made.shape[2])
+
+
+def _heat_loss(heat: Tensor, tips: Tensor) -> Tensor:
+    """``heat`` (B, T', H', W', frames of a time step): a cross entropy over the places of each frame."""
+    batch, steps, height, width, frames = heat.shape
+    heat = heat.permute(0, 1, 4, 2, 3).reshape(batch * steps * frames, height * width)
+    column, row = (tips[..., 0] * width).floor().long(), (tips[..., 1] * height).floor().long()
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    target = torch.where(inside, row * width + column, -100)  # -100: cross_entropy leaves it out
+    return F.cross_entropy(heat, target.flatten())
+
+
+def _tip_loss(found: Tensor, tips: Tensor) -> Tensor:
+    return F.smooth_l1_loss(found, (tips - 0.5) * 4, beta=0.2)
