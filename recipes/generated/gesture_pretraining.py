@@ -20,7 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
 from generated.hand import MotionBatch, draw_motion
-from generated.pointing import BlockPointers, StagePointers, pointers_for
+from generated.pointing import Pointers, pointers_for
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.errors import ConfigError, TrainingError
 from videoswin.interface.video_model import VideoModel
@@ -93,10 +93,11 @@ def learn(
     pointed = pointers_for(model, preprocessing.clip_len, preprocessing.size)
     for phase, clips in course:
         _run_phase(pointed, preprocessing, phase, clips, watch, dtype)
+    pointed.let_go()
 
 
 def _run_phase(
-    pointed: StagePointers | BlockPointers,
+    pointed: Pointers,
     preprocessing: Preprocessing,
     phase: Phase,
     clips: MotionBatch,

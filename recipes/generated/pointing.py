@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from videoswin.errors import ConfigError
 from videoswin.interface.video_model import VideoModel
 from videoswin.model import VideoSwin
 from videoswin.model.blocks import PatchMerging
 
-__all__ = ["Answers", "BlockPointers", "StagePointers", "pointers_for"]
+__all__ = ["Answers", "Pointers", "pointers_for"]
 
 _HEAT_STAGE = 1  # the second stage: fine enough to point at a fingertip, deep enough to know one
 _PLACE = 8  # pixels of a place of its map
@@ -28,33 +29,49 @@ class Answers(NamedTuple):
     tip_loss: Tensor
 
 
-def pointers_for(model: VideoModel, clip_len: int, size: tuple[int, int]) -> "StagePointers | BlockPointers":
+def pointers_for(model: VideoModel, clip_len: int, size: tuple[int, int]) -> "Pointers":
     """Those of its kind, for clips (clip_len, *size)."""
     return StagePointers(model) if _merges(model) else BlockPointers(model, clip_len, size)
 
 
-class StagePointers(nn.Module):
+class Pointers(nn.Module):
+    """``heat`` says in which place of a map (B, T', H', W', C) the fingertip is, for each frame of a time step; ``tip`` says its
+    coordinates."""
+
+    def __init__(self, model: VideoModel, heat: nn.Linear, tip: nn.Linear) -> None:
+        super().__init__()
+        self.model, self.heat, self.tip = model, heat, tip
+        self._seen: dict[str, Tensor] = {}
+        self._hooks: list[RemovableHandle] = []
+
+    def forward(self, video: Tensor, tips: Tensor) -> Answers:
+        """``video`` (B, 3, T, H, W), ``tips`` (B, T, 2) as shares of the picture."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """The model is as it was before: nothing listens to it."""
+        for hook in self._hooks:
+            hook.remove()
+
+
+class StagePointers(Pointers):
     """Any Swin, with the two layers that say where the fingertip is; each time step holds ``patch_size[0]`` frames.
 
     They read the map that the second stage hands on, and the last one after its norm.
     """
 
     def __init__(self, model: VideoModel) -> None:
-        super().__init__()
-        self.model = model
-        config = model.config
-        self.frames = config.patch_size[0]
-        merges = _merges(model)
+        frames, merges = model.config.patch_size[0], _merges(model)
         stage = min(_HEAT_STAGE, len(merges) - 1)
-        self.heat = nn.Linear(config.stage_dims[stage], self.frames)
-        self.tip = nn.Linear(model.num_features, 2 * self.frames)
-        self._seen: dict[str, Tensor] = {}
+        heat = nn.Linear(model.config.stage_dims[stage], frames)
+        super().__init__(model, heat, nn.Linear(model.num_features, 2 * frames))
         trunk: Any = model.backbone if isinstance(model, VideoSwin) else model
-        merges[stage].register_forward_pre_hook(lambda _, given: self._seen.update(fine=given[0]))
-        trunk.norm.register_forward_hook(lambda _module, _given, made: self._seen.update(last=made))
+        self._hooks = [
+            merges[stage].register_forward_pre_hook(lambda _, given: self._seen.update(fine=given[0])),
+            trunk.norm.register_forward_hook(lambda _module, _given, made: self._seen.update(last=made)),
+        ]
 
     def forward(self, video: Tensor, tips: Tensor) -> Answers:
-        """``video`` (B, 3, T, H, W), ``tips`` (B, T, 2) as shares of the picture."""
         features = self.model.forward_features(video).float()
         fine, last = (self._seen.pop(name).float() for name in ("fine", "last"))  # (B, T', H, W, C)
         with torch.autocast(video.device.type, enabled=False):
@@ -62,7 +79,7 @@ class StagePointers(nn.Module):
             return Answers(self.model.classify(features), _heat_loss(self.heat(fine), tips), _tip_loss(tip, tips))
 
 
-class BlockPointers(nn.Module):
+class BlockPointers(Pointers):
     """Any other system: it points on the map of one block, and tells the fingertip's whole way from a clip's features.
 
     The block is the last one whose map is as fine as that of a Swin's second stage.
@@ -72,18 +89,14 @@ class BlockPointers(nn.Module):
     """
 
     def __init__(self, model: VideoModel, clip_len: int, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.model = model
         block, shape = _pointing_block(model, clip_len, size)
-        self.heat = nn.Linear(shape[-1], clip_len // shape[1])
-        self.tip = nn.Linear(model.num_features, 2 * clip_len)
-        self._seen: list[Tensor] = []
-        block.register_forward_hook(lambda _module, _given, made: self._seen.append(made))
+        heat = nn.Linear(shape[-1], clip_len // shape[1])
+        super().__init__(model, heat, nn.Linear(model.num_features, 2 * clip_len))
+        self._hooks = [block.register_forward_hook(lambda _module, _given, made: self._seen.update(fine=made))]
 
     def forward(self, video: Tensor, tips: Tensor) -> Answers:
-        """As :class:`StagePointers`."""
         features = self.model.forward_features(video)
-        fine = _map_of(self.model, self._seen.pop(), video)
+        fine = _map_of(self.model, self._seen.pop("fine"), video)
         assert fine is not None  # as it was for the first clip
         with torch.autocast(video.device.type, enabled=False):
             tip = self.tip(self.model.pool(features).float()).view_as(tips)

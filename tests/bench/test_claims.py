@@ -57,8 +57,8 @@ def test_verdicts() -> None:
     assert [entry.get("says") for entry in said] == ["holds", "contradicted", "not seen", None]
     assert said[0]["mean"] == pytest.approx(0.5)
     assert table(said).splitlines()[2::3] == [
-        "|  | 100.0 | 50.0 | +50.0 (+35.0 to +65.0) | +50.0 | holds |",
-        "|  | | | | | not run |",
+        "|  |  | 100.0 | 50.0 | +50.0 (+35.0 to +65.0) | +50.0 | holds |",
+        "|  |  | | | | | not run |",
     ]
 
 

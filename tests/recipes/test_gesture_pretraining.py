@@ -1,16 +1,18 @@
 """Pretraining on generated motion, in the smallest size that learns something."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from generated import gesture_pretraining as module
 from generated.gesture_pretraining import MotionFigures, Phase, learn, pretrain
 from generated.hand import GESTURES, draw_motion
+from generated.pointing import pointers_for
 
 from tests.tiny import CONFIG
 from videoswin.data.preprocessing import Preprocessing
-from videoswin.errors import TrainingError
+from videoswin.errors import ConfigError, TrainingError
 from videoswin.zoo import create_model
 
 PREPROCESSING = Preprocessing(clip_len=4, sampling="uniform", size=(24, 32), short_side=None)
@@ -98,18 +100,28 @@ def test_crops_move_the_tips_along():
     ("name", "changes"),
     [
         ("r3d_micro", {"width": 4}),
+        ("i3d_r50_gc_micro", {"width": 8, "dropout": 0}),
+        ("timesformer_micro_space", {"embed_dim": 12, "crop_size": 24, "clip_len": 4}),
+        ("vivit_micro_model1", {"embed_dim": 12, "crop_size": 24, "clip_len": 4}),
         *((f"swin3d_micro_{what}", {"embed_dim": 8, "crop_size": 32}) for what in ("joint", "factorised", "split")),
     ],
 )
 def test_other_systems_learn_it_too(name: str, changes: dict[str, int]):
-    """Every Swin says where the tip is; of other systems the features of a clip tell its way. All of it in float32."""
+    """All point at it, in float32, and nothing listens to the model afterwards."""
     torch.manual_seed(0)
     model = create_model(name, num_classes=len(GESTURES) + 1, **changes)
     phase = Phase(clips=8, steps=40, clutter=0.0, batch_size=4, lr=3e-3, warmup_steps=3)
-    clips = draw_motion(8, 4, PREPROCESSING.working_resize.size, torch.Generator().manual_seed(0), 0.0)
+    square = replace(PREPROCESSING, size=(24, 24))  # ViViT's positions are a table
+    clips = draw_motion(8, 4, square.working_resize.size, torch.Generator().manual_seed(0), 0.0)
     seen: list[MotionFigures] = []
-    learn(model, PREPROCESSING, [(phase, clips)], 0, lambda _, figures: seen.append(figures))
+    learn(model, square, [(phase, clips)], 0, lambda _, figures: seen.append(figures))
     assert seen[-1].loss < 0.8 * seen[0].loss
     assert seen[-1].tip_loss < seen[0].tip_loss
-    assert (seen[-1].heat_loss > 0) == ("swin" in name)
-    assert 0 <= seen[-1].heat_loss <= seen[0].heat_loss
+    assert 0 < seen[-1].heat_loss < seen[0].heat_loss
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_system_without_places_is_refused():
+    """MViT's blocks hand on tokens whose grid is not told."""
+    with pytest.raises(ConfigError, match="No block of this MViT has places of 8x8 pixels"):
+        pointers_for(create_model("mvit_v2_micro", crop_size=32), 16, (32, 32))

@@ -202,3 +202,12 @@ def test_the_package_knows_all_names() -> None:
 
     assert isinstance(videoswin.create_model("swin3d_micro"), VideoSwin)
     assert isinstance(videoswin.create_model("r2plus1d_micro"), VideoModel)
+
+
+def test_blocks_that_do_not_pool_take_smaller_frames():
+    """Non-local blocks halve their map, which must have two rows; global context takes any."""
+    clip = torch.zeros(1, 3, 4, 16, 16)
+    for name in ("i3d_r50_nl_micro", "i3d_r50_dnl_micro"):
+        with pytest.raises(ConfigError, match="Axis H is 16 long; this ResNet needs at least 32 pixels"):
+            create_model(name, num_classes=2)(clip)
+    assert create_model("i3d_r50_gc_micro", num_classes=2).eval()(clip).shape == (1, 2)

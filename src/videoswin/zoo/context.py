@@ -48,6 +48,11 @@ class ContextConfig(ZooConfig):
     fusion: Literal["add", "multiply_add"] = "add"
     """Global context: what it does to x."""
 
+    @property
+    def pools(self) -> bool:
+        """Whether the block halves its map, which must then have two rows."""
+        return self.kind in ("non_local", "disentangled") and self.subsample != "none"
+
 
 def context_block(channels: int, config: ContextConfig) -> nn.Module:
     """The block that a configuration names, for maps of so many channels."""

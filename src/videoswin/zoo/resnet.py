@@ -126,7 +126,7 @@ class ResNet(VideoModel):
         config = self.config
         frames = next(n for n in range(1, 65) if self._frames_after(n) >= 1)
         pixels = 2 if config.pool1_padding else 5
-        if any(config.context_at) and config.context is not None and config.context.subsample != "none":
+        if any(config.context_at) and config.context is not None and config.context.pools:
             pixels = max(pixels, 2 ** (3 + max(i for i, places in enumerate(config.context_at) if places)))
         need_at_least("this ResNet", size, (frames, pixels, pixels))
 
