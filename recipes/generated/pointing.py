@@ -92,7 +92,11 @@ class BlockPointers(Pointers):
         block, shape = _pointing_block(model, clip_len, size)
         heat = nn.Linear(shape[-1], clip_len // shape[1])
         super().__init__(model, heat, nn.Linear(model.num_features, 2 * clip_len))
-        self._hooks = [block.register_forward_hook(lambda _module, _given, made: self._seen.update(fine=made))]
+
+        def keep(_module: nn.Module, _given: Any, made: Any) -> None:
+            self._seen["fine"] = made
+
+        self._hooks = [block.register_forward_hook(keep)]
 
     def forward(self, video: Tensor, tips: Tensor) -> Answers:
         features = self.model.forward_features(video)
@@ -114,10 +118,11 @@ def _pointing_block(model: VideoModel, clip_len: int, size: tuple[int, int]) -> 
     """It, and the shape (1, T', H', W', C) of a clip's map."""
     video = torch.zeros(1, model.config.in_channels, clip_len, *size)
     made: list[tuple[nn.Module, Tensor]] = []
-    hooks = [
-        block.register_forward_hook(lambda block, _given, found: made.append((block, found)))
-        for block in model.trunk_blocks()
-    ]
+
+    def note(block: nn.Module, _given: Any, found: Any) -> None:
+        made.append((block, found))
+
+    hooks = [block.register_forward_hook(note) for block in model.trunk_blocks()]
     was_training = model.training
     model.eval().forward_features(video)
     model.train(was_training)
