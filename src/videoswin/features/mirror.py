@@ -102,22 +102,14 @@ class Mirror:
 
     def _remove_leftovers(self, layout: Layout) -> list[str]:
         with reaching(self._address) as (store, root):
-            stages = [name for name in self._folders_there(store, root) if name.startswith("stage")]
-            names = [f"{stage}/{name}" for stage in stages for name in self._listed(stage)]
+            stages = [name for name in self._names_there(".", "directory") if name.startswith("stage")]
+            names = [f"{stage}/{name}" for stage in stages for name in self._names_there(stage, "file")]
             settings = self._name_there(root, self.folder / SETTINGS)
             before = store.cat_file(settings) if store.exists(settings) else None
-            found = layout.leftovers([*names, *self._listed(".")], before, TABLE)
+            found = layout.leftovers([*names, *self._names_there(".", "file")], before, TABLE)
             for name in found:
                 store.rm_file(f"{root}/{name}")
         return found
-
-    def _folders_there(self, store: Any, root: str) -> list[str]:
-        store.invalidate_cache()
-        try:
-            found: list[dict[str, Any]] = store.ls(root, detail=True)
-        except FileNotFoundError:
-            return []
-        return [one["name"].rstrip("/").rpartition("/")[2] for one in found if one["type"] == "directory"]
 
     def close(self) -> None:
         """Nothing is put any more but what is on its way."""
@@ -147,17 +139,18 @@ class Mirror:
         folder = path.parent.relative_to(self.folder).as_posix()
         with self._lock:
             if folder not in self._there:
-                self._there[folder] = self._listed(folder)
+                self._there[folder] = self._names_there(folder, "file")
             return self._there[folder].get(path.name)
 
-    def _listed(self, folder: str) -> dict[str, int]:
+    def _names_there(self, folder: str, kind: str) -> dict[str, int]:
+        """Names and sizes of what a folder of the store holds: each "file" or each "directory"."""
         with reaching(self._address) as (store, root):
             store.invalidate_cache()
             try:
                 found: list[dict[str, Any]] = store.ls(root if folder == "." else f"{root}/{folder}", detail=True)
             except FileNotFoundError:
                 return {}
-        return {one["name"].rpartition("/")[2]: one["size"] for one in found if one["type"] == "file"}
+        return {one["name"].rstrip("/").rpartition("/")[2]: one["size"] for one in found if one["type"] == kind}
 
 
 @contextmanager

@@ -60,6 +60,7 @@ class ResNetConfig(ZooConfig):
             raise ConfigError(f"kernels_t={self.kernels_t} needs one cycle of kernels for each of {stages} stages.")
         if self.context is None and any(self.context_at):
             raise ConfigError("context_at names blocks, and context is None; say which context block.")
+        # context_at may name fewer stages than there are: the others have no blocks.
         if len(self.context_at) > stages or any(
             n >= depth for places, depth in zip(self.context_at, self.depths, strict=False) for n in places
         ):
