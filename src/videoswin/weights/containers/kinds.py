@@ -5,6 +5,7 @@ from videoswin.weights.containers.unreadable import DAMAGED, Unreadable
 __all__ = ["what_it_is"]
 
 _OURS = "Give a .pth, .pt or .safetensors file"
+_WEIGHTS_FIRST = "Give the weights; a verb that takes both takes them first and the video second"
 _UNPACK = "Unpack it, and give the file of weights inside"
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"version https://git-lfs", "it is a pointer of Git LFS, not the file itself", "Fetch it: git lfs pull"),
@@ -20,8 +21,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"TFL3", "it is a TensorFlow Lite file", _OURS),
     (0, b"\x93NUMPY", "it is an array of numpy's (.npy)", _OURS),
     (0, b"GGUF", "it is a GGUF file", _OURS),
-    (4, b"ftyp", "it is a video", "Give the weights first and the video second"),
-    (0, b"\x1aE\xdf\xa3", "it is a video", "Give the weights first and the video second"),
+    (4, b"ftyp", "it is a video, where weights were expected", _WEIGHTS_FIRST),
+    (0, b"\x1aE\xdf\xa3", "it is a video, where weights were expected", _WEIGHTS_FIRST),
     (0, b"\xff\xd8\xff", "it is a picture", _OURS),
     (0, b"\x89PNG", "it is a picture", _OURS),
     (0, b"%PDF", "it is a PDF", _OURS),
