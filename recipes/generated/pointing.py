@@ -3,6 +3,7 @@
 They read maps that the model computes, through hooks: the model stays the paper's, and the layers are dropped afterwards.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -80,32 +81,44 @@ class StagePointers(Pointers):
 
 
 class BlockPointers(Pointers):
-    """Any other system: it points on the map of one block, and tells the fingertip's whole way from a clip's features.
-
-    The block is the last one whose map is as fine as that of a Swin's second stage.
+    """Any other system: it points on the map of the last block that is as fine as a Swin's second stage, and tells coordinates
+    from that of its last block.
 
     Raises:
         ConfigError: no block hands on such a map.
     """
 
     def __init__(self, model: VideoModel, clip_len: int, size: tuple[int, int]) -> None:
-        block, shape = _pointing_block(model, clip_len, size)
-        heat = nn.Linear(shape[-1], clip_len // shape[1])
-        super().__init__(model, heat, nn.Linear(model.num_features, 2 * clip_len))
-
-        def keep(_module: nn.Module, _given: Any, made: Any) -> None:
-            self._seen["fine"] = made
-
-        self._hooks = [block.register_forward_hook(keep)]
+        fine, last = _pointing_blocks(model, clip_len, size)
+        heat = nn.Linear(fine.channels, clip_len // fine.steps)
+        super().__init__(model, heat, nn.Linear(last.channels, 2 * clip_len // last.steps))
+        self._hooks = [
+            fine.block.register_forward_hook(self._keep("fine")),
+            last.block.register_forward_hook(self._keep("last")),
+        ]
 
     def forward(self, video: Tensor, tips: Tensor) -> Answers:
         features = self.model.forward_features(video)
-        fine = _map_of(self.model, self._seen.pop("fine"), video)
-        assert fine is not None  # as it was for the first clip
+        fine, last = (_map_of(self.model, self._seen.pop(name), video) for name in ("fine", "last"))
+        assert fine is not None  # as they were for the first clip
+        assert last is not None
         with torch.autocast(video.device.type, enabled=False):
-            tip = self.tip(self.model.pool(features).float()).view_as(tips)
+            tip = self.tip(last.float().mean(dim=(2, 3))).view_as(tips)
             logits = self.model.classify(features).float()
             return Answers(logits, _heat_loss(self.heat(fine.float()), tips), _tip_loss(tip, tips))
+
+    def _keep(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda _module, _given, made: self._seen.update({name: made})
+
+
+class _Block(NamedTuple):
+    """One whose output is a map (B, steps, H', W', channels)."""
+
+    block: nn.Module
+    steps: int
+    height: int
+    width: int
+    channels: int
 
 
 def _merges(model: VideoModel) -> list[nn.Module]:
@@ -114,13 +127,15 @@ def _merges(model: VideoModel) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def _pointing_block(model: VideoModel, clip_len: int, size: tuple[int, int]) -> tuple[nn.Module, torch.Size]:
-    """It, and the shape (1, T', H', W', C) of a clip's map."""
+def _pointing_blocks(model: VideoModel, clip_len: int, size: tuple[int, int]) -> tuple[_Block, _Block]:
+    """The last one with a fine map, and the last one with a map."""
     video = torch.zeros(1, model.config.in_channels, clip_len, *size)
-    made: list[tuple[nn.Module, Tensor]] = []
+    found: list[_Block] = []
 
-    def note(block: nn.Module, _given: Any, found: Any) -> None:
-        made.append((block, found))
+    def note(block: nn.Module, _given: Any, made: Any) -> None:
+        tokens = _map_of(model, made, video)
+        if tokens is not None:
+            found.append(_Block(block, *tokens.shape[1:]))
 
     hooks = [block.register_forward_hook(note) for block in model.trunk_blocks()]
     was_training = model.training
@@ -128,11 +143,12 @@ def _pointing_block(model: VideoModel, clip_len: int, size: tuple[int, int]) -> 
     model.train(was_training)
     for hook in hooks:
         hook.remove()
-    for block, found in reversed(made):
-        fine = _map_of(model, found, video)
-        if fine is not None and fine.shape[2] * _PLACE >= size[0] and fine.shape[3] * _PLACE >= size[1]:
-            return block, fine.shape
-    raise ConfigError(f"No block of this {type(model).__name__} has places of {_PLACE}x{_PLACE} pixels to point at.")
+    fine = [one for one in found if one.height * _PLACE >= size[0] and one.width * _PLACE >= size[1]]
+    if not fine:
+        raise ConfigError(
+            f"No block of this {type(model).__name__} has places of {_PLACE}x{_PLACE} pixels to point at."
+        )
+    return fine[-1], found[-1]
 
 
 def _map_of(model: VideoModel, made: Tensor, video: Tensor) -> Tensor | None:
