@@ -7,7 +7,7 @@ import torch
 
 from videoswin.errors import ConfigError
 from videoswin.model import SwinConfig, VideoSwin
-from videoswin.zoo import count_macs, create_model
+from videoswin.zoo import count_macs, create_model, get_config
 from videoswin.zoo.ablations import SwinAblation, SwinAblationConfig
 from videoswin.zoo.swin_macs import count_macs as count_swin
 
@@ -35,7 +35,7 @@ def test_with_nothing_taken_it_is_video_swin() -> None:
     ours.load_state_dict({name.removeprefix("backbone."): t for name, t in swin.state_dict().items()})
     video = torch.randn(2, 3, 16, 32, 32)
     assert torch.equal(ours(video), swin(video))
-    assert count_macs(ours.config, (16, 32, 32)) == count_swin(swin.config, 16, 32, 32).executed
+    assert count_macs(ours.config, (16, 32, 32)) == count_swin(swin.config, 16, 32, 32).paper
 
 
 def test_without_a_shift_in_time_windows_do_not_meet() -> None:
@@ -96,3 +96,13 @@ def test_their_names() -> None:
     sizes = [sum(p.numel() for p in net.parameters()) for net in (joint, factorised)]
     assert sizes[0] == 2_870_718
     assert abs(sizes[1] / sizes[0] - 1) < 0.07  # an MLP half as wide pays for the second attention
+
+
+def test_counted_as_the_base():
+    """Multiply-adds of an ablation stand on the scale of the model that it is compared with."""
+    base, joint, still = (
+        get_config(f"swin3d_micro{what}").replace(num_classes=10) for what in ("", "_joint", "_no_shift")
+    )
+    for clip in ((16, 56, 56), (16, 28, 28)):
+        assert count_macs(base, clip) == count_macs(joint, clip) == count_macs(still, clip)
+    assert count_macs(base, (16, 56, 56)) == pytest.approx(0.380e9, rel=2e-3)

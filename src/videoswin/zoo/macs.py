@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from videoswin.interface.model_config import ModelConfig
 from videoswin.model import SwinConfig
 from videoswin.model.config import Grid
+from videoswin.zoo.ablations import SwinAblationConfig
 from videoswin.zoo.registry import build
 from videoswin.zoo.swin_macs import count_macs as count_swin
 
@@ -19,13 +20,16 @@ __all__ = ["count_macs"]
 def count_macs(config: ModelConfig, clip: Grid) -> int:
     """Multiply-adds of one clip (T, H, W) through a model of any system.
 
-    Video Swin is counted as in its paper, where every token meets a full window.
+    Video Swin is counted as in its paper, where every token meets a full window, shifted or not; and so are its ablations where
+    windows tile the grid (elsewhere with their padding).
 
     Raises:
         ConfigError: the model cannot take such a clip.
     """
     if isinstance(config, SwinConfig):
         return count_swin(config, *clip).paper
+    if isinstance(config, SwinAblationConfig):
+        config = config.replace(shift="none")
     with torch.device("meta"):
         model = build(config).eval()
     return traced_macs(model, torch.empty(1, model.config.in_channels, *clip, device="meta"))
