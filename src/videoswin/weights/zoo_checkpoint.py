@@ -24,6 +24,8 @@ __all__ = ["ZooCheckpoint", "build_zoo", "read_zoo"]
 
 _AGAIN = "Download it again, or give one of the plain architecture"
 
+_UNCOUNTED = "batches were not counted, as in files of Caffe2 and of PyTorch before 0.4.1: counts start at 0, which changes nothing"
+
 
 @dataclass(frozen=True)
 class ZooCheckpoint:
@@ -79,9 +81,10 @@ def read_zoo(path: Path, contents: Contents, like: str | None, settings: Mapping
             raise
         reason = f"as a file of {family.title} its tensors describe a model that cannot be built ({error})"
         raise WeightsError(path, reason, _AGAIN) from error
-    for name in expected:  # Caffe2 does not count batches
-        if name.endswith("num_batches_tracked") and name not in ours and family.name == "resnet_caffe2":
-            ours[name] = torch.zeros((), dtype=torch.long)
+    counts = [name for name in expected if name.endswith("num_batches_tracked")]
+    uncounted = bool(counts) and not any(name in ours for name in counts)
+    if uncounted:
+        ours |= {name: torch.zeros((), dtype=torch.long) for name in counts}
     got = {name: tuple(tensor.shape) for name, tensor in ours.items()}
     report = LoadReport(
         path=path,
@@ -102,7 +105,7 @@ def read_zoo(path: Path, contents: Contents, like: str | None, settings: Mapping
         container=contents.container,
         other_containers=contents.others,
         prefix=prefix,
-        says=family.says + answered.says,
+        says=family.says + answered.says + ((_UNCOUNTED,) if uncounted else ()),
     )
     return ZooCheckpoint(family, ours, report)
 

@@ -171,12 +171,14 @@ def configured(kind: type[_Config], given: Mapping[str, Any], **read: Any) -> _C
 
 
 def depth(shapes: Shapes, template: str) -> int:
-    """How many numbers in a row, from 0, fill the one field of a template: blocks of a stage, layers."""
-    compiled = _Template(template)
-    count = 0
-    while compiled.fill({"i": str(count)}) in shapes:
-        count += 1
-    return count
+    """How many numbers in a row, from 0, fill the one field of a template: blocks of a stage, layers.
+
+    One tensor of a block is enough, so that a block without the template's own is a block that lacks it.
+    """
+    before, _, after = template.partition("{i}")
+    block = re.compile(rf"{re.escape(before)}(\d{{1,4}}){re.escape(after[:1])}")
+    found = {int(match[1]) for name in shapes if (match := block.match(name))}
+    return next(count for count in range(len(found) + 1) if count not in found)
 
 
 def renamed(rules: tuple[Rule, ...], shapes: Shapes) -> dict[str, tuple[int, ...]]:

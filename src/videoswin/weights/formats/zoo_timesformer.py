@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from videoswin.weights.formats.zoo_blocks import hub_block, read_sizes, same_block, token_rules
+from videoswin.weights.formats.zoo_blocks import bare, hub_block, read_sizes, same_block, token_rules
 from videoswin.weights.formats.zoo_rules import Rule, Shapes, ZooFamily, configured, depth, need_shape
 from videoswin.zoo.timesformer import TimeSformerConfig
 
@@ -109,6 +109,7 @@ TIMESFORMER_HUB = ZooFamily(
     asks=("num_heads",),
     says=("space only: averaged over the frames, as the official code, where transformers answers for each frame",),
 )
+TIMESFORMER_HUB_BARE = bare(TIMESFORMER_HUB, "timesformer")
 
 _MM_LAYER = "backbone.transformer_layers.layers.{i}"
 
@@ -184,4 +185,10 @@ TIMESFORMER_MMACTION2_PLAIN = ZooFamily(
     asks=("num_heads",),
 )
 
-FAMILIES = (TIMESFORMER_OFFICIAL, TIMESFORMER_HUB, TIMESFORMER_MMACTION2, TIMESFORMER_MMACTION2_PLAIN)
+FAMILIES = (
+    TIMESFORMER_OFFICIAL,
+    TIMESFORMER_HUB,
+    TIMESFORMER_HUB_BARE,
+    TIMESFORMER_MMACTION2,
+    TIMESFORMER_MMACTION2_PLAIN,
+)

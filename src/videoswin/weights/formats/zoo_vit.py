@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from videoswin.weights.formats.zoo_blocks import hub_block, read_sizes, same_block, token_rules
+from videoswin.weights.formats.zoo_blocks import bare, hub_block, read_sizes, same_block, token_rules
 from videoswin.weights.formats.zoo_rules import Rule, Shapes, ZooFamily, configured, depth, need_shape
 from videoswin.zoo.vit import ViTConfig
 from videoswin.zoo.vtn import VTNConfig
@@ -122,6 +122,10 @@ DEIT_DISTILLED_HUB = ZooFamily(
     asks=("num_heads",),
     says=(_HUB_EPS,),
 )
+
+_HUB_PATCH = "embeddings.patch_embeddings.projection.weight"
+VIT_HUB_BARE = bare(VIT_HUB, "vit", forbids=(r"embeddings\.distillation_token",), axes=(_HUB_PATCH, 4))
+DEIT_HUB_BARE = bare(DEIT_HUB, "deit", axes=(_HUB_PATCH, 4))
 
 # VTN.
 
@@ -247,4 +251,6 @@ VJEPA2_HUB = ZooFamily(
     asks=("num_heads", "clip_len", "crop_size"),
 )
 
-FAMILIES = (VIT_TIMM, VIT_HUB, DEIT_HUB, DEIT_DISTILLED_HUB, VTN_OFFICIAL, VIDEOMAE_HUB, VJEPA2_HUB)
+FAMILIES = (
+    VIT_TIMM, VIT_HUB, VIT_HUB_BARE, DEIT_HUB, DEIT_HUB_BARE, DEIT_DISTILLED_HUB, VTN_OFFICIAL, VIDEOMAE_HUB, VJEPA2_HUB,
+)  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videoswin.weights.formats.zoo_blocks import hub_block, token_rules
+from videoswin.weights.formats.zoo_blocks import bare, hub_block, token_rules
 from videoswin.weights.formats.zoo_rules import Change, Rule, Shapes, ZooFamily, configured, depth, need_shape
 from videoswin.zoo.vivit import ViViTConfig
 
@@ -180,4 +180,6 @@ VIVIT_HUB = ZooFamily(
     asks=("num_heads", "clip_len"),
 )
 
-FAMILIES = (VIVIT_HUB,)
+VIVIT_HUB_BARE = bare(VIVIT_HUB, "vivit", axes=("embeddings.patch_embeddings.projection.weight", 5))
+
+FAMILIES = (VIVIT_HUB, VIVIT_HUB_BARE)
