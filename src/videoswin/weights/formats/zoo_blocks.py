@@ -70,5 +70,6 @@ def bare(family: ZooFamily, root: str, **changes: Any) -> ZooFamily:
         requires=tuple(map(without, family.requires)),
         harmless=tuple(map(without, family.harmless)),
         read=read,
+        in_the_open=True,
     )
     return replace(own, **changes)

@@ -27,7 +27,7 @@ _OFFICIAL = (
 
 
 def _kind(shapes: Shapes, time: str, step: str) -> str:
-    if step in shapes:
+    if any(step in name for name in shapes):
         return "divided"
     return "joint" if time in shapes else "space"
 
@@ -42,7 +42,7 @@ def _read_official(shapes: Shapes, given: Mapping[str, Any]) -> TimeSformerConfi
     return configured(
         TimeSformerConfig,
         given,
-        attention=_kind(shapes, "model.time_embed", "model.blocks.0.temporal_fc.weight"),
+        attention=_kind(shapes, "model.time_embed", ".temporal_"),
         clip_len=shapes.get("model.time_embed", (1, 8))[1],
         depth=depth(shapes, "model.blocks.{i}.norm1.weight"),
         num_classes=shapes.get("model.head.weight", (0,))[0],
@@ -89,7 +89,7 @@ def _read_ts_hub(shapes: Shapes, given: Mapping[str, Any]) -> TimeSformerConfig:
     return configured(
         TimeSformerConfig,
         given,
-        attention=_kind(shapes, time, "timesformer.encoder.layer.0.temporal_dense.weight"),
+        attention=_kind(shapes, time, ".temporal_"),
         clip_len=shapes.get(time, (1, 8))[1],
         depth=depth(shapes, "timesformer.encoder.layer.{i}.layernorm_before.weight"),
         num_classes=shapes.get("classifier.weight", (0,))[0],
@@ -156,7 +156,7 @@ def _read_ts_mm(shapes: Shapes, given: Mapping[str, Any]) -> TimeSformerConfig:
         need_shape(shapes, "backbone.pos_embed"),
         1,
     )
-    step = "backbone.transformer_layers.layers.0.attentions.0.temporal_fc.weight"
+    step = ".temporal_fc."
     return configured(
         TimeSformerConfig,
         given,
@@ -172,7 +172,7 @@ TIMESFORMER_MMACTION2 = ZooFamily(
     name="timesformer_mmaction2",
     title="TimeSformer, divided, MMAction2",
     rules=_mm_timesformer(divided=True),
-    requires=(r"backbone\.transformer_layers\.layers\.0\.attentions\.0\.temporal_fc\.weight",),
+    requires=(r"backbone\.transformer_layers\.layers\.0\.attentions\.0\.temporal_fc\..*",),
     read=_read_ts_mm,
     asks=("num_heads",),
 )
@@ -180,7 +180,7 @@ TIMESFORMER_MMACTION2_PLAIN = ZooFamily(
     name="timesformer_mmaction2_plain",
     title="TimeSformer, joint or space only, MMAction2",
     rules=_mm_timesformer(divided=False),
-    requires=(r"backbone\.transformer_layers\.layers\.0\.norms\.0\.weight",),
+    requires=(r"backbone\.transformer_layers\.layers\.0\.norms\.0\..*",),
     read=_read_ts_mm,
     asks=("num_heads",),
 )

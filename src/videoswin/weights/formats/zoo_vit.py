@@ -22,7 +22,7 @@ _TIMM = (
 
 
 def _read_timm(shapes: Shapes, given: Mapping[str, Any]) -> ViTConfig:
-    distilled = "dist_token" in shapes
+    distilled = any(name.startswith(("dist_token", "head_dist.")) for name in shapes)
     sizes = read_sizes(
         need_shape(shapes, "patch_embed.proj.weight"),
         need_shape(shapes, "blocks.0.mlp.fc1.weight"),
@@ -36,7 +36,7 @@ def _read_timm(shapes: Shapes, given: Mapping[str, Any]) -> ViTConfig:
         given,
         depth=layers,
         distilled=distilled,
-        second_head=distilled and "head_dist.weight" in shapes,
+        second_head="head_dist.weight" in shapes,
         num_classes=classes,
         **sizes,
     )
@@ -107,7 +107,7 @@ DEIT_HUB = ZooFamily(
     title="DeiT with one head for images, transformers",
     rules=_hub_vit("deit", "classifier", "distillation_classifier"),
     requires=(r"deit\.embeddings\.distillation_token",),
-    forbids=(r"distillation_classifier\.weight",),
+    forbids=(r"(distillation|cls)_classifier\..*",),
     read=_read_hub_vit("deit", "classifier", distilled=True),
     harmless=(r"deit\.pooler\..*",),
     asks=("num_heads",),
@@ -117,7 +117,7 @@ DEIT_DISTILLED_HUB = ZooFamily(
     name="deit_distilled_transformers",
     title="DeiT with two heads for images, transformers",
     rules=_hub_vit("deit", "cls_classifier", "distillation_classifier"),
-    requires=(r"deit\.embeddings\.distillation_token", r"distillation_classifier\.weight"),
+    requires=(r"deit\.embeddings\..*", r"distillation_classifier\..*"),
     read=_read_hub_vit("deit", "cls_classifier", distilled=True, second_head=True),
     asks=("num_heads",),
     says=(_HUB_EPS,),
@@ -178,7 +178,7 @@ VTN_OFFICIAL = ZooFamily(
     name="vtn_official",
     title="VTN, official",
     rules=_VTN,
-    requires=(r"temporal_encoder\.embeddings\.LayerNorm\.weight", r"backbone\.blocks\.0\.attn\.qkv\.weight"),
+    requires=(r"temporal_encoder\..*", r"backbone\.blocks\.0\..*"),  # below "backbone." it is a whole ViT
     read=_read_vtn,
     harmless=(r"temporal_encoder\.embeddings\.position_ids", r"temporal_encoder\.embeddings\.word_embeddings\..*",
               r"temporal_encoder\.pooler\..*"),
