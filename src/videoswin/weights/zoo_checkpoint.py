@@ -24,6 +24,9 @@ __all__ = ["ZooCheckpoint", "build_zoo", "read_zoo"]
 
 _AGAIN = "Download it again, or give one of the plain architecture"
 
+_WHOLE = ("num_batches_tracked", "position_ids")
+_UNCOUNTED = "batches were not counted, as in files of Caffe2 and of PyTorch before 0.4.1: counts start at 0, which changes nothing"
+
 
 @dataclass(frozen=True)
 class ZooCheckpoint:
@@ -72,28 +75,37 @@ def read_zoo(path: Path, contents: Contents, like: str | None, settings: Mapping
     beside = tuple(name for name in contents.tensors if bare[name].removeprefix(prefix) not in inside)
     answered = configuration(path, family, {name: tuple(t.shape) for name, t in inside.items()}, like, settings)
     try:
-        ours, dropped, unexpected = family.to_ours(inside)
-        expected = shapes_of(empty_model(answered.config))
+        model = empty_model(answered.config)
+        expected = shapes_of(model)
+        right = family.to_theirs({n: t for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")})
+        # In the file's own shapes: of joined tensors the one that differs, and what would be flattened on the way.
+        odd = {n: right[n].shape for n, tensor in inside.items() if n in right and right[n].shape != tensor.shape}
+        ours, dropped, unexpected = family.to_ours({n: tensor for n, tensor in inside.items() if n not in odd})
     except (RuntimeError, IndexError, OverflowError, ValueError) as error:  # of PyTorch, about sizes
         if settings and isinstance(error, ConfigError):
             raise
         reason = f"as a file of {family.title} its tensors describe a model that cannot be built ({error})"
         raise WeightsError(path, reason, _AGAIN) from error
-    for name in expected:  # Caffe2 does not count batches
-        if name.endswith("num_batches_tracked") and name not in ours and family.name == "resnet_caffe2":
-            ours[name] = torch.zeros((), dtype=torch.long)
+    counts = [name for name in expected if name.endswith("num_batches_tracked")]
+    uncounted = bool(counts) and not any(name in ours for name in counts)
+    if uncounted:
+        ours |= {name: torch.zeros((), dtype=torch.long) for name in counts}
     got = {name: tuple(tensor.shape) for name, tensor in ours.items()}
+    _require_floats(path, inside, unexpected)
     report = LoadReport(
         path=path,
         family=family.name,
         title=family.title,
         config=answered.config,
         loaded=tuple(name for name in expected if got.get(name) == expected[name]),
-        missing=tuple(family.theirs(name) for name in expected if name not in got),
-        wrong_shape=tuple(
-            f"{family.theirs(name)} is {list(got[name])}, not {list(shape)}"
-            for name, shape in expected.items()
-            if name in got and got[name] != shape
+        missing=tuple(n for name in expected if name not in got for n in family.all_theirs(name) if n not in inside),
+        wrong_shape=(
+            *(f"{name} is {list(inside[name].shape)}, not {list(shape)}" for name, shape in odd.items()),
+            *(
+                f"{family.theirs(name)} is {list(got[name])}, not {list(expected[name])}"
+                for name in expected
+                if name in got and got[name] != expected[name]
+            ),
         ),
         unexpected=(*unexpected, *(family.theirs(name) for name in got if name not in expected)),
         dropped=tuple(dropped),
@@ -102,7 +114,7 @@ def read_zoo(path: Path, contents: Contents, like: str | None, settings: Mapping
         container=contents.container,
         other_containers=contents.others,
         prefix=prefix,
-        says=family.says + answered.says,
+        says=family.says + answered.says + ((_UNCOUNTED,) if uncounted else ()),
     )
     return ZooCheckpoint(family, ours, report)
 
@@ -135,13 +147,20 @@ def build_zoo(checkpoint: ZooCheckpoint, num_classes: int | None) -> tuple[Video
     return model, report
 
 
+def _require_floats(path: Path, tensors: Mapping[str, Tensor], unexpected: list[str]) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() and name not in unexpected and not name.endswith(_WHOLE):
+            raise WeightsError(path, f'tensor "{name}" holds {tensor.dtype}, not floating-point numbers', _AGAIN)
+
+
 def _find(path: Path, contents: Contents, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ZooFamily] | None:
     found: list[tuple[str, ZooFamily]] = []
     for prefix in zoo_prefixes(shapes):
         if any(prefix.startswith(other) for other, _ in found):
             continue
         below = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
-        if family := recognise_zoo(below):
+        family = recognise_zoo(below)
+        if family and not (family.in_the_open and prefix):
             found.append((prefix, family))
     originals = [one for one in found if not COPIES & set(one[0].split("."))]
     if len(originals) == 1:

@@ -105,6 +105,8 @@ def configuration(
 
 def _read(path: Path, family: ZooFamily, shapes: Shapes, given: Mapping[str, Any]) -> Any:
     try:
+        if weight := family.half_a_head(shapes):
+            raise WeightsError(path, f'as a file of {family.title} it lacks the tensor "{weight}"', "Download it again")
         return family.read(shapes, given)
     except ConfigError as error:
         raise ConfigError(f"{path}, as a file of {family.title}: {error}") from error

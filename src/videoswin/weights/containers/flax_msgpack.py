@@ -24,6 +24,8 @@ _DTYPES = {
     "int64": torch.int64, "int32": torch.int32, "int16": torch.int16, "int8": torch.int8, "uint8": torch.uint8,
     "bool": torch.bool,
 }  # fmt: skip
+_RANDOM = ("uint16", "uint32", "uint64")
+"""Types of random states: scenic's files hold the one of their training. Weights never have them."""
 _SIZED = {  # the first byte: what follows, and the form of its length or of itself
     0xC4: ("bytes", ">B"), 0xC5: ("bytes", ">H"), 0xC6: ("bytes", ">I"),
     0xC7: ("ext", ">B"), 0xC8: ("ext", ">H"), 0xC9: ("ext", ">I"),
@@ -57,6 +59,8 @@ def read_flax(file: BinaryIO, size: int) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise Unreadable("it holds no table of tensors")
     match tree:
+        case {"optimizer": {"target": {"params": dict(parameters), **rest}}} if not rest:
+            return tree | {"optimizer": {"target": _flat(parameters)}}
         case {"optimizer": {"target": dict(parameters)}}:
             return tree | {"optimizer": {"target": _flat(parameters)}}
         case {"target": dict(parameters)} | {"params": dict(parameters)}:
@@ -159,6 +163,8 @@ class _Reader:
         shape, dtype, data = self._array(depth)
         if self.file.tell() != stop:
             raise Unreadable("it has an array that does not end where it should")
+        if dtype in _RANDOM:
+            return data
         if dtype not in _DTYPES:
             raise Unreadable(f"it has an array of the type {dtype}, which is not read")
         strides, step = [], 1

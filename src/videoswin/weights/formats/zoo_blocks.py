@@ -1,11 +1,12 @@
 """Names of transformer blocks that several families share: timm's, and those of the transformers library."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from videoswin.weights.formats.zoo_rules import QKV, SAME, Rule
+from videoswin.weights.formats.zoo_rules import QKV, SAME, Rule, Shapes, ZooFamily
 
-__all__ = ["hub_block", "read_sizes", "same_block", "token_rules"]
+__all__ = ["bare", "hub_block", "read_sizes", "same_block", "token_rules"]
 
 _PARTS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
 
@@ -43,3 +44,32 @@ def read_sizes(patch: tuple[int, ...], fc1: tuple[int, ...], positions: tuple[in
         "mlp_ratio": fc1[0] / patch[0],
         "crop_size": patch[-1] * round((positions[1] - extra) ** 0.5),
     }
+
+
+def bare(family: ZooFamily, root: str, **changes: Any) -> ZooFamily:
+    """A family of the transformers library as it writes the model without its head (``ViTModel``): names lack their root."""
+
+    def without(name: str) -> str:
+        return name.removeprefix(f"{root}.").removeprefix(rf"{root}\.")
+
+    def read(shapes: Shapes, given: Mapping[str, Any]) -> Any:
+        try:
+            return family.read({f"{root}.{name}": shape for name, shape in shapes.items()}, given)
+        except KeyError as error:
+            raise KeyError(without(str(error.args[0]))) from error
+
+    def renamed(rule: Rule) -> Rule:
+        names = rule.theirs
+        return replace(rule, theirs=without(names) if isinstance(names, str) else tuple(map(without, names)))
+
+    own = replace(
+        family,
+        name=family.name.replace("_transformers", "_bare_transformers"),
+        title=f"{family.title}, without a head",
+        rules=tuple(renamed(rule) for rule in family.rules),
+        requires=tuple(map(without, family.requires)),
+        harmless=tuple(map(without, family.harmless)),
+        read=read,
+        in_the_open=True,
+    )
+    return replace(own, **changes)

@@ -20,13 +20,13 @@ def _c3d_rules(conv: dict[str, str], fc: str, head: str) -> tuple[Rule, ...]:
     return (*rules, Rule(f"{head}.{{end}}", "head.fc.{end}"))
 
 
-def _read_c3d(conv1: str, fc: str, head: str, pool5: str) -> Any:
+def _read_c3d(conv1: str, fc6: str, head: str, pool5: str) -> Any:
     def read(shapes: Shapes, given: Mapping[str, Any]) -> C3DConfig:
         first = need_shape(shapes, f"{conv1}.weight")
-        wide = need_shape(shapes, f"{fc}fc6.weight")
+        wide = need_shape(shapes, f"{fc6}.weight")
         places = wide[1] // (8 * first[0])  # of the last map, one step in time
         side = round(places**0.5)
-        crop = 16 * {"ceil": 2 * side - 1, "padded": 2 * side - 1, "floor": 2 * side}[pool5]
+        crop = 16 * (2 * side if given.get("pool5", pool5) == "floor" else 2 * side - 1)
         settings: dict[str, Any] = {
             "width": first[0],
             "in_channels": first[1],
@@ -49,7 +49,7 @@ C3D_SPORTS1M = ZooFamily(
     title="C3D, Sports-1M (Caffe's weights under PyTorch names)",
     rules=_c3d_rules(_DAVIDEA, "", "fc8"),
     requires=(r"conv1\.weight", r"conv2\.weight", r"conv5b\.weight", r"fc6\.weight"),
-    read=_read_c3d("conv1", "", "fc8", "ceil"),
+    read=_read_c3d("conv1", "fc6", "fc8", "ceil"),
     says=("pool5 rounds up without padding, as the Caffe original that these weights come from",),
 )
 C3D_MMACTION2 = ZooFamily(
@@ -57,7 +57,7 @@ C3D_MMACTION2 = ZooFamily(
     title="C3D, MMAction2",
     rules=_c3d_rules(_MM_C3D, "backbone.", "cls_head.fc_cls"),
     requires=(r"backbone\.conv1a\.conv\.weight", r"backbone\.fc6\.weight"),
-    read=_read_c3d("backbone.conv1a.conv", "backbone.", "cls_head.fc_cls", "padded"),
+    read=_read_c3d("backbone.conv1a.conv", "backbone.fc6", "cls_head.fc_cls", "padded"),
     says=("pool5 is padded, as MMAction2's code",),
 )
 # The backbone that MMAction2's configurations start from: Caffe's weights, without a head and without "backbone.".
@@ -67,7 +67,7 @@ C3D_MMACTION2_BACKBONE = ZooFamily(
     title="C3D, Sports-1M (Caffe's weights, MMAction2's backbone)",
     rules=_c3d_rules(_MM_BARE, "", "fc8"),
     requires=(r"conv1a\.conv\.weight", r"conv5b\.conv\.weight", r"fc6\.weight"),
-    read=_read_c3d("conv1a.conv", "", "fc8", "ceil"),
+    read=_read_c3d("conv1a.conv", "fc6", "fc8", "ceil"),
     says=("pool5 rounds up without padding, as the Caffe original that these weights come from",),
 )
 
@@ -216,9 +216,10 @@ C3D_JFZHANG95 = ZooFamily(
         *(Rule(f"{_JF[n]}.{{end}}", f"stages.{_STAGE[n]}.conv{n}.{{end}}") for n in _C3D_NAMES),
         Rule("classifier.0.{end}", "fc6.{end}"),
         Rule("classifier.3.{end}", "fc7.{end}"),
+        Rule("classifier.6.{end}", "head.fc.{end}"),  # which the file's own code leaves behind
     ),
     requires=(r"features\.18\.weight", r"classifier\.0\.weight", r"classifier\.3\.weight"),
-    read=lambda shapes, given: configured(C3DConfig, given, num_classes=0, pool5="padded"),
+    read=_read_c3d("features.0", "classifier.0", "classifier.6", "padded"),
     says=("pool5 is padded, as the file's own code; the weights were made by Caffe, which rounds up",),
 )
 

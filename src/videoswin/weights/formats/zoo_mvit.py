@@ -88,7 +88,7 @@ def _reader(rules: tuple[Rule, ...]) -> Any:
         ours = renamed(rules, shapes)
         patch = need_shape(ours, "patch_embed.weight")
         blocks = depth(ours, "blocks.{i}.attn.proj.weight")
-        v2 = "blocks.0.attn.rel_pos_h" in ours
+        v2 = any(".attn.rel_pos_" in name for name in ours)
         widths = [need_shape(ours, f"blocks.{i}.mlp.fc2.weight")[0] for i in range(blocks)]
         widens = [i for i in range(blocks) if widths[i] != ([patch[0], *widths][i])]
         hidden = need_shape(ours, "blocks.0.mlp.fc1.weight")

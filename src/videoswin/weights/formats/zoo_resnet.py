@@ -6,6 +6,7 @@ from typing import Any
 
 from videoswin.weights.formats.zoo_rules import (
     CONV2D,
+    Change,
     Rule,
     Shapes,
     ZooFamily,
@@ -21,6 +22,8 @@ from videoswin.zoo.resnet import ResNetConfig
 __all__ = ["FAMILIES", "open_questions", "read_resnet"]
 
 _NL = "layer{i}.{j}.context"
+_PAIR = Change(lambda t: t[0].flatten(1), lambda t: [t[:, :, None, None]])
+"""A 1x1 convolution over pairs of places in the file, a linear layer here."""
 _EIGHT = {"clip_len": 8, "conv1_stride_t": 1, "pool1_stride_t": 1}
 
 
@@ -54,7 +57,7 @@ _MM = _resnet_rules(
             for dot in ("0.", "")
         ),
         Rule(f"{_MM_NL}.theta.conv.{{end}}", f"{_NL}.theta.{{end}}"),
-        Rule(f"{_MM_NL}.concat_project.conv.weight", f"{_NL}.pair.weight"),
+        Rule(f"{_MM_NL}.concat_project.conv.weight", f"{_NL}.pair.weight", _PAIR),
         Rule(f"{_MM_NL}.conv_out.conv.{{end}}", f"{_NL}.out.{{end}}"),
         Rule(f"{_MM_NL}.conv_out.bn.{{end}}", f"{_NL}.bn.{{end}}"),
     ],

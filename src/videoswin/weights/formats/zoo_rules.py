@@ -110,6 +110,8 @@ class ZooFamily:
     """Settings that the tensors cannot tell; "context.mode" is the mode of a non-local block."""
     asks_of: Callable[[Any], tuple[str, ...]] | None = None
     """The same for one configuration, where some files leave nothing open."""
+    in_the_open: bool = False
+    """Its names are told from other families' only if nothing stands before them."""
     says: tuple[str, ...] = field(default=())
     """Behaviours that the family, not a tensor, decides; lines for the load report."""
 
@@ -124,26 +126,41 @@ class ZooFamily:
         ours: dict[str, Tensor] = {}
         used: set[str] = set()
         for name in tensors:
+            if name in used:
+                continue
             for rule in self.rules:
-                values = rule.parts[0].match(name)
+                values = next((v for part in rule.parts if (v := part.match(name)) is not None), None)
                 if values is None:
                     continue
+                used.add(name)  # and stands alone, if another part is missing
                 names = [part.fill(values) for part in rule.parts]
                 if all(n in tensors for n in names):
                     ours[rule.our_name.fill(values)] = rule.change.to_ours([tensors[n] for n in names])
                     used.update(names)
-                    break
+                break
         rest = [name for name in tensors if name not in used]
         dropped = [name for name in rest if any(re.fullmatch(p, name) for p in self.harmless)]
         return ours, dropped, [name for name in rest if name not in dropped]
 
     def theirs(self, name: str) -> str:
         """One of our names in the family's words; of what it keeps apart, the first."""
+        return self.all_theirs(name)[0]
+
+    def all_theirs(self, name: str) -> tuple[str, ...]:
+        """One of our names in the family's words: more than one of what it keeps apart."""
         for rule in self.rules:
             values = rule.our_name.match(name)
             if values is not None:
-                return rule.parts[0].fill(values)
-        return name
+                return tuple(part.fill(values) for part in rule.parts)
+        return (name,)
+
+    def half_a_head(self, shapes: Shapes) -> str | None:
+        """The weight of a head of which a file has the bias alone: without it, the number of classes is not known."""
+        for head in ("head.fc", "head_dist.fc"):
+            weight, bias = (self.theirs(f"{head}.{end}") for end in ("weight", "bias"))
+            if bias in shapes and weight not in shapes:
+                return weight
+        return None
 
     def knows(self, name: str) -> bool:
         """Whether a rule has a place for a file's tensor of this name."""
@@ -171,12 +188,14 @@ def configured(kind: type[_Config], given: Mapping[str, Any], **read: Any) -> _C
 
 
 def depth(shapes: Shapes, template: str) -> int:
-    """How many numbers in a row, from 0, fill the one field of a template: blocks of a stage, layers."""
-    compiled = _Template(template)
-    count = 0
-    while compiled.fill({"i": str(count)}) in shapes:
-        count += 1
-    return count
+    """How many numbers in a row, from 0, fill the one field of a template: blocks of a stage, layers.
+
+    One tensor of a block is enough, so that a block without the template's own is a block that lacks it.
+    """
+    before, _, after = template.partition("{i}")
+    block = re.compile(rf"{re.escape(before)}(\d{{1,4}}){re.escape(after[:1])}")
+    found = {int(match[1]) for name in shapes if (match := block.match(name))}
+    return next(count for count in range(len(found) + 1) if count not in found)
 
 
 def renamed(rules: tuple[Rule, ...], shapes: Shapes) -> dict[str, tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from videoswin.weights.formats.zoo_blocks import hub_block, read_sizes, same_block, token_rules
+from videoswin.weights.formats.zoo_blocks import bare, hub_block, read_sizes, same_block, token_rules
 from videoswin.weights.formats.zoo_rules import Rule, Shapes, ZooFamily, configured, depth, need_shape
 from videoswin.zoo.timesformer import TimeSformerConfig
 
@@ -27,7 +27,7 @@ _OFFICIAL = (
 
 
 def _kind(shapes: Shapes, time: str, step: str) -> str:
-    if step in shapes:
+    if any(step in name for name in shapes):
         return "divided"
     return "joint" if time in shapes else "space"
 
@@ -42,7 +42,7 @@ def _read_official(shapes: Shapes, given: Mapping[str, Any]) -> TimeSformerConfi
     return configured(
         TimeSformerConfig,
         given,
-        attention=_kind(shapes, "model.time_embed", "model.blocks.0.temporal_fc.weight"),
+        attention=_kind(shapes, "model.time_embed", ".temporal_"),
         clip_len=shapes.get("model.time_embed", (1, 8))[1],
         depth=depth(shapes, "model.blocks.{i}.norm1.weight"),
         num_classes=shapes.get("model.head.weight", (0,))[0],
@@ -89,7 +89,7 @@ def _read_ts_hub(shapes: Shapes, given: Mapping[str, Any]) -> TimeSformerConfig:
     return configured(
         TimeSformerConfig,
         given,
-        attention=_kind(shapes, time, "timesformer.encoder.layer.0.temporal_dense.weight"),
+        attention=_kind(shapes, time, ".temporal_"),
         clip_len=shapes.get(time, (1, 8))[1],
         depth=depth(shapes, "timesformer.encoder.layer.{i}.layernorm_before.weight"),
         num_classes=shapes.get("classifier.weight", (0,))[0],
@@ -109,6 +109,7 @@ TIMESFORMER_HUB = ZooFamily(
     asks=("num_heads",),
     says=("space only: averaged over the frames, as the official code, where transformers answers for each frame",),
 )
+TIMESFORMER_HUB_BARE = bare(TIMESFORMER_HUB, "timesformer")
 
 _MM_LAYER = "backbone.transformer_layers.layers.{i}"
 
@@ -155,7 +156,7 @@ def _read_ts_mm(shapes: Shapes, given: Mapping[str, Any]) -> TimeSformerConfig:
         need_shape(shapes, "backbone.pos_embed"),
         1,
     )
-    step = "backbone.transformer_layers.layers.0.attentions.0.temporal_fc.weight"
+    step = ".temporal_fc."
     return configured(
         TimeSformerConfig,
         given,
@@ -171,7 +172,7 @@ TIMESFORMER_MMACTION2 = ZooFamily(
     name="timesformer_mmaction2",
     title="TimeSformer, divided, MMAction2",
     rules=_mm_timesformer(divided=True),
-    requires=(r"backbone\.transformer_layers\.layers\.0\.attentions\.0\.temporal_fc\.weight",),
+    requires=(r"backbone\.transformer_layers\.layers\.0\.attentions\.0\.temporal_fc\..*",),
     read=_read_ts_mm,
     asks=("num_heads",),
 )
@@ -179,9 +180,15 @@ TIMESFORMER_MMACTION2_PLAIN = ZooFamily(
     name="timesformer_mmaction2_plain",
     title="TimeSformer, joint or space only, MMAction2",
     rules=_mm_timesformer(divided=False),
-    requires=(r"backbone\.transformer_layers\.layers\.0\.norms\.0\.weight",),
+    requires=(r"backbone\.transformer_layers\.layers\.0\.norms\.0\..*",),
     read=_read_ts_mm,
     asks=("num_heads",),
 )
 
-FAMILIES = (TIMESFORMER_OFFICIAL, TIMESFORMER_HUB, TIMESFORMER_MMACTION2, TIMESFORMER_MMACTION2_PLAIN)
+FAMILIES = (
+    TIMESFORMER_OFFICIAL,
+    TIMESFORMER_HUB,
+    TIMESFORMER_HUB_BARE,
+    TIMESFORMER_MMACTION2,
+    TIMESFORMER_MMACTION2_PLAIN,
+)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from videoswin.weights.formats.zoo_blocks import hub_block, read_sizes, same_block, token_rules
+from videoswin.weights.formats.zoo_blocks import bare, hub_block, read_sizes, same_block, token_rules
 from videoswin.weights.formats.zoo_rules import Rule, Shapes, ZooFamily, configured, depth, need_shape
 from videoswin.zoo.vit import ViTConfig
 from videoswin.zoo.vtn import VTNConfig
@@ -22,7 +22,7 @@ _TIMM = (
 
 
 def _read_timm(shapes: Shapes, given: Mapping[str, Any]) -> ViTConfig:
-    distilled = "dist_token" in shapes
+    distilled = any(name.startswith(("dist_token", "head_dist.")) for name in shapes)
     sizes = read_sizes(
         need_shape(shapes, "patch_embed.proj.weight"),
         need_shape(shapes, "blocks.0.mlp.fc1.weight"),
@@ -36,7 +36,7 @@ def _read_timm(shapes: Shapes, given: Mapping[str, Any]) -> ViTConfig:
         given,
         depth=layers,
         distilled=distilled,
-        second_head=distilled and "head_dist.weight" in shapes,
+        second_head="head_dist.weight" in shapes,
         num_classes=classes,
         **sizes,
     )
@@ -107,7 +107,7 @@ DEIT_HUB = ZooFamily(
     title="DeiT with one head for images, transformers",
     rules=_hub_vit("deit", "classifier", "distillation_classifier"),
     requires=(r"deit\.embeddings\.distillation_token",),
-    forbids=(r"distillation_classifier\.weight",),
+    forbids=(r"(distillation|cls)_classifier\..*",),
     read=_read_hub_vit("deit", "classifier", distilled=True),
     harmless=(r"deit\.pooler\..*",),
     asks=("num_heads",),
@@ -117,11 +117,15 @@ DEIT_DISTILLED_HUB = ZooFamily(
     name="deit_distilled_transformers",
     title="DeiT with two heads for images, transformers",
     rules=_hub_vit("deit", "cls_classifier", "distillation_classifier"),
-    requires=(r"deit\.embeddings\.distillation_token", r"distillation_classifier\.weight"),
+    requires=(r"deit\.embeddings\..*", r"distillation_classifier\..*"),
     read=_read_hub_vit("deit", "cls_classifier", distilled=True, second_head=True),
     asks=("num_heads",),
     says=(_HUB_EPS,),
 )
+
+_HUB_PATCH = "embeddings.patch_embeddings.projection.weight"
+VIT_HUB_BARE = bare(VIT_HUB, "vit", forbids=(r"embeddings\.distillation_token",), axes=(_HUB_PATCH, 4))
+DEIT_HUB_BARE = bare(DEIT_HUB, "deit", axes=(_HUB_PATCH, 4))
 
 # VTN.
 
@@ -174,7 +178,7 @@ VTN_OFFICIAL = ZooFamily(
     name="vtn_official",
     title="VTN, official",
     rules=_VTN,
-    requires=(r"temporal_encoder\.embeddings\.LayerNorm\.weight", r"backbone\.blocks\.0\.attn\.qkv\.weight"),
+    requires=(r"temporal_encoder\..*", r"backbone\.blocks\.0\..*"),  # below "backbone." it is a whole ViT
     read=_read_vtn,
     harmless=(r"temporal_encoder\.embeddings\.position_ids", r"temporal_encoder\.embeddings\.word_embeddings\..*",
               r"temporal_encoder\.pooler\..*"),
@@ -247,4 +251,6 @@ VJEPA2_HUB = ZooFamily(
     asks=("num_heads", "clip_len", "crop_size"),
 )
 
-FAMILIES = (VIT_TIMM, VIT_HUB, DEIT_HUB, DEIT_DISTILLED_HUB, VTN_OFFICIAL, VIDEOMAE_HUB, VJEPA2_HUB)
+FAMILIES = (
+    VIT_TIMM, VIT_HUB, VIT_HUB_BARE, DEIT_HUB, DEIT_HUB_BARE, DEIT_DISTILLED_HUB, VTN_OFFICIAL, VIDEOMAE_HUB, VJEPA2_HUB,
+)  # fmt: skip

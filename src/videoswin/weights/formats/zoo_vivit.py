@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videoswin.weights.formats.zoo_blocks import hub_block, token_rules
+from videoswin.weights.formats.zoo_blocks import bare, hub_block, token_rules
 from videoswin.weights.formats.zoo_rules import Change, Rule, Shapes, ZooFamily, configured, depth, need_shape
 from videoswin.zoo.vivit import ViViTConfig
 
@@ -127,7 +127,10 @@ def vivit_scenic(num_heads: int, model: int) -> ZooFamily:
             # The table holds time times space: what is published has square frames, and 16 steps unless said otherwise.
             places = positions - (1 if model == 1 else 0)
             steps = given.get("clip_len", 32) // kernel[0]
-            settings["crop_size"] = kernel[2] * round((places / steps) ** 0.5)
+            side = round((places / steps) ** 0.5)
+            if model == 4 and steps * side**2 == positions - 1:
+                raise KeyError("cls")  # the names of model 4 are those of model 1 without its class token
+            settings["crop_size"] = kernel[2] * side
         return configured(ViViTConfig, given, **settings | {"clip_len": steps * kernel[0]})
 
     return ZooFamily(
@@ -180,4 +183,6 @@ VIVIT_HUB = ZooFamily(
     asks=("num_heads", "clip_len"),
 )
 
-FAMILIES = (VIVIT_HUB,)
+VIVIT_HUB_BARE = bare(VIVIT_HUB, "vivit", axes=("embeddings.patch_embeddings.projection.weight", 5))
+
+FAMILIES = (VIVIT_HUB, VIVIT_HUB_BARE)
