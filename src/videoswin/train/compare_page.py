@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from videoswin.predict.calibration import few_groups
 from videoswin.predict.pages import render_page
 from videoswin.storage.atomic import replace_file
 
-__all__ = ["COLUMNS", "TableRow", "table_rows", "write_page"]
+__all__ = ["COLUMNS", "TableRow", "about_groups", "table_rows", "write_page"]
 
 COLUMNS = (
     "model",
@@ -93,6 +94,25 @@ def _verdict(difference: Mapping[str, float] | None) -> str:
     return "lower" if difference["high"] < 0 else "no difference seen"
 
 
+def about_groups(results: Mapping[str, Any]) -> str:
+    """What the ranges cannot say, where no groups are given or only few; or nothing."""
+    units: list[str] = results.get("groups", [])
+    named = _named_groups(units)
+    if units and not named:
+        return (
+            "No groups are given: clips of one person or scene may stand on both sides, and the figures then hold for these people "
+            'and scenes, not for new ones. A column "group" says who or where.'
+        )
+    if units and few_groups(units):
+        return f"There are only {len(named)} groups: the ranges count clips alone, and hold for these groups, not for others."
+    return ""
+
+
+def _named_groups(units: Sequence[str]) -> set[str]:
+    """Without those that stand for a single clip."""
+    return {unit for unit in units if not unit.startswith("\0")}
+
+
 def write_page(results: Mapping[str, Any], order: Sequence[str], out: Path) -> Path:
     """Writes the pictures and the page; gives the page's path."""
     pictures = []
@@ -111,6 +131,9 @@ def write_page(results: Mapping[str, Any], order: Sequence[str], out: Path) -> P
         terms=results["terms"],
         machine=results["machine"],
         clips=results.get("clips", ""),
+        data=Path(results.get("asked", {}).get("data", "")).name,
+        about_groups=about_groups(results),
+        grouped=bool(_named_groups(results.get("groups", []))),
         classes=results.get("classes"),
         models=[(name, results["models"].get(name, {})) for name in order],
     )
