@@ -67,6 +67,7 @@ def test_a_comparison(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         assert ("difference" in entry) == (name != "tiny_vit")
     page = (out / "compare.html").read_text()
     assert "2 folds, 2 seeds" in page  # not of whole groups: none are given
+    assert "For all models: augment none, clip_len 16, epochs 1." in page
     assert "No groups are given" in page
     assert page.count("data:image/svg+xml;base64,") == 2
     assert "tiny_c3d:width=2" in page

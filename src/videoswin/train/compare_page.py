@@ -45,6 +45,10 @@ _COLOURS = (
 )
 
 
+_TOLD = ("folds", "seeds", "adapt")
+"""Terms that the page's first sentence has, or that no option changes."""
+
+
 @dataclass(frozen=True)
 class TableRow:
     """A model's cells in the order of :data:`COLUMNS`; or why there are none."""
@@ -133,6 +137,7 @@ def write_page(results: Mapping[str, Any], order: Sequence[str], out: Path) -> P
         clips=results.get("clips", ""),
         data=Path(results.get("asked", {}).get("data", "")).name,
         about_groups=about_groups(results),
+        asked_for=", ".join(f"{name} {value}" for name, value in results["terms"].items() if name not in _TOLD),
         grouped=bool(_named_groups(results.get("groups", []))),
         classes=results.get("classes"),
         models=[(name, results["models"].get(name, {})) for name in order],
@@ -147,10 +152,12 @@ def _picture(results: Mapping[str, Any], order: Sequence[str], axis: str, value:
     """Accuracy against a cost, on a logarithmic scale, bars for the interval; None before there is a figure."""
     shown = [(name, results["models"].get(name, {})) for name in order]
     shown = [(name, entry) for name, entry in shown if "accuracy" in entry and "macs" in entry]
+    from_the_left = [name for name, _ in sorted(shown, key=lambda one: value(one[1]))]
     if not shown:
         return None
     import matplotlib as mpl
     from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -159,13 +166,15 @@ def _picture(results: Mapping[str, Any], order: Sequence[str], axis: str, value:
         low, high = (100 * bound for bound in entry["interval"] or (entry["accuracy"],) * 2)
         colour, at = _COLOURS[number % len(_COLOURS)], max(value(entry), 1e-6)
         axes.errorbar([at], [share], [[max(share - low, 0)], [max(high - share, 0)]], fmt="o", color=colour, capsize=3)
-        axes.annotate(name, (at, share), xytext=(7, 5), textcoords="offset points", color=colour, fontsize=9)
+        beside = (7, -13 if from_the_left.index(name) % 2 else 5)  # names of equal accuracies do not lie on each other
+        axes.annotate(name, (at, share), xytext=beside, textcoords="offset points", color=colour, fontsize=9)
     axes.set(xscale="log", xlabel=axis, ylabel="held-out accuracy, %")
     axes.margins(x=0.25)
     low, high = axes.get_xlim()
-    if high < 15 * low:  # 0.36, where the usual labels are 3.6 x 10^-1
+    if high < 15 * low:  # 0.36, where the usual labels are 3.6 x 10^-1; few of them, so that none lies on another
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(lambda at, _: f"{at:.3g}")
-        axes.xaxis.set_minor_formatter(lambda at, _: f"{at:.3g}")
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
