@@ -67,7 +67,7 @@ def test_a_comparison(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         assert ("difference" in entry) == (name != "tiny_vit")
     page = (out / "compare.html").read_text()
     assert "2 folds, 2 seeds" in page  # not of whole groups: none are given
-    assert "For all models: augment none, clip_len 16, epochs 1." in page
+    assert "For all models: clip_len 16, augment none, epochs 1." in page
     assert "No groups are given" in page
     assert page.count("data:image/svg+xml;base64,") == 2
     assert "tiny_c3d:width=2" in page
@@ -189,7 +189,7 @@ def test_on_another_machine(videos: Path, tmp_path: Path, capsys: pytest.Capture
 
 def test_differences_are_to_the_first_of_today() -> None:
     right = {"a": "1111", "b": "1010"}
-    models = {
+    models: dict[str, Any] = {
         n: {"runs": [{"seed": 0, "accuracy": c.count("1") / 4, "folds": [1, 0], "train_seconds": [1], "correct": c}]}
         for n, c in right.items()
     }

@@ -51,7 +51,7 @@ def measure_costs(
     say("measuring time and memory of one clip")
     calls: dict[str, Callable[[], object]] = {}
     for name, plan in plans.items():
-        models[name] |= dict.fromkeys(COSTS)
+        models[name].update(dict.fromkeys(COSTS))
         try:
             call = _one_clip(plan, device)
             call()  # warm
