@@ -77,3 +77,10 @@ def test_few_or_perfect_answers_still_have_an_interval(right: int, of: int):
     low, high = accuracy_interval([i < right for i in range(of)], [""] * of)
     assert 0 <= low <= right / of <= high <= 1
     assert high - low > 0.2
+
+
+def test_groups_that_are_equally_good_do_not_make_an_accuracy_certain() -> None:
+    """One answer for all clips of balanced groups is right for a third of each."""
+    low, high = accuracy_interval([True, False, False] * 8, [str(number // 6) for number in range(24)])
+    assert low < 0.25
+    assert high > 0.45

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from tests.zoo.tiny_models import with_tiny_models
 from videoswin.cli.main import main
 from videoswin.errors import ConfigError, Interrupted, WeightsError
 from videoswin.train import compare as comparing
-from videoswin.train.compare import difference_of
+from videoswin.train import compare_costs
+from videoswin.train.compare import difference_of, summarise
+from videoswin.train.compare_page import about_groups
 from videoswin.train.contenders import parse_contenders, parse_recipes
 
 __all__ = ["with_tiny_models"]
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("with_tiny_models", "quick")
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pictures of every run; processes of their own, for memory, know no tiny models and take a second each."""
     monkeypatch.setattr("videoswin.train.loop.draw_curves", lambda path, rows: None)
-    monkeypatch.setattr(comparing, "peak_memory", lambda name, job, part: 2**20 * job.clip[0])
+    monkeypatch.setattr(compare_costs, "peak_memory", lambda name, job, part: 2**20 * job.clip[0])
 
 
 def run(videos: Path, out: Path, models: str, *options: str) -> int:
@@ -63,6 +66,9 @@ def test_a_comparison(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         assert entry["memory_bytes"] == 2**24
         assert ("difference" in entry) == (name != "tiny_vit")
     page = (out / "compare.html").read_text()
+    assert "2 folds, 2 seeds" in page  # not of whole groups: none are given
+    assert "For all models: clip_len 16, augment none, epochs 1." in page
+    assert "No groups are given" in page
     assert page.count("data:image/svg+xml;base64,") == 2
     assert "tiny_c3d:width=2" in page
     assert (out / "accuracy_gmacs.svg").read_bytes().startswith(b"<?xml")
@@ -98,7 +104,9 @@ def test_a_stopped_comparison_goes_on(
     assert run(videos, tmp_path / "parts", models) == 130
     half = json.loads((tmp_path / "parts" / "compare.json").read_text())
     assert [len(entry["runs"]) for entry in half["models"].values()] == [1, 1]
-    capsys.readouterr()
+    told = capsys.readouterr().err
+    assert f"Go on: videoswin compare --resume --out {tmp_path / 'parts'}" in told
+    assert "tiny_c3d" in (tmp_path / "parts" / "compare.html").read_text()
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "--resume", "--out", "parts", "--json"]) == 0
     assert without_times(json.loads(capsys.readouterr().out)) == without_times(whole)
@@ -114,6 +122,91 @@ def test_a_stopped_comparison_goes_on(
     assert "its runs so far had the recipe scratch, not finetune" in capsys.readouterr().err
     assert main(["compare", "--out", "new", "--models", models]) == 2
     assert "Name DATA" in capsys.readouterr().err
+
+
+def test_wrong_clips_are_the_fault_of_no_model(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One error, nothing measured and nothing written, so that the same command may be given again."""
+    out, models = tmp_path / "out", "tiny_vit,tiny_c3d"
+    assert run(tmp_path / "none.csv", out, models) == 2
+    assert capsys.readouterr().err.count("does not exist") == 1
+    assert main(["compare", str(videos), "--models", models, "--out", str(out), "--folds", "40"]) == 2
+    assert capsys.readouterr().err.count("Too few groups or single clips (12)") == 1
+    odd = shutil.copytree(videos, tmp_path / "odd")
+    whole = (odd / "nod" / "0.mp4").read_bytes()
+    (odd / "nod" / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (odd / "wave" / "text.mp4").write_text("no video")
+    assert run(odd, out, models) == 2
+    told = capsys.readouterr().err
+    assert "2 of 14 clips cannot be read" in told
+    assert told.count("cut.mp4: ") == told.count("text.mp4: ") == 1
+    assert "failed" not in told
+    assert not out.exists()
+
+
+def test_a_model_that_cannot_be_timed_learns_all_the_same(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All models are held at once while they are timed; one may not fit beside the others."""
+    real = compare_costs._one_clip
+
+    def full(plan: Any, device: Any) -> Any:
+        if plan.classifier.name == "tiny_c3d":
+            raise RuntimeError("CUDA out of memory.\nTried to allocate 20 GiB.")
+        return real(plan, device)
+
+    monkeypatch.setattr(compare_costs, "_one_clip", full)
+    assert run(videos, tmp_path / "out", "tiny_c3d,tiny_vit") == 0
+    told = capsys.readouterr()
+    assert "the time of tiny_c3d is not known: CUDA out of memory. Tried to allocate 20 GiB." in told.err
+    models = json.loads(told.out)["models"]
+    assert models["tiny_c3d"]["latency_s"] is None
+    assert models["tiny_vit"]["latency_ratio"]["median"] == 1.0
+    assert [len(entry["runs"]) for entry in models.values()] == [2, 2]
+
+
+def test_on_another_machine(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Times of two machines never stand beside each other as those of one."""
+    out = tmp_path / "out"
+    assert run(videos, out, "tiny_vit") == 0
+    results = json.loads((out / "compare.json").read_text())
+    here = dict(results["machine"])
+    results["machine"]["processor"] = "Another One"
+    results["models"]["tiny_vit"]["latency_s"] = [99.0, 99.0, 99.0]
+    (out / "compare.json").write_text(json.dumps(results))
+    capsys.readouterr()
+    assert main(["compare", "--resume", "--out", str(out), "--json"]) == 0
+    told = capsys.readouterr()
+    assert "another machine (processor" in told.err
+    again = json.loads(told.out)
+    assert again["machine"] == here
+    assert again["models"]["tiny_vit"]["latency_s"][0] < 99
+    assert again["models"]["tiny_vit"]["runs"] == results["models"]["tiny_vit"]["runs"]
+    assert run(videos, out, "tiny_vit:32", "--resume") == 0
+    assert "not in the table, as --models leaves it out: tiny_vit." in capsys.readouterr().err
+
+
+def test_differences_are_to_the_first_of_today() -> None:
+    right = {"a": "1111", "b": "1010"}
+    models: dict[str, Any] = {
+        n: {"runs": [{"seed": 0, "accuracy": c.count("1") / 4, "folds": [1, 0], "train_seconds": [1], "correct": c}]}
+        for n, c in right.items()
+    }
+    results = {"groups": ["p", "q", "r", "s"], "models": models}
+    summarise(results, ["a", "b"])
+    assert ("difference" in models["a"], models["b"]["difference"]["mean"]) == (False, -0.5)
+    summarise(results, ["b", "a"])
+    assert ("difference" in models["b"], models["a"]["difference"]["mean"]) == (False, 0.5)
+
+
+def test_what_ranges_cannot_say_is_said() -> None:
+    assert about_groups({}) == about_groups({"groups": ["p", "q", "r", "s"]}) == ""
+    assert "No groups" in about_groups({"groups": ["\0/a.mp4", "\0/b.mp4"]})
+    few = ["p", "q"] * 6
+    assert "only 2 groups" in about_groups({"groups": few})
+    gain = difference_of([1.0] * 4 + [0.0] * 8, [0.0] * 12, few)  # two from each: no two groups are so alike
+    assert gain["low"] < gain["mean"] < gain["high"]
 
 
 @pytest.mark.parametrize(

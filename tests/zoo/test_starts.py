@@ -1,13 +1,16 @@
 """Starts from image weights: a clip of one repeated frame gives the image model's features."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from videoswin.errors import ConfigError
 from videoswin.interface.video_model import VideoModel
+from videoswin.weights.any_file import load_file
 from videoswin.weights.formats import zoo_resnet
 from videoswin.zoo import create_model
 from videoswin.zoo.starts import inflated, start_from_image
@@ -158,9 +161,51 @@ def test_a_cnn_with_blocks_starts_from_one_without() -> None:
     assert all(".context." in name or name.startswith("head") for name in report.fresh)
 
 
+def on_images(tensors: dict[str, Tensor], image: Tensor) -> Tensor:
+    """A ResNet for images, (B, 3, H, W) -> logits, as torchvision computes it."""
+
+    def unit(x: Tensor, conv: str, norm: str, stride: int = 1, side: int = 0) -> Tensor:
+        x = functional.conv2d(x, tensors[f"{conv}.weight"], stride=stride, padding=side)
+        mean, var, weight, bias = (tensors[f"{norm}.{n}"] for n in ("running_mean", "running_var", "weight", "bias"))
+        return functional.batch_norm(x, mean, var, weight, bias)
+
+    x = functional.max_pool2d(unit(image, "conv1", "bn1", 2, 3).relu(), 3, 2, 1)
+    for layer in (1, 2, 3, 4):
+        for block in range(sum(f"layer{layer}.{i}.conv1.weight" in tensors for i in range(9))):
+            at, stride = f"layer{layer}.{block}", 2 if layer > 1 and block == 0 else 1
+            inner = unit(x, f"{at}.conv1", f"{at}.bn1").relu()
+            inner = unit(inner, f"{at}.conv2", f"{at}.bn2", stride, 1).relu()
+            inner = unit(inner, f"{at}.conv3", f"{at}.bn3")
+            if f"{at}.downsample.0.weight" in tensors:
+                x = unit(x, f"{at}.downsample.0", f"{at}.downsample.1", stride)
+            x = (x + inner).relu()
+    return functional.linear(x.mean((2, 3)), tensors["fc.weight"], tensors["fc.bias"])
+
+
+def test_an_image_resnets_file_is_read_and_starts_i3d(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"width": 4, "depths": (1, 2, 1, 1)}
+    source = shaken(create_model("i3d_r50_micro", 5, **small))
+    frames = {n: t.sum(2, keepdim=True) if t.ndim == 5 else t for n, t in source.state_dict().items()}
+    theirs = zoo_resnet.RESNET_IMAGE.to_theirs(frames)
+    assert theirs["conv1.weight"].shape == (4, 3, 7, 7)
+    torch.save(theirs, tmp_path / "resnet.pth")
+    model, report = load_file(tmp_path / "resnet.pth")
+    assert report.family == "resnet_torchvision_2d"
+    clip = torch.randn(2, 3, 3, 40, 40)
+    with torch.no_grad():
+        expected = torch.stack([on_images(theirs, clip[:, :, i]) for i in range(3)]).mean(0)
+        torch.testing.assert_close(model.eval()(clip), expected, rtol=1e-5, atol=1e-5)
+    video = create_model("i3d_r50_micro", 7, **small)
+    began = start_from_image(video, model.state_dict())
+    assert set(began.fresh) == {"head.fc.weight", "head.fc.bias"}
+    summed = video.state_dict()["layer1.0.conv1.conv.weight"].sum(2)
+    torch.testing.assert_close(summed, theirs["layer1.0.conv1.weight"])
+
+
 def test_a_resnet_starts_from_torchvisions_names() -> None:
     model = create_model("i3d_r50_micro", 5, width=8)
-    theirs = zoo_resnet.RESNET_IMAGE.to_theirs(flat(model))
+    frames = {n: t.sum(2, keepdim=True) if t.ndim == 5 else t for n, t in model.state_dict().items()}
+    theirs = zoo_resnet.RESNET_IMAGE.to_theirs(frames)
     assert "layer2.0.downsample.1.running_mean" in theirs
     config = zoo_resnet.RESNET_IMAGE.read({n: tuple(t.shape) for n, t in theirs.items()}, {})
     assert (config.to_dict()["depths"], config.to_dict()["width"]) == ([3, 4, 6, 3], 8)

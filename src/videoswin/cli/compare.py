@@ -94,9 +94,9 @@ def compare(
     from videoswin.classifier.device import choose_device
     from videoswin.cli.watch import part_watch
     from videoswin.data.containers import Limits
-    from videoswin.errors import ConfigError
+    from videoswin.errors import ConfigError, Interrupted
     from videoswin.train.compare import Comparison, Terms, begun_with
-    from videoswin.train.compare_page import COLUMNS, table_rows, write_page
+    from videoswin.train.compare_page import COLUMNS, about_groups, table_rows, write_page
     from videoswin.train.contenders import parse_contenders, parse_recipes
     from videoswin.train.preferences import Preferences
 
@@ -147,8 +147,13 @@ def compare(
         say=say,
         watch=lambda what, trainer: part_watch(what, trainer.settings.epochs),
     )
-    results = comparison.run()
     order = [one.text for one in contenders]
+    try:
+        results = comparison.run()
+    except (Interrupted, KeyboardInterrupt):
+        if any(entry["runs"] for entry in comparison.results["models"].values()):
+            say(f"what is known so far: {write_page(comparison.results, order, out)}")
+        raise
     page = write_page(results, order, out)
     if json_only:
         print(json.dumps(results))
@@ -163,6 +168,8 @@ def compare(
                 show(f"{row.cells[0]} failed: {row.error}")
             elif row.verdict == "no difference seen":
                 show(f"{row.cells[0]} and {order[0]}: these clips do not tell them apart.")
+        if note := about_groups(results):
+            show(note)
         show(f"The page: {page}")
     failed = sum("error" in results["models"][name] for name in order)
     return FAILED if failed == len(order) else SOME_UNREADABLE if failed else DONE

@@ -74,7 +74,7 @@ def accuracy_interval(correct: Sequence[bool], groups: Sequence[str], seed: int 
 
     Groups are drawn anew with replacement (a bootstrap): clips of one person or scene succeed and fail together, so that
     clips drawn one by one would look surer than they are. Clips without a group ("") are drawn singly. With fewer than four
-    draws, or all right or all wrong, it is Wilson's interval, which counts clips alone.
+    draws, or where all groups are equally good (all right, all wrong), it is Wilson's interval, which counts clips alone.
     """
     right = torch.tensor(list(correct), dtype=torch.float64)
     names = {name: number for number, name in enumerate(dict.fromkeys(g or f"\0{i}" for i, g in enumerate(groups)))}
@@ -82,7 +82,7 @@ def accuracy_interval(correct: Sequence[bool], groups: Sequence[str], seed: int 
     hits = torch.zeros(len(names), dtype=torch.float64).index_add_(0, place, right)
     sizes = torch.bincount(place, minlength=len(names)).double()
     share = float(right.mean())
-    if len(names) < _FEWEST_GROUPS or share in (0.0, 1.0):
+    if len(names) < _FEWEST_GROUPS or torch.allclose(hits / sizes, hits[:1] / sizes[:1]):
         return _wilson(share, len(right))
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(names), (_RESAMPLES, len(names)), generator=generator)

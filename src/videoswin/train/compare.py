@@ -21,17 +21,17 @@ from typing import Any
 
 import torch
 
-from videoswin.bench.measure import Job, peak_memory
-from videoswin.bench.timing import take_turns
-from videoswin.bench.variants import OURS
+from videoswin.data.annotations import Clip
 from videoswin.data.containers import Limits
-from videoswin.errors import ConfigError, Interrupted, VideoSwinError, WeightsError
-from videoswin.predict.calibration import accuracy_interval
+from videoswin.data.part import open_clip
+from videoswin.errors import ConfigError, Interrupted, OutOfMemoryError, VideoError, WeightsError
+from videoswin.predict.calibration import accuracy_interval, few_groups
 from videoswin.storage.atomic import replace_file
+from videoswin.train.compare_costs import COSTS, MISHAPS, machine, measure_costs
 from videoswin.train.contenders import Contender
 from videoswin.train.folds import measure
 from videoswin.train.loop import Trainer
-from videoswin.train.plan import Plan, make_plan
+from videoswin.train.plan import Plan, list_of, make_plan
 from videoswin.train.preferences import Preferences
 from videoswin.train.watching import Watch
 from videoswin.zoo import config_to_dict, count_macs
@@ -39,8 +39,8 @@ from videoswin.zoo import config_to_dict, count_macs
 __all__ = ["Comparison", "Terms", "answers_by_clip", "begun_with", "difference_of", "summarise"]
 
 RESULTS = "compare.json"
-_REPEATS = 7
 _RESAMPLES = 2000
+_NAMED = 20  # clips that cannot be read
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Comparison:
         self.results: dict[str, Any] = {
             "asked": dict(asked or {}),
             "terms": json.loads(json.dumps({**wanted, "seeds": terms.seeds, **terms.settings})),
-            "machine": {"device": str(terms.device), "threads": torch.get_num_threads(), "torch": torch.__version__},
+            "machine": machine(terms.device),
             "models": {},
         }
         if (out / RESULTS).exists():
@@ -115,23 +115,40 @@ class Comparison:
         for name in ("models", "groups", "classes", "clips"):
             if name in before:
                 self.results[name] = before[name]
+        models: dict[str, Any] = self.results["models"]
         for one in self.contenders:  # what failed is tried again
-            if (kept := self.results["models"].get(one.text)) and "error" in kept:
-                del kept["error"]
+            models.get(one.text, {}).pop("error", None)
+        here: dict[str, Any] = self.results["machine"]
+        there: dict[str, Any] = before.get("machine", {})
+        if moved := [name for name in here if there.get(name, here[name]) != here[name]]:
+            pairs = "; ".join(f"{name} {here[name]}, not {there[name]}" for name in moved)
+            self.say(
+                f"this is another machine ({pairs}): time and memory of one clip are measured anew, and the seconds of training are "
+                "of both."
+            )
+            for entry in models.values():
+                for name in COSTS:
+                    entry.pop(name, None)
+        if left := [name for name in models if name not in {one.text for one in self.contenders}]:
+            self.say(f"not in the table, as --models leaves it out: {', '.join(left)}. {RESULTS} keeps the figures.")
 
     def run(self) -> dict[str, Any]:
         """All runs, then the results as plain values, contenders in their order.
 
         Raises:
             Interrupted: by Ctrl-C or SIGTERM; everything is saved.
-            VideoSwinError: the list of clips is wrong, or the first contender's clips cannot be read.
+            VideoSwinError: the list of clips is wrong, has too few groups, or names clips that cannot be read; no model is to blame,
+                and nothing is written.
         """
+        self._check_clips()
         self.out.mkdir(parents=True, exist_ok=True)
         plans: dict[str, Plan] = {}
         for one in self.contenders:
             self._trying(one, lambda one=one: plans.setdefault(one.text, self._describe(one)))
         self._save()
-        self._measure_costs(plans)
+        measure_costs(self.results["models"], plans, self.terms.device, self.say)
+        plans.clear()  # and with them all models but the one that learns
+        self._save()
         for seed in range(self.terms.seeds):  # seed by seed: a comparison that is stopped early is still one
             for one in self.contenders:
                 self._trying(one, lambda one=one, seed=seed: self._train(one, seed))
@@ -145,18 +162,12 @@ class Comparison:
             return
         try:
             work()
-        except Interrupted:
+        except Interrupted as stopped:
             self._save()
-            raise
-        except (
-            VideoSwinError,
-            RuntimeError,
-            MemoryError,
-            ValueError,
-            ArithmeticError,
-            LookupError,
-            TypeError,
-        ) as error:
+            raise Interrupted(
+                f"Stopped at {one.text}; everything is saved in {self.out}. Go on: videoswin compare --resume --out {self.out}"
+            ) from stopped
+        except MISHAPS as error:
             entry["error"] = " ".join(str(error).split()) or type(error).__name__
             self.say(f"{one.text} failed: {entry['error']}")
 
@@ -171,17 +182,41 @@ class Comparison:
     def _folder(self, one: Contender, seed: int) -> Path:
         return self.out / "runs" / one.folder / f"seed-{seed}"
 
-    def _describe(self, one: Contender) -> Plan:
-        """What the model is and what it costs by count."""
-        plan = self._plan(one, 0, self._folder(one, 0))
-        listed = [(row.path.name, row.label, row.group, row.start, row.end) for row in plan.train_clips.rows]
+    def _check_clips(self) -> None:
+        """What is wrong with the clips, before a model is built: else every model would fail for it, one after the other."""
+        for seed in range(self.terms.seeds):
+            index, (rows, *_) = list_of(self.terms.data, self.terms.wanted, seed)
+            if seed == 0:
+                self._require_same(rows)
+                for note in index.notes:
+                    self.say(note)
+        bad: list[str] = []
+        for row in rows:
+            try:
+                with open_clip(row, limits=self.terms.limits):
+                    pass
+            except OutOfMemoryError:
+                raise
+            except VideoError as error:
+                bad.append(f"{row.path}: {error.reason}")
+        if bad:
+            more = [f"and {len(bad) - _NAMED} more"] if len(bad) > _NAMED else []
+            raise ConfigError(
+                f"{self.terms.data}: {len(bad)} of {len(rows)} clips cannot be read. Replace them, or take them out of the list:\n  "
+                + "\n  ".join([*bad[:_NAMED], *more])
+            )
+
+    def _require_same(self, rows: Sequence[Clip]) -> None:
+        listed = [(row.path.name, row.label, row.group, row.start, row.end) for row in rows]
         clips = f"{len(listed)} clips, list {blake2b(repr(listed).encode(), digest_size=4).hexdigest()}"
-        if "clips" not in self.results:
-            for note in plan.index.notes:
-                self.say(note)
         if self.results.setdefault("clips", clips) != clips:
             reason = f"the comparison was of {self.results['clips']}, and now there are {clips}"
             raise WeightsError(self.out / RESULTS, reason, "Use the same data, or another --out")
+
+    def _describe(self, one: Contender) -> Plan:
+        """What the model is and what it costs by count."""
+        plan = self._plan(one, 0, self._folder(one, 0))
+        self._require_same(plan.train_clips.rows)
         entry = self.results["models"][one.text]
         if entry["runs"] and entry.get("recipe", plan.resolved["recipe"]) != plan.resolved["recipe"]:
             raise ConfigError(
@@ -201,33 +236,6 @@ class Comparison:
             "recipe_is_own": self.recipes[one.text] is None,
         }
         return plan
-
-    def _measure_costs(self, plans: Mapping[str, Plan]) -> None:
-        """Seconds of one clip, all models in turns, and the memory that it adds, each in a process of its own."""
-        models = self.results["models"]
-        if all("latency_s" in models[name] for name in plans):
-            return
-        self.say("measuring time and memory of one clip")
-        calls = {name: _one_clip(plan, self.terms.device) for name, plan in plans.items()}
-        for call in calls.values():
-            call()  # warm
-        times = take_turns(calls, _REPEATS, self.terms.device)
-        base = times[next(iter(times))] if times else None
-        for name, taken in times.items():
-            assert base is not None
-            models[name]["latency_s"] = [taken.median, *taken.quartiles]
-            models[name]["latency_ratio"] = taken.over(base)._asdict()
-        for name in plans:
-            try:
-                clip = models[name]["clip"]
-                job = Job(
-                    name, (clip[0], clip[1], clip[2]), 1, str(self.terms.device), "float32", models[name]["config"]
-                )
-                models[name]["memory_bytes"] = peak_memory(OURS, job, "forward")
-            except (VideoSwinError, OSError) as error:  # of a system that does not tell, or too little memory
-                models[name]["memory_bytes"] = None
-                self.say(f"the memory of {name} is not known: {error}")
-        self._save()
 
     def _train(self, one: Contender, seed: int) -> None:
         """All folds of one seed; nothing if they were done before."""
@@ -280,8 +288,8 @@ def summarise(results: dict[str, Any], order: Sequence[str]) -> None:
     groups = results.get("groups", [])
     models = results["models"]
     base = models.get(order[0], {}) if order else {}
-    for name in order:
-        entry = models.get(name, {})
+    for entry in models.values():
+        entry.pop("difference", None)  # the first may be another one than before
         runs = entry.get("runs", [])
         if not runs:
             continue
@@ -310,7 +318,9 @@ def answers_by_clip(runs: Sequence[Mapping[str, Any]]) -> list[float]:
 
 def difference_of(mine: Sequence[float], theirs: Sequence[float], groups: Sequence[str]) -> dict[str, float]:
     """Of accuracies on the same clips, with the range in which it would be for other groups of this kind, 19 times in 20: groups
-    are drawn anew, each with all its clips and both models' answers to them."""
+    are drawn anew, each with all its clips and both models' answers to them. Of fewer than four groups clips are drawn, one by one."""
+    if few_groups(groups):
+        groups = [str(number) for number in range(len(groups))]
     names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     place = torch.tensor([names[group] for group in groups])
     gain = torch.tensor(mine, dtype=torch.float64) - torch.tensor(theirs, dtype=torch.float64)
@@ -320,18 +330,6 @@ def difference_of(mine: Sequence[float], theirs: Sequence[float], groups: Sequen
     means = gains[drawn].sum(1) / sizes[drawn].sum(1)
     low, high = float(means.quantile(0.025)), float(means.quantile(0.975))
     return {"mean": float(gain.mean()), "low": low, "high": high}
-
-
-def _one_clip(plan: Plan, device: torch.device) -> Callable[[], object]:
-    model = plan.classifier.model.to(device).eval()
-    p = plan.classifier.preprocessing
-    clip = torch.randn(1, 3, p.clip_len, *p.size, generator=torch.Generator().manual_seed(0)).to(device)
-
-    def call() -> object:
-        with torch.inference_mode():
-            return model(clip)
-
-    return call
 
 
 def begun_with(out: Path) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from videoswin.predict.calibration import few_groups
 from videoswin.predict.pages import render_page
 from videoswin.storage.atomic import replace_file
 
-__all__ = ["COLUMNS", "TableRow", "table_rows", "write_page"]
+__all__ = ["COLUMNS", "TableRow", "about_groups", "table_rows", "write_page"]
 
 COLUMNS = (
     "model",
@@ -42,6 +43,10 @@ _COLOURS = (
     "#495057",
     "#5c940d",
 )
+
+
+_TOLD = ("folds", "seeds", "adapt")
+"""Terms that the page's first sentence has, or that no option changes."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,25 @@ def _verdict(difference: Mapping[str, float] | None) -> str:
     return "lower" if difference["high"] < 0 else "no difference seen"
 
 
+def about_groups(results: Mapping[str, Any]) -> str:
+    """What the ranges cannot say, where no groups are given or only few; or nothing."""
+    units: list[str] = results.get("groups", [])
+    named = _named_groups(units)
+    if units and not named:
+        return (
+            "No groups are given: clips of one person or scene may stand on both sides, and the figures then hold for these people "
+            'and scenes, not for new ones. A column "group" says who or where.'
+        )
+    if units and few_groups(units):
+        return f"There are only {len(named)} groups: the ranges count clips alone, and hold for these groups, not for others."
+    return ""
+
+
+def _named_groups(units: Sequence[str]) -> set[str]:
+    """Without those that stand for a single clip."""
+    return {unit for unit in units if not unit.startswith("\0")}
+
+
 def write_page(results: Mapping[str, Any], order: Sequence[str], out: Path) -> Path:
     """Writes the pictures and the page; gives the page's path."""
     pictures = []
@@ -111,6 +135,10 @@ def write_page(results: Mapping[str, Any], order: Sequence[str], out: Path) -> P
         terms=results["terms"],
         machine=results["machine"],
         clips=results.get("clips", ""),
+        data=Path(results.get("asked", {}).get("data", "")).name,
+        about_groups=about_groups(results),
+        asked_for=", ".join(f"{name} {value}" for name, value in results["terms"].items() if name not in _TOLD),
+        grouped=bool(_named_groups(results.get("groups", []))),
         classes=results.get("classes"),
         models=[(name, results["models"].get(name, {})) for name in order],
     )
@@ -124,10 +152,12 @@ def _picture(results: Mapping[str, Any], order: Sequence[str], axis: str, value:
     """Accuracy against a cost, on a logarithmic scale, bars for the interval; None before there is a figure."""
     shown = [(name, results["models"].get(name, {})) for name in order]
     shown = [(name, entry) for name, entry in shown if "accuracy" in entry and "macs" in entry]
+    from_the_left = [name for name, _ in sorted(shown, key=lambda one: value(one[1]))]
     if not shown:
         return None
     import matplotlib as mpl
     from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -136,13 +166,15 @@ def _picture(results: Mapping[str, Any], order: Sequence[str], axis: str, value:
         low, high = (100 * bound for bound in entry["interval"] or (entry["accuracy"],) * 2)
         colour, at = _COLOURS[number % len(_COLOURS)], max(value(entry), 1e-6)
         axes.errorbar([at], [share], [[max(share - low, 0)], [max(high - share, 0)]], fmt="o", color=colour, capsize=3)
-        axes.annotate(name, (at, share), xytext=(7, 5), textcoords="offset points", color=colour, fontsize=9)
+        beside = (7, -13 if from_the_left.index(name) % 2 else 5)  # names of equal accuracies do not lie on each other
+        axes.annotate(name, (at, share), xytext=beside, textcoords="offset points", color=colour, fontsize=9)
     axes.set(xscale="log", xlabel=axis, ylabel="held-out accuracy, %")
     axes.margins(x=0.25)
     low, high = axes.get_xlim()
-    if high < 15 * low:  # 0.36, where the usual labels are 3.6 x 10^-1
+    if high < 15 * low:  # 0.36, where the usual labels are 3.6 x 10^-1; few of them, so that none lies on another
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(lambda at, _: f"{at:.3g}")
-        axes.xaxis.set_minor_formatter(lambda at, _: f"{at:.3g}")
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()

@@ -30,7 +30,7 @@ from videoswin.train.start import DEFAULT_START, Wanted, choose_start
 from videoswin.zoo.papers import paper_of
 from videoswin.zoo.registry import get_config
 
-__all__ = ["FEW_CLIPS", "Part", "Plan", "make_plan"]
+__all__ = ["FEW_CLIPS", "Part", "Plan", "list_of", "make_plan"]
 
 
 FEW_CLIPS = 2000
@@ -143,9 +143,7 @@ def make_plan(
         )
     start_from = Wanted(model, weights, like, dict(told or {}))
     require_place(out, resume)
-    index = read_index(data, cells=SeveralLabelCells() if wanted.multi_label else LabelCells())
-    index.require_two_classes()
-    train_rows, val_rows, parts, split_notes = _rows(index, wanted, seed)
+    index, (train_rows, val_rows, parts, split_notes) = list_of(data, wanted, seed)
     footage = look_at(train_rows)
     overrides: dict[str, Any] = {"causal": True} if wanted.causal else {}
     asked = get_recipe(wanted.recipe) if wanted.recipe else None
@@ -335,8 +333,18 @@ def _resolved(
     return {name: value for name, value in values.items() if value is not None}
 
 
+def list_of(
+    data: str | Path, wanted: Preferences, seed: int
+) -> tuple[ClipList, tuple[list[Clip], list[Clip], list[Part], list[str]]]:
+    """The checked list; and of it rows to learn from, rows that choose the epoch, parts that measure, and notes. ConfigError for bad
+    rows (all of them), one class alone, too few groups for the parts."""
+    index = read_index(data, cells=SeveralLabelCells() if wanted.multi_label else LabelCells())
+    index.require_two_classes()
+    return index, _rows(index, wanted, seed)
+
+
 def _rows(index: ClipList, wanted: Preferences, seed: int) -> tuple[list[Clip], list[Clip], list[Part], list[str]]:
-    """Rows to learn from, rows that choose the epoch, parts that measure, and notes."""
+    """See :func:`list_of`."""
     by_split = {name: [row for row in index.rows if row.split == name] for name in index.splits}
     validation = next((name for name in ("val", "valid", "validation") if by_split.get(name)), None)
     if index.splits and not by_split.get("train"):

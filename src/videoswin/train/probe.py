@@ -85,7 +85,8 @@ def grid(head: str, stages: Sequence[int], num_stages: int) -> list[Setting]:
         raise ConfigError(f'head="{head}" is unknown. {nearest(head, HEADS)}')
     for stage in stages:
         if not 1 <= stage <= num_stages:
-            raise ConfigError(f"stages={stage} is not there; the model has stages 1 to {num_stages}.")
+            there = f"stages 1 to {num_stages}" if num_stages > 1 else "one stage"
+            raise ConfigError(f"stages={stage} is not there; the model has {there}.")
     if not stages or len(set(stages)) < len(stages):
         raise ConfigError("stages: name each stage once, such as 3,4.")
     sets = [one for size in (1, len(stages)) for one in combinations(sorted(stages), size)]

@@ -59,7 +59,7 @@ class Checkpoint:
             if found
         ]
         if problems:
-            reason = f"as a file of {self.family.title} it has tensors {'; '.join(problems)}"
+            reason = f"as a file of {self.family.title} its tensors do not fit: {'; '.join(problems)}"
             raise WeightsError(self.path, reason, "Download it again, or give one of the plain architecture")
 
 

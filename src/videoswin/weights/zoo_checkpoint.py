@@ -47,7 +47,7 @@ class ZooCheckpoint:
         )
         problems = [f"{len(found)} {what}: {first_few(list(found))}" for what, found in groups if found]
         if problems:
-            reason = f"as a file of {self.family.title} it has tensors {'; '.join(problems)}"
+            reason = f"as a file of {self.family.title} its tensors do not fit: {'; '.join(problems)}"
             raise WeightsError(report.path, reason, _AGAIN)
 
 

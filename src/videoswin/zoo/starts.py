@@ -37,8 +37,9 @@ def start_from_image(model: VideoModel, image: Mapping[str, Tensor], kernel: Ker
 
     Args:
         model: any model of the zoo that has an image counterpart.
-        image: the image model's tensors under the video model's names, kernels (out, in, h, w): of ViT those of ``vit_b_16``,
-            of a ResNet or an Inception network those of the video model. Classifiers may be in it; they are not used.
+        image: the image model's tensors under the video model's names, kernels (out, in, h, w) or (out, in, 1, h, w): of ViT those
+            of ``vit_b_16``, of a ResNet or an Inception network those of the video model; ``load(FILE).model.state_dict()`` of a
+            public file. Classifiers may be in it; they are not used.
         kernel: "average" or "center"; None for what the system's paper does.
 
     Raises:
@@ -124,6 +125,8 @@ def _vivit_source(name: str, first: str, rest: str) -> str | None:
 
 def _fitted(name: str, source: Tensor, ours: Tensor, model: VideoModel, kernel: Kernel) -> Tensor:
     """The image's tensor in our shape."""
+    if source.ndim == 5 and source.shape[2] == 1:  # of a network on frames, whose kernels see one
+        source = source.squeeze(2)
     if source.ndim == 4 and ours.ndim == 5:
         source = inflated(source, ours.shape[2], kernel)
     elif name.endswith("pos_embed") and source.shape != ours.shape and source.ndim == 3:

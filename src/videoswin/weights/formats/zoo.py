@@ -10,7 +10,7 @@ __all__ = ["ZOO_FAMILIES", "nearly", "recognise_zoo", "zoo_prefixes"]
 
 ZOO_FAMILIES: tuple[ZooFamily, ...] = (
     *zoo_conv.FAMILIES,
-    *(family for family in zoo_resnet.FAMILIES if family is not zoo_resnet.RESNET_IMAGE),
+    *zoo_resnet.FAMILIES,
     *zoo_caffe2.FAMILIES,
     *zoo_vit.FAMILIES,
     *zoo_timesformer.FAMILIES,
@@ -18,7 +18,7 @@ ZOO_FAMILIES: tuple[ZooFamily, ...] = (
     *zoo_mvit.FAMILIES,
 )
 """Of videos, and of images whose features are averaged over the frames; scenic's ViViT beside them, whose rules depend on the
-number of heads; without the ResNets for images, from which video models only start."""
+number of heads."""
 _MAX_PREFIXES = 10
 
 

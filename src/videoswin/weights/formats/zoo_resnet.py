@@ -146,11 +146,11 @@ def _read_context(ours: Shapes, theirs: Shapes, family: str) -> ContextConfig:
 
 # An image ResNet-50 or -101, from which C2D, I3D and SlowOnly start (zoo/starts.py): kernels have no axis of time.
 _IMAGE = (
-    Rule("conv1.weight", "conv1.conv.weight"),
+    Rule("conv1.weight", "conv1.conv.weight", CONV2D),
     Rule("bn1.{end}", "conv1.bn.{end}"),
-    Rule("layer{i}.{j}.conv{k:1|2|3}.weight", "layer{i}.{j}.conv{k}.conv.weight"),
+    Rule("layer{i}.{j}.conv{k:1|2|3}.weight", "layer{i}.{j}.conv{k}.conv.weight", CONV2D),
     Rule("layer{i}.{j}.bn{k:1|2|3}.{end}", "layer{i}.{j}.conv{k}.bn.{end}"),
-    Rule("layer{i}.{j}.downsample.0.weight", "layer{i}.{j}.downsample.conv.weight"),
+    Rule("layer{i}.{j}.downsample.0.weight", "layer{i}.{j}.downsample.conv.weight", CONV2D),
     Rule("layer{i}.{j}.downsample.1.{end}", "layer{i}.{j}.downsample.bn.{end}"),
     Rule("fc.{end}", "head.fc.{end}"),
 )
@@ -249,7 +249,7 @@ RESNET_IMAGE = ZooFamily(
     rules=_IMAGE,
     requires=(r"conv1\.weight", r"bn1\.running_mean", r"layer1\.0\.conv3\.weight"),
     read=_read_image,
-    says=("an image network: a video model starts from it",),
+    says=("an image network, averaged over frames; a video model starts from it by start_from_image",),
 )
 
 
