@@ -228,7 +228,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start", choices=("fresh", "drawn"), default="fresh", help="drawn: see lib/drawn_start.py")
     parser.add_argument("--results", type=Path, help="a file for all figures, written after each run")
     parser.add_argument("--all", action="store_true", help="all claims; else those that cost least")
-    parser.add_argument("--leave-out", help="claims that have this word")
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="WORD", help="claims that have one of these words"
+    )
     parser.add_argument("--plan", action="store_true", help="measure and print the plan, and train nothing")
     options = parser.parse_args(arguments)
     results_file = options.results or options.out / "claims.json"
@@ -243,8 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.start == "drawn":
         starts = DrawnStarts(options.out / "drawn", at.clip["clip_len"], at.size)
         starts.draw(options.seeds, options.together)
-    if options.leave_out:
-        claims = tuple(claim for claim in claims if options.leave_out not in claim.text)
+    claims = tuple(claim for claim in claims if not any(word in claim.text for word in options.leave_out))
     models = contenders(claims)
     common = {"start": options.start, "folds": FOLDS, "seeds": options.seeds, "batch_size": options.batch_size}
     everything: dict[str, Any] = {**common, **at.clip, "device": options.device, "sets": {}}
