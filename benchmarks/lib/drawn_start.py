@@ -2,7 +2,7 @@
 
 Fresh transformers of this size do not leave their plateau on a few hundred real clips (docs/log.md); on drawn ones, which are
 as many as wanted, they do. All are asked the same: which way it was, and where the finger is in every frame, on a map of places of
-8x8 pixels and from the last features (a Swin from those of each time step, other systems from the whole clip's).
+8x8 pixels and from what the last map says of each time step.
 
     OUT/drawn/MODEL/seed-N/            the checkpoint
     OUT/drawn/MODEL/seed-N/drawn.json  what it says to clips that are drawn anew, and to real ones that it has never seen
