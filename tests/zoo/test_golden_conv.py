@@ -85,7 +85,8 @@ def test_c3d_of_mmaction2() -> None:
     with torch.no_grad():
         model = filled(zoo_conv.C3D_MMACTION2, create_model("c3d", num_classes=101))
         features = model.forward_features(clip((1, 3, 16, 112, 112)))
-        assert error(features[0, :256], expected["feature"]) < 1e-5
+        # After two ReLUs most are 0, and their deviation is small: 9e-6 here, and other processors round otherwise.
+        assert error(features[0, :256], expected["feature"]) < 3e-5
         assert error(model.classify(features), expected["logits"]) < 1e-5
 
 
