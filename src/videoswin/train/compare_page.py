@@ -148,6 +148,11 @@ def write_page(results: Mapping[str, Any], order: Sequence[str], out: Path) -> P
     return path
 
 
+def _short(name: str) -> str:
+    """For a picture, where a long name would squeeze the axes; the table has all of it."""
+    return name if len(name) <= 34 else f"{name[:16]}…{name[-16:]}"
+
+
 def _picture(results: Mapping[str, Any], order: Sequence[str], axis: str, value: Any) -> bytes | None:
     """Accuracy against a cost, on a logarithmic scale, bars for the interval; None before there is a figure."""
     shown = [(name, results["models"].get(name, {})) for name in order]
@@ -167,7 +172,7 @@ def _picture(results: Mapping[str, Any], order: Sequence[str], axis: str, value:
         colour, at = _COLOURS[number % len(_COLOURS)], max(value(entry), 1e-6)
         axes.errorbar([at], [share], [[max(share - low, 0)], [max(high - share, 0)]], fmt="o", color=colour, capsize=3)
         beside = (7, -13 if from_the_left.index(name) % 2 else 5)  # names of equal accuracies do not lie on each other
-        axes.annotate(name, (at, share), xytext=beside, textcoords="offset points", color=colour, fontsize=9)
+        axes.annotate(_short(name), (at, share), xytext=beside, textcoords="offset points", color=colour, fontsize=9)
     axes.set(xscale="log", xlabel=axis, ylabel="held-out accuracy, %")
     axes.margins(x=0.25)
     low, high = axes.get_xlim()
