@@ -18,6 +18,7 @@ from videoswin.errors import ConfigError, WeightsError
 from videoswin.weights.any_file import inspect_file, load_file
 from videoswin.weights.formats.zoo import ZOO_FAMILIES, recognise_zoo
 from videoswin.weights.formats.zoo_caffe2 import RESNET_CAFFE2
+from videoswin.weights.load_report import LoadReport
 from videoswin.zoo import CONFIGS, create_model
 from videoswin.zoo.names import ZOO_NAMES
 
@@ -205,3 +206,11 @@ def test_what_is_told_of_a_folder_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="like is for files of weights"):
         open_classifier("swin3d_micro_gestures", like="swin2d_t")
+
+
+def test_the_report_shows_a_network_stage_by_stage(tmp_path: Path):
+    """Stages are told apart, a stage without context blocks is "none", and what is not set is left out."""
+    said = str(LoadReport(path=tmp_path, family="resnet", title="ResNet", config=CONFIGS["i3d_r50_nl_micro"]))
+    assert "kernels_t 3/3-1/3-1/1-3, context (" in said
+    assert "context_at none/1-3/1-3-5" in said
+    assert "None" not in said

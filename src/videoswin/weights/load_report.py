@@ -99,7 +99,9 @@ class LoadReport:
 
 def _architecture(c: Any) -> str:
     if not isinstance(c, SwinConfig):
-        return ", ".join(f"{name} {_plain(value)}" for name, value in config_to_dict(c).items() if value is not None)
+        return ", ".join(
+            f"{name} {_plain(value)}" for name, value in config_to_dict(c).items() if value not in (None, [])
+        )
     return (
         f"embed dim {c.embed_dim}, depths {_dashed(c.depths)}, heads {_dashed(c.num_heads)}, "
         f"window {_by(c.window_size)}, patch {_by(c.patch_size)}{'' if c.patch_norm else ' without norm'}, "
@@ -109,8 +111,11 @@ def _architecture(c: Any) -> str:
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return "-".join(_plain(inner) for inner in value)
-    return " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        stages = any(isinstance(inner, list) for inner in value)
+        return ("/" if stages else "-").join(_plain(inner) or "none" for inner in value)
+    if isinstance(value, dict):
+        return f"({', '.join(f'{name} {inner}' for name, inner in value.items() if inner is not None)})"
+    return str(value)
 
 
 def first_few(names: tuple[str, ...] | list[str]) -> str:
