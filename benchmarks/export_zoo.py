@@ -42,10 +42,8 @@ def run(name: str, to: str, folder: Path) -> dict[str, Any]:
     labels = tuple(f"class {i}" for i in range(400))
     model = create_model(name, num_classes=400).eval()
     for part, parameter in model.named_parameters():
-        if model.is_of_head(part) and parameter.ndim > 1:
-            torch.nn.init.normal_(
-                parameter, std=0.05
-            )  # ViViT's begins as zeros, and logits of zeros are always the same
+        if model.is_of_head(part) and parameter.ndim > 1:  # ViViT's begins as zeros, whose logits are always the same
+            torch.nn.init.normal_(parameter, std=0.05)
     Classifier(model, look, labels, name=name).save(folder / "checkpoint")
     file = folder / default_path("model", to).name
     order = ["export", str(folder / "checkpoint"), "--to", to, "--out", str(file), "--json"]

@@ -21,11 +21,11 @@ import torch
 from videoswin.classifier.classifier import Classifier
 from videoswin.classifier.loading import load
 from videoswin.data.clips import Clip
-from videoswin.data.dataset import ClipDataset, ClipLoader
+from videoswin.data.dataset import ClipDataset
 from videoswin.data.preprocessing import Preprocessing
 from videoswin.storage.atomic import replace_file
 from videoswin.train.contenders import Contender
-from videoswin.train.folds import logits_of
+from videoswin.train.folds import logits_of, of_clips
 from videoswin.train.frozen_heads import linear
 from videoswin.train.plan import Plan
 from videoswin.zoo import create_model, get_config
@@ -109,9 +109,8 @@ class DrawnStarts:
         classifier = load(folder)
         rows, labels = list(plan.train_clips.rows), plan.train_clips.labels
         clips = ClipDataset(rows, labels, classifier.preprocessing, None)
-        batches = [list(range(i, min(i + 16, len(rows)))) for i in range(0, len(rows), 16)]
         with torch.inference_mode():
-            features = torch.cat([classifier.model.features(videos) for videos, _, _ in ClipLoader(clips, batches)])
+            features = of_clips(classifier.model.features, clips)
         targets = torch.tensor([labels.index(row.label) for row in rows])
         right = [False] * len(rows)
         for part in plan.parts:

@@ -3,7 +3,6 @@
 import os
 import platform
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from benchmarks.lib.memory import Memory
 from benchmarks.lib.scaling import Point
 
 from videoswin.bench.equality import GRADIENTS, OUTPUTS
+from videoswin.bench.processor import processor_name
 from videoswin.bench.timing import Ratio, Times
 from videoswin.model.config import Grid
 
@@ -99,7 +99,7 @@ def machine(job: Job) -> dict[str, Any]:
     """What a reader needs to know before comparing figures; no names of hosts or paths."""
     cuda = torch.device(job.device).type == "cuda"
     return {
-        "device": torch.cuda.get_device_name(job.device) if cuda else _processor(),
+        "device": torch.cuda.get_device_name(job.device) if cuda else processor_name(),
         "threads": torch.get_num_threads(),
         "vector_instructions": torch.backends.cpu.get_cpu_capability(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -110,15 +110,6 @@ def machine(job: Job) -> dict[str, Any]:
 
 def _load() -> list[float] | None:
     return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _times(times: Times) -> dict[str, Any]:

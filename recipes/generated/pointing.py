@@ -47,6 +47,14 @@ class Pointers(nn.Module):
 
     def forward(self, video: Tensor, tips: Tensor) -> Answers:
         """``video`` (B, 3, T, H, W), ``tips`` (B, T, 2) as shares of the picture."""
+        features = self.model.forward_features(video).float()
+        fine, last = (self.as_map(self._seen.pop(name), video).float() for name in ("fine", "last"))
+        with torch.autocast(video.device.type, enabled=False):
+            tip = self.tip(last.mean(dim=(2, 3))).view_as(tips)
+            return Answers(self.model.classify(features), _heat_loss(self.heat(fine), tips), _tip_loss(tip, tips))
+
+    def as_map(self, made: Tensor, video: Tensor) -> Tensor:
+        """What the model made of a batch, as (B, T', H', W', C)."""
         raise NotImplementedError
 
     def let_go(self) -> None:
@@ -72,12 +80,8 @@ class StagePointers(Pointers):
             trunk.norm.register_forward_hook(lambda _module, _given, made: self._seen.update(last=made)),
         ]
 
-    def forward(self, video: Tensor, tips: Tensor) -> Answers:
-        features = self.model.forward_features(video).float()
-        fine, last = (self._seen.pop(name).float() for name in ("fine", "last"))  # (B, T', H, W, C)
-        with torch.autocast(video.device.type, enabled=False):
-            tip = self.tip(last.mean(dim=(2, 3))).view_as(tips)
-            return Answers(self.model.classify(features), _heat_loss(self.heat(fine), tips), _tip_loss(tip, tips))
+    def as_map(self, made: Tensor, video: Tensor) -> Tensor:
+        return made
 
 
 class BlockPointers(Pointers):
@@ -97,15 +101,10 @@ class BlockPointers(Pointers):
             last.block.register_forward_hook(self._keep("last")),
         ]
 
-    def forward(self, video: Tensor, tips: Tensor) -> Answers:
-        features = self.model.forward_features(video)
-        fine, last = (_map_of(self.model, self._seen.pop(name), video) for name in ("fine", "last"))
-        assert fine is not None  # as they were for the first clip
-        assert last is not None
-        with torch.autocast(video.device.type, enabled=False):
-            tip = self.tip(last.float().mean(dim=(2, 3))).view_as(tips)
-            logits = self.model.classify(features).float()
-            return Answers(logits, _heat_loss(self.heat(fine.float()), tips), _tip_loss(tip, tips))
+    def as_map(self, made: Tensor, video: Tensor) -> Tensor:
+        tokens = _map_of(self.model, made, video)
+        assert tokens is not None  # as it was for the first clip
+        return tokens
 
     def _keep(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         return lambda _module, _given, made: self._seen.update({name: made})

@@ -27,7 +27,7 @@ from videoswin.data.part import open_clip
 from videoswin.errors import ConfigError, Interrupted, OutOfMemoryError, VideoError, WeightsError
 from videoswin.predict.calibration import accuracy_interval, few_groups
 from videoswin.storage.atomic import replace_file
-from videoswin.train.compare_costs import COSTS, MISHAPS, machine, measure_costs
+from videoswin.train.compare_costs import COSTS, MISHAPS, machine, measure_costs, one_line
 from videoswin.train.contenders import Contender
 from videoswin.train.folds import measure
 from videoswin.train.loop import Trainer
@@ -168,7 +168,7 @@ class Comparison:
                 f"Stopped at {one.text}; everything is saved in {self.out}. Go on: videoswin compare --resume --out {self.out}"
             ) from stopped
         except MISHAPS as error:
-            entry["error"] = " ".join(str(error).split()) or type(error).__name__
+            entry["error"] = one_line(error)
             self.say(f"{one.text} failed: {entry['error']}")
 
     def _plan(self, one: Contender, seed: int, folder: Path) -> Plan:

@@ -1,19 +1,18 @@
 """What one clip costs each model of a comparison on this machine: seconds, in turns, and memory, each in a process of its own."""
 
-import platform
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from videoswin.bench.measure import Job, peak_memory
+from videoswin.bench.processor import processor_name
 from videoswin.bench.timing import take_turns
 from videoswin.bench.variants import OURS
 from videoswin.errors import VideoSwinError
 from videoswin.train.plan import Plan
 
-__all__ = ["COSTS", "MISHAPS", "machine", "measure_costs"]
+__all__ = ["COSTS", "MISHAPS", "machine", "measure_costs", "one_line"]
 
 COSTS = ("latency_s", "latency_ratio", "memory_bytes")
 """The figures of a model that are of the machine."""
@@ -28,17 +27,10 @@ def machine(device: torch.device) -> dict[str, Any]:
     """What a figure in seconds belongs to; no names of hosts."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "processor": _processor(),
+        "processor": processor_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
 
 
 def measure_costs(
@@ -56,7 +48,7 @@ def measure_costs(
             call = _one_clip(plan, device)
             call()  # warm
         except MISHAPS as error:  # all models are held at once here: it may well learn alone
-            say(f"the time of {name} is not known: {_line(error)}")
+            say(f"the time of {name} is not known: {one_line(error)}")
         else:
             calls[name] = call
     times = take_turns(calls, _REPEATS, device) if calls else {}
@@ -69,10 +61,11 @@ def measure_costs(
             job = Job(name, (clip[0], clip[1], clip[2]), 1, str(device), "float32", models[name]["config"])
             models[name]["memory_bytes"] = peak_memory(OURS, job, "forward")
         except (*MISHAPS, OSError) as error:  # of a system that does not tell, or too little memory
-            say(f"the memory of {name} is not known: {_line(error)}")
+            say(f"the memory of {name} is not known: {one_line(error)}")
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What went wrong, without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -27,7 +27,7 @@ from videoswin.train.measured import FoldResult, Measured, cool, measured_of
 from videoswin.train.plan import Plan
 from videoswin.train.watching import Watch
 
-__all__ = ["cool", "keep", "logits_of", "measure"]
+__all__ = ["cool", "keep", "logits_of", "measure", "of_clips"]
 
 
 def measure(
@@ -78,10 +78,15 @@ def keep(trainer: Trainer, measured: Measured, out: Path) -> None:
     classifier.save(out / "best")
 
 
-def logits_of(classifier: Classifier, clips: ClipDataset, batch_size: int = 16) -> Tensor:
+def logits_of(classifier: Classifier, clips: ClipDataset) -> Tensor:
     """float32 (N, K): one centre view of every clip."""
+    return of_clips(classifier.logits, clips)
+
+
+def of_clips(ask: Callable[[Tensor], Tensor], clips: ClipDataset, batch_size: int = 16) -> Tensor:
+    """What ``ask`` says to one centre view (B, 3, T, H, W) of every clip, batch by batch: (N, ...)."""
     batches = [list(range(i, min(i + batch_size, len(clips)))) for i in range(0, len(clips), batch_size)]
-    return torch.cat([classifier.logits(videos) for videos, _, _ in ClipLoader(clips, batches)])
+    return torch.cat([ask(videos) for videos, _, _ in ClipLoader(clips, batches)])
 
 
 def _keep(folder: Path, result: FoldResult) -> None:

@@ -223,11 +223,12 @@ def require_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
             raise WeightsError(path, f'tensor "{name}" holds NaN or infinity', hint)
 
 
-def require_floats(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse a tensor of whole numbers, by name, with a :class:`WeightsError`: all weights of a Swin are fractions."""
+def require_floats(
+    path: str | Path, tensors: Mapping[str, Tensor], hint: str = "Give a complete checkpoint of a Swin transformer"
+) -> None:
+    """Refuse a tensor of whole numbers, by name, with a :class:`WeightsError`: all weights are fractions."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
-            hint = "Give a complete checkpoint of a Swin transformer"
             raise WeightsError(path, f'tensor "{name}" holds {tensor.dtype}, not floating-point numbers', hint)
 
 

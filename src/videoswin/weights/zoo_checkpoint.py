@@ -16,6 +16,7 @@ from videoswin.weights.containers.read import Contents
 from videoswin.weights.formats.zoo import nearly, recognise_zoo, zoo_prefixes
 from videoswin.weights.formats.zoo_rules import ZooFamily
 from videoswin.weights.load_report import LoadReport, first_few
+from videoswin.weights.safetensors import require_floats
 from videoswin.weights.unwrapping import COPIES, without_wrappers
 from videoswin.weights.zoo_settings import configuration
 from videoswin.zoo.registry import build
@@ -91,7 +92,8 @@ def read_zoo(path: Path, contents: Contents, like: str | None, settings: Mapping
     if uncounted:
         ours |= {name: torch.zeros((), dtype=torch.long) for name in counts}
     got = {name: tuple(tensor.shape) for name, tensor in ours.items()}
-    _require_floats(path, inside, unexpected)
+    weights = {n: t for n, t in inside.items() if n not in unexpected and not n.endswith(_WHOLE)}
+    require_floats(path, weights, _AGAIN)
     report = LoadReport(
         path=path,
         family=family.name,
@@ -145,12 +147,6 @@ def build_zoo(checkpoint: ZooCheckpoint, num_classes: int | None) -> tuple[Video
         dropped=checkpoint.report.dropped + replaced,
     )
     return model, report
-
-
-def _require_floats(path: Path, tensors: Mapping[str, Tensor], unexpected: list[str]) -> None:
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point() and name not in unexpected and not name.endswith(_WHOLE):
-            raise WeightsError(path, f'tensor "{name}" holds {tensor.dtype}, not floating-point numbers', _AGAIN)
 
 
 def _find(path: Path, contents: Contents, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ZooFamily] | None:
